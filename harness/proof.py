@@ -1,0 +1,284 @@
+"""What a verification run found, as plain data.
+
+The checks fill these dataclasses and the report writers read them. Nothing here opens a file,
+runs a command or looks at the clock. Durations are seconds and sizes are bytes everywhere.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+SCHEMA_VERSION = 1
+"""Version of the JSON form. It goes up only when an old reader would misread a new file."""
+
+CONTAINER = "-"
+"""The `TimelineEvent.region` of an event that concerns the container, not one region."""
+
+
+class Status(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class EventKind(StrEnum):
+    """What happened to a region, or to the container, at one moment of a scenario."""
+
+    START = "start"  # the process was started
+    READY = "ready"  # its endpoint answered for the first time
+    DOWN = "down"  # its endpoint stopped answering
+    UP = "up"  # its endpoint answers again
+    EXIT = "exit"  # the process ended by itself
+    RESTART = "restart"  # the supervisor started it again
+    FAULT = "fault"  # the scenario broke something on purpose
+    SIGNAL = "signal"  # a signal was sent
+    KILLED = "killed"  # it was ended by SIGKILL
+    STOPPED = "stopped"  # it ended as asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One acceptance check and what it measured. Several checks may serve one requirement.
+
+    A pass is `floor <= value <= bound` for a check that measures a number; either limit may be
+    absent. The reports never work the status out themselves, they only draw those numbers.
+    """
+
+    requirement: str  # requirement id: "FR-013", "SC-002", "US-1"
+    title: str  # what must hold, in a few words
+    status: Status
+    measured: str = ""  # for people: "1.24 s"
+    limit: str = ""  # for people: "≤ 10 s"
+    value: float | None = None  # the measured number, in `unit`
+    bound: float | None = None  # the largest value allowed, in `unit`
+    floor: float | None = None  # the smallest value allowed, in `unit`
+    unit: str = ""  # "s", "ms", "B", or "" for a plain count
+    detail: str = ""  # why it failed or was skipped; may have several lines
+    seconds: float = 0.0  # how long the check took
+    scenario: str = ""  # `Scenario.name` it was made in; "" when it needs no container
+    headline: bool = False  # show it as a key figure at the top of the page
+
+    def __post_init__(self) -> None:
+        if self.status is Status.SKIPPED and not self.detail.strip():
+            raise ValueError(f"{self.requirement} {self.title}: a skipped check needs a reason")
+        for number in (self.value, self.bound, self.floor, self.seconds):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(
+                    f"{self.requirement} {self.title}: {number} is not a finite number"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineEvent:
+    """Something that happened during a scenario."""
+
+    seconds: float  # since the scenario started
+    region: str  # "us-east-1", or `CONTAINER`
+    kind: EventKind
+    detail: str = ""  # "SIGTERM", "exit code 1", …
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One life of a container, from start to end, as it was observed."""
+
+    name: str  # short and unique in the proof: "idle", "under load", "while starting"
+    title: str  # what the scenario shows, as a sentence
+    seconds: float  # how long it was watched
+    regions: tuple[str, ...] = ()
+    events: tuple[TimelineEvent, ...] = ()
+    exit_code: int | None = None  # of the container; None when it never ended
+    log_tail: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # region: last lines
+    ready_limit: float | None = None  # seconds from the start in which all regions must be ready
+    stop_limit: float | None = None  # seconds from the signal in which the container must end
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIn:
+    """A part that was not the real one, so that nobody takes the proof for more than it is."""
+
+    kind: str  # "base image", "plugin", "release server", "engine", "registry" or "cluster"
+    replaces: str  # the real thing
+    why: str  # why the real thing was not used
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer of the image, the lowest first."""
+
+    digest: str  # "sha256:…"
+    size_bytes: int | None  # None when the engine does not tell
+    created_by: str = ""  # the build instruction
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFacts:
+    """The image that was verified, as the engine describes it."""
+
+    reference: str  # as it was asked for: "ghcr.io/owner/name:v0.1.0"
+    image_id: str  # "sha256:…"
+    repo_digests: tuple[str, ...] = ()
+    architecture: str = ""
+    os: str = "linux"
+    created: str = ""  # RFC 3339, as the image says
+    size_bytes: int = 0
+    layers: tuple[Layer, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The machine and the tools the verification ran on."""
+
+    engine_name: str  # "docker", "podman"
+    engine_version: str
+    engine_api_version: str
+    storage_driver: str
+    kernel: str
+    cpus: int
+    memory_bytes: int
+    python: str
+    harness_version: str
+    host_os: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """Everything one verification run found out about one image."""
+
+    started_at: datetime  # with a time zone
+    finished_at: datetime  # with a time zone
+    image: ImageFacts
+    version: str  # of the plugin: "v0.1.0"
+    architecture: str  # "amd64", "arm64"
+    environment: Environment
+    stand_ins: tuple[StandIn, ...] = ()
+    checks: tuple[Check, ...] = ()
+    scenarios: tuple[Scenario, ...] = ()
+    required: tuple[str, ...] = ()  # requirement ids the run set out to check
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        for moment in (self.started_at, self.finished_at):
+            if moment.tzinfo is None:
+                raise ValueError(f"the time {moment.isoformat()} has no time zone")
+
+    @property
+    def seconds(self) -> float:
+        """How long the whole run took."""
+        return (self.finished_at - self.started_at).total_seconds()
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """How many checks ended in each status; every status is present."""
+        return {status: sum(c.status is status for c in self.checks) for status in Status}
+
+    @property
+    def proven(self) -> bool:
+        """Whether something was shown and nothing was refuted: a run of skips shows nothing."""
+        return self.counts[Status.PASSED] > 0 and self.counts[Status.FAILED] == 0
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one line."""
+        count = self.counts
+        tally = ", ".join(f"{count[status]} {status}" for status in Status if count[status])
+        return f"{'proven' if self.proven else 'not proven'}: {tally or 'no checks'}"
+
+    def by_requirement(self) -> dict[str, tuple[Check, ...]]:
+        """The checks of each requirement, requirements in the order of their ids."""
+        ids = sorted({check.requirement for check in self.checks}, key=_id_order)
+        return {id_: tuple(c for c in self.checks if c.requirement == id_) for id_ in ids}
+
+    def requirements_without_check(self, required: Sequence[str]) -> tuple[str, ...]:
+        """Those of `required` that no check was made for, each once, in the order of ids."""
+        checked = {check.requirement for check in self.checks}
+        return tuple(sorted(set(required) - checked, key=_id_order))
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """This proof in JSON types, described by `harness/report/proof.schema.json`."""
+        plain: dict[str, Any] = _encode(self)
+        # Derived, for readers that have no use for the rest; `from_json_dict` ignores them.
+        return {**plain, "proven": self.proven, "verdict": self.verdict}
+
+    @classmethod
+    def from_json_dict(cls, data: Mapping[str, Any]) -> "Proof":
+        """The proof that `to_json_dict` wrote; `ValueError` when this is not one."""
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"this proof has schema version {version!r},"
+                f" but this harness reads only version {SCHEMA_VERSION}"
+            )
+        proof: Proof = _decode(cls, data, "proof")
+        return proof
+
+
+def _id_order(requirement: str) -> tuple[str, int, str]:
+    """Sort key that puts FR-9 before FR-10."""
+    match = re.search(r"\d+", requirement)
+    return requirement.partition("-")[0], int(match.group()) if match else 0, requirement
+
+
+def _encode(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _encode(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_encode(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _decode(kind: Any, data: Any, where: str) -> Any:
+    """Rebuild a value of the annotated type `kind`; `where` names the place in messages."""
+    if isinstance(kind, UnionType):  # the model has no other unions than `X | None`
+        return None if data is None else _decode(get_args(kind)[0], data, where)
+    if get_origin(kind) is tuple:
+        items = _expect(list, data, where)
+        return tuple(_decode(get_args(kind)[0], x, f"{where}[{i}]") for i, x in enumerate(items))
+    if get_origin(kind) is Mapping:
+        pairs = _expect(dict, data, where).items()
+        return {k: _decode(get_args(kind)[1], v, f"{where}[{k!r}]") for k, v in pairs}
+    if is_dataclass(kind):
+        return _decode_dataclass(kind, _expect(dict, data, where), where)
+    return _decode_scalar(kind, data, where)
+
+
+def _decode_scalar(kind: Any, data: Any, where: str) -> Any:
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if kind is not datetime and not issubclass(kind, StrEnum):
+        return _expect(kind, data, where)
+    text = _expect(str, data, where)
+    try:
+        return datetime.fromisoformat(text) if kind is datetime else kind(text)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _decode_dataclass(kind: Any, data: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    known = {}
+    for f in fields(kind):
+        if f.name in data:
+            known[f.name] = _decode(hints[f.name], data[f.name], f"{where}.{f.name}")
+        elif f.default is MISSING and f.default_factory is MISSING:
+            raise ValueError(f"{where}.{f.name} is missing")
+    return kind(**known)
+
+
+def _expect(kind: Any, data: Any, where: str) -> Any:
+    # `bool` is a subclass of `int`, but `true` is not a count.
+    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+        raise ValueError(f"{where}: {data!r} is not of type {kind.__name__}")
+    return data

@@ -1,0 +1,81 @@
+"""The proof as Markdown, for a pull request, a release note or a CI job summary."""
+
+import re
+from html import escape
+
+from harness.proof import Check, Proof, Status
+from harness.report.words import (
+    MARKS,
+    human_seconds,
+    human_size,
+    short_digest,
+    unchecked_line,
+    utf8,
+)
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]|~#@])")
+
+
+def render_markdown(proof: Proof) -> str:
+    """Verdict, stand-ins, a table of all checks, and the explanation of each failure."""
+    blocks = [_head(proof), _stand_ins(proof), _table(proof)]
+    blocks += [_details(check) for check in proof.checks if check.status is Status.FAILED]
+    return utf8("\n\n".join(block for block in blocks if block) + "\n")
+
+
+def _head(proof: Proof) -> str:
+    image = proof.image
+    facts = [
+        _inline(proof.version),
+        _inline(proof.architecture),
+        f"image {_inline(short_digest(image.image_id))}",
+        human_size(image.size_bytes),
+        f"verified {proof.started_at:%Y-%m-%d %H:%M %Z} in {human_seconds(proof.seconds)}",
+    ]
+    mark = MARKS[Status.PASSED if proof.proven else Status.FAILED]
+    lines = [
+        f"## {mark} {_inline(image.reference)}: {proof.verdict}",
+        " · ".join(facts),
+    ]
+    if unchecked := unchecked_line(proof):
+        lines.append(f"**{_inline(unchecked)}**")
+    return "\n\n".join(lines)
+
+
+def _stand_ins(proof: Proof) -> str:
+    if not proof.stand_ins:
+        return "> No stand-ins: every part of this run was the real one."
+    rows = [
+        f"> - **{_inline(s.kind)}** replaces {_inline(s.replaces)}. {_inline(s.why)}"
+        for s in proof.stand_ins
+    ]
+    return "\n".join(["> **Stand-ins were used.** What they replace is not proven here.", *rows])
+
+
+def _table(proof: Proof) -> str:
+    rows = ["| requirement | what | measured | limit | |", "|---|---|---|---|:-:|"]
+    for requirement, checks in proof.by_requirement().items():
+        for check in checks:
+            where = f" ({_inline(check.scenario)})" if check.scenario else ""
+            what = _inline(check.title) + where
+            if check.status is Status.SKIPPED:
+                what += f"<br>skipped: {_inline(check.detail)}"
+            cells = [requirement, what, check.measured, check.limit, MARKS[check.status]]
+            cells = [cells[1] if i == 1 else _inline(cell) for i, cell in enumerate(cells)]
+            rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _details(check: Check) -> str:
+    # No Markdown escapes here: inside an HTML block they would show as backslashes.
+    title = escape(" ".join(f"{check.requirement} {check.title}".split()))
+    # <pre> with escaped text rather than a fence: the text may hold a fence of any length. GitHub
+    # ends the HTML block at a blank line, hence the entity that keeps those lines non-empty.
+    lines = escape(check.detail.strip() or "no explanation was given").splitlines()
+    body = "\n".join(line if line.strip() else "&#8203;" for line in lines)
+    return f"<details><summary>{title}</summary>\n\n<pre>\n{body}\n</pre>\n\n</details>"
+
+
+def _inline(text: str) -> str:
+    """Text on one line that is shown as it is: neither HTML, Markdown nor a table border."""
+    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.split()), quote=False))

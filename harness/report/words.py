@@ -1,0 +1,49 @@
+"""Wording that all reports share, so that they cannot disagree with each other."""
+
+from harness.proof import Proof, Status
+
+MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "\u2013"}
+"""How a status is shown where there is room for one character."""
+
+_DIGEST_DIGITS = 12
+_TWO_DIGITS_FROM = 10
+_MINUTE = 60
+
+
+def stand_in_lines(proof: Proof) -> list[str]:
+    """What was not the real thing, one line each; one line saying so when all of it was."""
+    if not proof.stand_ins:
+        return ["No stand-ins: every part of this run was the real one."]
+    return [f"Stand-in {s.kind}: replaces {s.replaces}. {s.why}" for s in proof.stand_ins]
+
+
+def unchecked_line(proof: Proof) -> str:
+    """The requirements the run was to check but has no check for; "" when there are none."""
+    missing = proof.requirements_without_check(proof.required)
+    return f"No check was made for {', '.join(missing)}." if missing else ""
+
+
+def short_digest(digest: str) -> str:
+    """The first digits of a digest, without the name of its algorithm."""
+    return digest.rpartition(":")[2][:_DIGEST_DIGITS]
+
+
+def human_size(size: float) -> str:
+    """A size in decimal units, as registries and `docker images` show it: "1.98 GB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}"
+    return f"{size:.0f} B"
+
+
+def human_seconds(seconds: float) -> str:
+    """A duration with the precision a reader can use: "0.42 s", "12.3 s", "4 min 10 s"."""
+    if seconds < _MINUTE:
+        return f"{seconds:.{2 if seconds < _TWO_DIGITS_FROM else 1}f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    return f"{minutes} min {rest} s"
+
+
+def utf8(text: str) -> str:
+    """The text without lone surrogates, which undecodable log bytes become and no file can hold."""
+    return text.encode("utf-8", errors="replace").decode("utf-8")

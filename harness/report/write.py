@@ -1,0 +1,72 @@
+"""Writing the four reports to a directory."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from harness.proof import Proof
+from harness.report.html_report import render_html
+from harness.report.json_report import render_json
+from harness.report.junit_report import render_junit
+from harness.report.markdown_report import render_markdown
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""Names the file whose Markdown GitHub Actions shows on the page of the job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportPaths:
+    """Where the reports of one run are."""
+
+    json: Path
+    junit: Path
+    markdown: Path
+    html: Path
+
+
+def write_reports(proof: Proof, directory: Path, *, environ: Mapping[str, str]) -> ReportPaths:
+    """Write `proof` in all formats to `directory`, which is created when missing.
+
+    All formats are rendered before the first is written, and each file appears whole or not at
+    all. The Markdown is also appended to the file `GITHUB_STEP_SUMMARY` names in `environ`.
+    """
+    paths = ReportPaths(
+        json=directory / "proof.json",
+        junit=directory / "junit.xml",
+        markdown=directory / "proof.md",
+        html=directory / "proof.html",
+    )
+    writers: dict[Path, Callable[[Proof], str]] = {
+        paths.json: render_json,
+        paths.junit: render_junit,
+        paths.markdown: render_markdown,
+        paths.html: render_html,
+    }
+    texts = {path: render(proof) for path, render in writers.items()}
+    directory.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        _write_whole(path, text)
+    if summary := environ.get(STEP_SUMMARY):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(texts[paths.markdown])
+    return paths
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Replace the file at `path`; a reader sees the old text or the new one, never a part."""
+    with NamedTemporaryFile(
+        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            # A temporary file is private; a report is to be collected by other users' tools.
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise

@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# Downloads and checks the release tarball of every region, all at once; every region that fails is named.
+# usage: VERSION=v0.1.5 [TARGETARCH=amd64] RELEASE_BASE_URL=... download.sh REGIONS_FILE OUTPUT_DIR
+#
+# OUTPUT_DIR/{region}/opt/finfocus/bin/finfocus-plugin-aws-public-{region} is what one image layer holds:
+# owner root, mode 0755 and one fixed time everywhere, so that the same inputs give the same layer.
+set -Eeuo pipefail
+
+readonly NAME=finfocus-plugin-aws-public
+readonly ATTEMPTS=${DOWNLOAD_ATTEMPTS:-5}
+readonly LAYER_TIME='2020-01-01 00:00:00'
+
+# usage: fail MESSAGE
+fail() {
+  printf 'error: %s\n' "$1" >&2
+  exit 1
+}
+
+# The architecture of the binaries, as Docker names it: TARGETARCH, or that of this machine when the
+# classic builder leaves it empty.
+target_arch() {
+  case ${TARGETARCH:-$(uname -m)} in
+    amd64 | x86_64) printf 'amd64' ;;
+    arm64 | aarch64) printf 'arm64' ;;
+    *) fail "architecture ${TARGETARCH:-$(uname -m)} has no release: use amd64 or arm64" ;;
+  esac
+}
+
+# usage: asset_name REGION ARCH
+asset_name() {
+  local -A names=([amd64]=x86_64 [arm64]=arm64)
+  printf '%s_%s_Linux_%s_%s.tar.gz' "$NAME" "${VERSION#v}" "${names[$2]}" "$1"
+}
+
+# Only what can pass is tried again: 429, 5xx and broken connections; another status is an answer.
+# usage: may_pass WGET_OUTPUT
+may_pass() {
+  [[ ! $1 =~ HTTP/[0-9.]+[[:space:]]+([0-9]+) ]] || ((BASH_REMATCH[1] == 429 || BASH_REMATCH[1] >= 500))
+}
+
+# usage: fetch URL FILE
+fetch() {
+  local attempt output
+  for ((attempt = 1; ; attempt++)); do
+    if output=$(wget -q -T 60 -O "$2" "$1" 2>&1); then return 0; fi
+    output=${output//$'\n'/ }
+    if ! may_pass "$output"; then
+      printf '%s' "$output"
+      return 1
+    fi
+    if ((attempt >= ATTEMPTS)); then
+      printf '%s (after %d attempts)' "$output" "$attempt"
+      return 1
+    fi
+    sleep "$((1 << (attempt - 1)))"
+  done
+}
+
+# usage: expected_checksum ASSET CHECKSUMS_FILE
+expected_checksum() {
+  awk -v asset="$1" '$2 == asset || $2 == "*" asset { print tolower($1); exit }' "$2"
+}
+
+# usage: elf_problem FILE ARCH
+# Prints what is wrong with FILE as an executable for ARCH, nothing when it is one (ELF-64 header:
+# magic, class, e_type at 16, e_machine at 18).
+elf_problem() {
+  local -A machines=([amd64]=3e00 [arm64]=b700)
+  local header
+  header=$(od -A n -v -t x1 -N 20 "$1" | tr -d ' \n')
+  if [[ ${header:0:8} != 7f454c46 ]]; then
+    printf 'not an ELF file'
+  elif [[ ${header:8:2} != 02 || ! ${header:32:4} =~ ^0[23]00$ ]]; then
+    printf 'not a 64-bit ELF executable'
+  elif [[ ${header:36:4} != "${machines[$2]}" ]]; then
+    printf 'built for another architecture than %s' "$2"
+  fi
+}
+
+# usage: unpack TARBALL REGION ARCH
+# Prints what is wrong and returns 1, or puts the binary into the region's layer.
+unpack() {
+  local tarball=$1 region=$2 arch=$3 binary=$NAME-$2 members member problem target
+  target=$output_dir/$region/opt/finfocus/bin/$binary
+  if ! members=$(tar -tzf "$tarball" 2>/dev/null); then
+    printf 'the tarball is damaged'
+    return 1
+  fi
+  if grep -Eq '^/|(^|/)\.\.(/|$)' <<<"$members"; then
+    printf 'the tarball has a path that leaves its directory'
+    return 1
+  fi
+  member=$(grep -Ex -m 1 "(\./)?$binary" <<<"$members" || true)
+  if [[ -z $member ]]; then
+    printf 'the tarball has no %s' "$binary"
+    return 1
+  fi
+  mkdir -p "${target%/*}"
+  tar -xzOf "$tarball" "$member" >"$target"
+  problem=$(elf_problem "$target" "$arch")
+  if [[ -n $problem ]]; then
+    printf '%s is %s' "$binary" "$problem"
+    return 1
+  fi
+  chmod 0755 "$target"
+  find "$output_dir/$region" -exec touch -d "$LAYER_TIME" {} +
+}
+
+# usage: prepare REGION ARCH
+# Prints nothing when the region's layer is ready, else what is wrong.
+prepare() {
+  local region=$1 arch=$2 asset expected actual
+  asset=$(asset_name "$region" "$arch")
+  expected=$(expected_checksum "$asset" "$work/checksums.txt")
+  if [[ -z $expected ]]; then
+    printf '%s is not in checksums.txt' "$asset"
+    return
+  fi
+  fetch "$url/$asset" "$work/$asset" || {
+    printf ' [%s]' "$asset"
+    return
+  }
+  actual=$(sha256sum "$work/$asset")
+  if [[ ${actual%% *} != "$expected" ]]; then
+    printf '%s does not match its checksum in checksums.txt' "$asset"
+    return
+  fi
+  unpack "$work/$asset" "$region" "$arch" || return 0
+  rm "$work/$asset"
+}
+
+_main() {
+  [[ -n ${VERSION:-} ]] || fail 'VERSION is missing: pass --build-arg VERSION=v0.1.5'
+  local regions_file=$1 arch region message bad=0
+  output_dir=$2 work=$(mktemp -d) url=$RELEASE_BASE_URL/$VERSION
+  arch=$(target_arch)
+  message=$(fetch "$url/checksums.txt" "$work/checksums.txt") || fail "checksums.txt of $VERSION: $message"
+  local -a regions
+  mapfile -t regions < <(awk '!/^#/ && NF { print $1 }' "$regions_file")
+  for region in "${regions[@]}"; do
+    prepare "$region" "$arch" >"$work/$region.problem" &
+  done
+  wait
+  for region in "${regions[@]}"; do
+    message=$(<"$work/$region.problem")
+    if [[ -n $message || ! -x $output_dir/$region/opt/finfocus/bin/$NAME-$region ]]; then
+      printf 'error: %s: %s\n' "$region" "${message:-stopped without a reason}" >&2
+      bad=$((bad + 1))
+    fi
+  done
+  rm -rf "$work"
+  ((bad == 0)) || fail "$bad of ${#regions[@]} regions of $VERSION ($arch) cannot be built; they are named above"
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || _main "$@"

@@ -1,0 +1,37 @@
+#!/bin/bash -p
+# Starts the selected regions, the proxy in front of them and the log writer; starts again what fails; stops them all.
+#
+# Exit codes: 0 stopped by SIGTERM or SIGINT, 1 a region or a part failed too often, 64 a setting is wrong.
+# The supervisor sleeps in `wait -n` until a child ends or a signal comes. `wait -n` only wakes it: what has
+# ended is then found by looking at every child, because bash may report one of two that end together.
+# Variables are prefixed: the container's environment is imported by bash and must not meet them.
+trap 'ff_signal=TERM' TERM
+trap 'ff_signal=INT' INT
+set -Eeuo pipefail
+set +o posix
+
+# usage: _load_parts DIRECTORY
+_load_parts() {
+  local part
+  for part in log settings streams processes supervise; do
+    # shellcheck source=/dev/null
+    source "$1/lib/$part.sh"
+  done
+}
+
+_main() {
+  ff_home=${BASH_SOURCE[0]%/*}
+  PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  TZ=UTC0 LC_ALL=C
+  _load_parts "$ff_home"
+  load_settings
+  open_streams
+  start_log_writer
+  start_all_regions
+  start_proxy
+  watch_health
+  supervise
+  finish
+}
+
+[[ ${BASH_SOURCE[0]} != "$0" ]] || _main

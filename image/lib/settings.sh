@@ -1,0 +1,96 @@
+# Reads and checks the settings; a wrong one ends the container with exit 64. Sourced by entrypoint.sh.
+
+readonly FF_EXIT_USAGE=64
+readonly FF_METRICS_PORT_DEFAULT=9090
+readonly FF_PLUGIN_PORT_OFFSET=10000
+
+# usage: bad_setting MESSAGE
+bad_setting() {
+  log error - "$1"
+  exit "$FF_EXIT_USAGE"
+}
+
+# usage: read_table FILE    Fills ff_table_regions (in order) and ff_port.
+read_table() {
+  local region port _
+  declare -gA ff_port=()
+  declare -ga ff_table_regions=()
+  while read -r region port _; do
+    [[ -n $region && $region != \#* ]] || continue
+    ff_table_regions+=("$region")
+    ff_port[$region]=$port
+  done <"$1"
+}
+
+# usage: select_regions LIST    Fills ff_regions with the regions of the comma list, with all when it is empty.
+select_regions() {
+  local -a wanted
+  local region
+  declare -ga ff_regions=()
+  if [[ -z ${1//[[:space:]]/} ]]; then
+    ff_regions=("${ff_table_regions[@]}")
+    return
+  fi
+  IFS=, read -r -d '' -a wanted <<<"${1//[[:space:]]/}," || true
+  for region in "${wanted[@]}"; do
+    region=${region//[[:space:]]/}
+    [[ -n $region ]] || continue
+    [[ -n ${ff_port[$region]:-} ]] ||
+      bad_setting "FINFOCUS_REGIONS names $region, which is not in this image: use ${ff_table_regions[*]}"
+    [[ " ${ff_regions[*]-} " == *" $region "* ]] || ff_regions+=("$region")
+  done
+  ((${#ff_regions[@]} > 0)) || bad_setting "FINFOCUS_REGIONS selects no region: use ${ff_table_regions[*]}"
+}
+
+# usage: number NAME DEFAULT MINIMUM    Sets REPLY to the whole number in the environment variable NAME.
+number() {
+  REPLY=${!1:-$2}
+  [[ $REPLY =~ ^[0-9]{1,6}$ ]] || bad_setting "$1 is '$REPLY': give a whole number from $3 to 999999"
+  REPLY=$((10#$REPLY))
+  ((REPLY >= $3)) || bad_setting "$1 is '$REPLY': give a whole number from $3 to 999999"
+}
+
+# usage: listening_ports    Fills ff_listening with the TCP ports that something in this network namespace listens on.
+# Format: https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt (state 0A is LISTEN).
+listening_ports() {
+  local table _ address state
+  declare -gA ff_listening=()
+  for table in /proc/net/tcp /proc/net/tcp6; do
+    [[ -r $table ]] || continue
+    while read -r _ address _ state _; do
+      [[ $state != 0A ]] || ff_listening[$((16#${address##*:}))]=1
+    done <"$table"
+  done
+}
+
+check_ports() {
+  local region port
+  listening_ports
+  for region in "${ff_regions[@]}"; do
+    for port in "${ff_port[$region]}" "$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))"; do
+      [[ -z ${ff_listening[$port]:-} ]] || bad_setting "port $port of $region is in use: free it or leave the region out with FINFOCUS_REGIONS"
+    done
+  done
+  [[ -z ${ff_listening[$ff_metrics_port]:-} ]] || bad_setting "port $ff_metrics_port of the metrics is in use: free it"
+}
+
+check_binaries() {
+  local region
+  for region in "${ff_regions[@]}"; do
+    [[ -x $ff_home/bin/finfocus-plugin-aws-public-$region ]] ||
+      bad_setting "the binary of $region is missing in this image: build it again or leave the region out with FINFOCUS_REGIONS"
+  done
+}
+
+load_settings() {
+  ff_metrics_port=$FF_METRICS_PORT_DEFAULT
+  read_table "$ff_home/regions"
+  select_regions "${FINFOCUS_REGIONS:-}"
+  number FINFOCUS_MAX_RESTARTS 3 0 && ff_max_restarts=$REPLY
+  number FINFOCUS_STABLE_SECONDS 60 1 && ff_stable_seconds=$REPLY
+  number FINFOCUS_STARTUP_SECONDS 120 1 && ff_startup_seconds=$REPLY
+  number FINFOCUS_UNHEALTHY_SECONDS 30 1 && ff_unhealthy_seconds=$REPLY
+  number FINFOCUS_STOP_SECONDS 4 0 && ff_stop_seconds=$REPLY
+  check_binaries
+  check_ports
+}

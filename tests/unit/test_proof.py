@@ -1,0 +1,154 @@
+"""The data model of a verification run."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from harness.proof import SCHEMA_VERSION, Check, Proof, Status
+from harness.report.sample import sample_proof
+
+
+def check(
+    requirement: str = "FR-001", status: Status = Status.PASSED, detail: str = "why"
+) -> Check:
+    return Check(requirement=requirement, title="holds", status=status, detail=detail)
+
+
+def proof_of(*checks: Check) -> Proof:
+    return replace(sample_proof(), checks=checks)
+
+
+PASSED, FAILED, SKIPPED = (check(status=status) for status in Status)
+
+
+@pytest.mark.parametrize(
+    ("checks", "proven", "verdict"),
+    [
+        pytest.param((), False, "not proven: no checks", id="nothing-checked"),
+        pytest.param((PASSED,), True, "proven: 1 passed", id="all-passed"),
+        pytest.param((PASSED, SKIPPED), True, "proven: 1 passed, 1 skipped", id="some-skipped"),
+        pytest.param((SKIPPED,), False, "not proven: 1 skipped", id="all-skipped"),
+        pytest.param((PASSED, FAILED), False, "not proven: 1 passed, 1 failed", id="one-failed"),
+    ],
+)
+def test_verdict(checks: tuple[Check, ...], proven: bool, verdict: str) -> None:
+    """An image is proven when a check passed and none failed; the verdict counts them."""
+    proof = proof_of(*checks)
+    assert (proof.proven, proof.verdict) == (proven, verdict)
+
+
+@pytest.mark.parametrize(
+    "detail", [pytest.param("", id="empty"), pytest.param(" \n", id="only-white-space")]
+)
+def test_skip_needs_a_reason(detail: str) -> None:
+    """A skipped check without a reason is refused, since a reader could not judge it."""
+    with pytest.raises(ValueError, match="FR-001 holds: a skipped check needs a reason"):
+        check(status=Status.SKIPPED, detail=detail)
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(float("nan"), id="nan"), pytest.param(float("inf"), id="infinite")]
+)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=name) for name in ("value", "bound", "floor", "seconds")]
+)
+def test_numbers_are_finite(name: str, number: float) -> None:
+    """A number that JSON cannot hold is refused where it arises, not when the report is written."""
+    numbers: dict[str, Any] = {name: number}
+    with pytest.raises(ValueError, match="not a finite number"):
+        replace(check(), **numbers)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=name) for name in ("started_at", "finished_at")]
+)
+def test_times_have_a_zone(name: str) -> None:
+    """A time without a zone is refused, because the reports are read elsewhere."""
+    naive: Any = {name: datetime(2025, 1, 1)}
+    with pytest.raises(ValueError, match="has no time zone"):
+        replace(sample_proof(), **naive)
+
+
+def test_by_requirement_orders_ids_by_number() -> None:
+    """Requirements are in numeric order, and their checks in the order they were made."""
+    checks = (check("SC-001"), check("FR-10"), check("FR-9"), check("FR-10", detail="second"))
+    grouped = proof_of(*checks).by_requirement()
+    assert list(grouped) == ["FR-9", "FR-10", "SC-001"]
+    assert grouped["FR-10"] == (checks[1], checks[3])
+
+
+def test_requirements_without_check() -> None:
+    """A requirement nobody checked is reported once, and a skipped one counts as checked."""
+    proof = proof_of(check("FR-001"), check("FR-002", Status.SKIPPED))
+    wanted = ("SC-001", "FR-003", "FR-002", "FR-001", "FR-003")
+    assert proof.requirements_without_check(wanted) == ("FR-003", "SC-001")
+
+
+def test_json_round_trip() -> None:
+    """A proof read back from its JSON text equals the one that was written."""
+    proof = sample_proof()
+    assert Proof.from_json_dict(json.loads(json.dumps(proof.to_json_dict()))) == proof
+
+
+def test_unknown_fields_are_ignored() -> None:
+    """Fields that a newer harness added at the same schema version do not stop a reader."""
+    data = sample_proof().to_json_dict()
+    data["checks"][0]["added_later"] = data["added_later"] = 1
+    assert Proof.from_json_dict(data) == sample_proof()
+
+
+def test_optional_fields_may_be_absent() -> None:
+    """A field with a default may be missing, as in files written before it was added."""
+    data = sample_proof().to_json_dict()
+    del data["checks"][0]["headline"]
+    assert Proof.from_json_dict(data).checks[0].headline is False
+
+
+@pytest.mark.parametrize(
+    "version", [pytest.param(SCHEMA_VERSION + 1, id="newer"), pytest.param(None, id="absent")]
+)
+def test_unknown_schema_version(version: int | None) -> None:
+    """Another schema version is refused with one sentence that names both versions."""
+    data = sample_proof().to_json_dict() | {"schema_version": version}
+    with pytest.raises(ValueError, match=f"schema version {version}, but .* only version 1$"):
+        Proof.from_json_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("part", "field", "value", "message"),
+    [
+        pytest.param("checks", "status", "maybe", r"checks\[0\].status: 'maybe'", id="enum"),
+        pytest.param("checks", "title", 7, r"checks\[0\].title: 7 is not of type str", id="text"),
+        pytest.param("checks", "value", "7", r"value: '7' is not of type float", id="number"),
+        pytest.param("checks", "headline", 1, r"headline: 1 is not of type bool", id="flag"),
+        pytest.param("scenarios", "seconds", True, r"True is not of type float", id="true"),
+        pytest.param("scenarios", "events", {}, r"events: {} is not of type list", id="list"),
+        pytest.param("scenarios", "log_tail", [], r"log_tail: \[\] is not of type dict", id="map"),
+        pytest.param("stand_ins", "kind", None, r"kind: None is not of type str", id="null"),
+    ],
+)
+def test_malformed_value(part: str, field: str, value: object, message: str) -> None:
+    """A value of the wrong type is refused with the place it was found at."""
+    data = sample_proof().to_json_dict()
+    data[part][0][field] = value
+    with pytest.raises(ValueError, match=message):
+        Proof.from_json_dict(data)
+
+
+def test_true_is_not_a_count() -> None:
+    """A flag where a whole number belongs is refused, although Python takes it for 1."""
+    data = sample_proof().to_json_dict()
+    data["environment"]["cpus"] = True
+    with pytest.raises(ValueError, match=r"cpus: True is not of type int"):
+        Proof.from_json_dict(data)
+
+
+def test_missing_field() -> None:
+    """A missing field is refused with its name."""
+    data = sample_proof().to_json_dict()
+    del data["image"]["image_id"]
+    with pytest.raises(ValueError, match=r"proof\.image\.image_id is missing"):
+        Proof.from_json_dict(data)

@@ -1,0 +1,85 @@
+"""The Markdown report."""
+
+from dataclasses import replace
+
+import pytest
+
+from harness.proof import Check, Status
+from harness.report.markdown_report import render_markdown
+from harness.report.sample import sample_proof
+
+
+def lines_of(*checks: Check) -> list[str]:
+    proof = sample_proof()
+    return render_markdown(replace(proof, checks=checks or proof.checks)).splitlines()
+
+
+def test_verdict_first_then_stand_ins() -> None:
+    """The first line is the verdict, and the stand-ins come before any result."""
+    lines = lines_of()
+    assert lines[0].startswith("## ✗ registry.example/")
+    assert lines[0].endswith("not proven: 8 passed, 1 failed, 1 skipped")
+    stand_in = next(n for n, line in enumerate(lines) if "**release server**" in line)
+    assert stand_in < lines.index("| requirement | what | measured | limit | |")
+
+
+def test_a_run_without_stand_ins_says_so() -> None:
+    """Without stand-ins the report says that every part was real."""
+    assert "> No stand-ins" in render_markdown(replace(sample_proof(), stand_ins=()))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(
+            "| SC-002 | slowest region to ready (idle) | 1.24 s | ≤ 10 s | ✓ |", id="pass"
+        ),
+        pytest.param("| SC-003 | time to stop (while starting) | 5.6 s | ≤ 5 s | ✗ |", id="fail"),
+        pytest.param(
+            "| SC-004 | nothing critical or high<br>skipped: trivy is not installed |"
+            "  | 0 findings | \u2013 |",
+            id="skip",
+        ),
+    ],
+)
+def test_table_row(row: str) -> None:
+    """Each check is a row with what was measured, the limit and a mark for its status."""
+    assert row in lines_of()
+
+
+def test_unchecked_requirements_are_named() -> None:
+    """A requirement that no check was made for is named at the top."""
+    assert "**No check was made for FR-019.**" in lines_of()[:6]
+
+
+def test_failures_are_explained_below() -> None:
+    """A failure's explanation is below the table, folded, with its lines kept."""
+    text = render_markdown(sample_proof())
+    assert "<details><summary>SC-003 time to stop</summary>" in text
+    assert "until it was ready\nand was killed after" in text
+    assert text.count("<details>") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("a | b", r"a \| b", id="table-border"),
+        pytest.param("a\nb", "a b", id="line-break"),
+        pytest.param("<img src=x>", "&lt;img src=x&gt;", id="html"),
+        pytest.param("[x](y) `z` *w*", r"\[x\](y) \`z\` \*w\*", id="markdown"),
+        pytest.param("@someone #1", r"\@someone \#1", id="mention"),
+    ],
+)
+def test_cells_show_text_as_it_is(text: str, shown: str) -> None:
+    """Text from the checks can neither break the table nor become markup."""
+    check = Check(requirement="FR-013", title="t", status=Status.PASSED, measured=text)
+    assert f"| FR-013 | t | {shown} |  | ✓ |" in lines_of(check)
+
+
+def test_explanation_cannot_leave_its_block() -> None:
+    """An explanation with tags, fences and blank lines stays inside its folded block."""
+    detail = "```\n\n</pre></details>\n# big"
+    check = Check(requirement="FR-013", title="<b>", status=Status.FAILED, detail=detail)
+    text = "\n".join(lines_of(check))
+    assert "```\n&#8203;\n&lt;/pre&gt;&lt;/details&gt;\n# big\n</pre>" in text
+    assert "<summary>FR-013 &lt;b&gt;</summary>" in text

@@ -1,0 +1,83 @@
+"""Writing the reports."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.proof import Proof
+from harness.report import write, write_reports
+from harness.report.sample import sample_proof
+
+NAMES = ["junit.xml", "proof.html", "proof.json", "proof.md"]
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_four_files(tmp_path: Path) -> None:
+    """The four reports, and nothing else, are in the directory, which is made when missing."""
+    directory = tmp_path / "a" / "b"
+    paths = write_reports(sample_proof(), directory, environ={})
+    assert names_in(directory) == NAMES
+    assert Proof.from_json_dict(json.loads(paths.json.read_text("utf-8"))) == sample_proof()
+    assert {paths.json.name, paths.junit.name, paths.markdown.name, paths.html.name} == set(NAMES)
+
+
+def test_files_can_be_read_by_others(tmp_path: Path) -> None:
+    """A later step of a job, run as another user, may read the reports."""
+    paths = write_reports(sample_proof(), tmp_path, environ={})
+    assert paths.json.stat().st_mode & 0o777 == 0o644
+
+
+def test_step_summary_is_appended(tmp_path: Path) -> None:
+    """The Markdown is added to the job summary, after what other steps have written there."""
+    summary = tmp_path / "summary"
+    summary.write_text("earlier\n", encoding="utf-8")
+    environ = {"GITHUB_STEP_SUMMARY": str(summary)}
+    paths = write_reports(sample_proof(), tmp_path / "out", environ=environ)
+    written = paths.markdown.read_text("utf-8")
+    assert summary.read_text("utf-8") == f"earlier\n{written}"
+
+
+def test_rendering_error_leaves_old_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When one format cannot be rendered, all reports of the run before stay as they were."""
+
+    def broken(proof: Proof) -> str:
+        raise RuntimeError("broken")
+
+    before = write_reports(sample_proof(), tmp_path, environ={}).json.read_text("utf-8")
+    monkeypatch.setattr(write, "render_html", broken)
+    with pytest.raises(RuntimeError, match="broken"):
+        write_reports(replace(sample_proof(), version="v9"), tmp_path, environ={})
+    assert (tmp_path / "proof.json").read_text("utf-8") == before
+    assert names_in(tmp_path) == NAMES
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, id=name) for name in ("os.fsync", "pathlib.Path.replace")]
+)
+def test_writing_error_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """When the disk fails, neither a part of a report nor a temporary file is left."""
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(name, full)
+    with pytest.raises(OSError, match="no space left"):
+        write_reports(sample_proof(), tmp_path, environ={})
+    assert names_in(tmp_path) == []
+
+
+def test_environment_values_stay_out(tmp_path: Path) -> None:
+    """No value of the environment gets into a report."""
+    secret = "hunter2-secret"
+    environ = {"GITHUB_TOKEN": secret, "HOME": secret}
+    write_reports(sample_proof(), tmp_path, environ=environ)
+    assert not any(secret in path.read_text("utf-8") for path in tmp_path.iterdir())
