@@ -53,7 +53,7 @@ local time = require "posix.time"
 local unistd = require "posix.unistd"
 
 local byte, find, gsub, match, sub = string.byte, string.find, string.gsub, string.match, string.sub
-local char, format, rep = string.char, string.format, string.rep
+local char, format = string.char, string.format
 local concat = table.concat
 local read, write = unistd.read, unistd.write
 
@@ -66,7 +66,7 @@ local STATS_INTERVAL_MS = 1000
 local STDOUT = 1
 local EXIT_STDOUT_GONE, EXIT_USAGE, EXIT_BUG = 1, 64, 70
 
-local QUOTE, COMMA, DOT, COLON, BACKSLASH, DEL = byte('",.:\\\127', 1, -1)
+local QUOTE, COMMA, DOT, COLON, BACKSLASH = byte('",.:\\', 1, -1)
 local BRACKET_OPEN, BRACE_OPEN, BRACE_CLOSE = byte("[{}", 1, -1)
 local CARRIAGE_RETURN = byte("\r")
 
@@ -87,6 +87,10 @@ end
 -- JSON: a strict scanner that keeps positions, so that lines are spliced, not re-encoded
 ---------------------------------------------------------------------------------------
 
+-- A string of printable ASCII without escapes, the most frequent ranges first.
+local PLAIN_STRING = '"[_-~#-[ !%]^]*"'
+local PLAIN_MEMBER = '^"([%w_]+)"():()' .. PLAIN_STRING .. "(),"
+
 local function skip_space(text, pos)
   local c = byte(text, pos)
   -- Machine-written JSON has no space between tokens: spare it the pattern match.
@@ -98,13 +102,9 @@ end
 
 -- The position behind the string that opens at pos, or nil.
 local function string_end(text, pos)
-  local plain_end = match(text, '^"[^"\\%c]*"()', pos)
-  if plain_end then
-    return plain_end
-  end
   pos = pos + 1
   while true do
-    pos = match(text, '^[^"\\%c]*()', pos)
+    pos = match(text, '^[^"\\\0-\31]*()', pos)
     local c = byte(text, pos)
     if c == QUOTE then
       return pos + 1
@@ -113,8 +113,6 @@ local function string_end(text, pos)
       if not pos then
         return nil
       end
-    elseif c == DEL then -- a control character to C, but not to JSON
-      pos = pos + 1
     else
       return nil
     end
@@ -182,40 +180,85 @@ local function key_name(text, from, to)
   return name
 end
 
--- What the last scan found. One object for all of them: to make it anew for each line
--- would take longer than the scan.
+-- What the last scan found:
 --   open                         the opening brace
 --   members                      how many keys of its own (not nested) it has, and for each
 --   names, key_at, key_to          the name and the text of the key; _to is one behind
 --   value_at, value_to             the text of the value
---   leaves, leaf_at, leaf_to     every scalar in it, at any depth
+--   leaves, leaf_at, leaf_to     the scalars in it, at any depth; the first MAX_LEAVES only
 --   index                        which member a name stands for
-local object = {
-  open = 0,
-  members = 0, names = {}, key_at = {}, key_to = {}, value_at = {}, value_to = {},
-  leaves = 0, leaf_at = {}, leaf_to = {},
-  index = {},
-}
-
-local closers, depth = {}, 0 -- a stack of its own: deep nesting must not end the program
-
-local function scan_member(text, pos)
-  local after, value = key_end(text, pos)
-  if after and depth == 1 then
-    local i = object.members + 1
-    object.members = i
-    object.names[i] = key_name(text, pos, after)
-    object.key_at[i], object.key_to[i], object.value_at[i] = pos, after, value
-  end
-  return value
+local function new_object()
+  return {
+    open = 0,
+    members = 0, names = {}, key_at = {}, key_to = {}, value_at = {}, value_to = {},
+    leaves = 0, leaf_at = {}, leaf_to = {},
+    index = {},
+  }
 end
 
-local function scan_leaf(text, pos)
+-- Lua allows a pattern some 200 repetitions, and a number takes up to three.
+local MAX_LEAVES = 32
+local MAX_REUSED = 1024
+
+-- To make these anew for each line would take longer than the scan.
+local object = new_object()
+local closers, depth = {}, 0 -- a stack of its own: deep nesting must not end the program
+
+local function forget_object()
+  local index, names = object.index, object.names
+  for i = 1, object.members do
+    index[names[i]] = nil
+  end
+  if object.members > MAX_REUSED then
+    object = new_object() -- lest one huge line keeps its memory for ever
+  end
+  if closers[MAX_REUSED] then
+    closers = {}
+  end
+  depth, object.members, object.leaves = 0, 0, 0
+end
+
+local function add_member(name, key_at, key_to, value_at)
+  local i = object.members + 1
+  object.members = i
+  object.names[i], object.key_at[i], object.key_to[i] = name, key_at, key_to
+  object.value_at[i] = value_at
+end
+
+local function add_leaf(at, to)
   local i = object.leaves + 1
-  local after = scalar_end(text, pos)
   object.leaves = i
-  object.leaf_at[i], object.leaf_to[i] = pos, after
-  return after
+  if i <= MAX_LEAVES then
+    object.leaf_at[i], object.leaf_to[i] = at, to
+  end
+end
+
+-- Most members are a plain name and a plain string: takes all those there are from pos on
+-- with one match for each, and returns where the first other one is.
+local function scan_plain_members(text, pos)
+  while true do
+    local name, key_to, value_at, value_to = match(text, PLAIN_MEMBER, pos)
+    if not name then
+      return skip_space(text, pos)
+    end
+    add_member(name, pos, key_to, value_at)
+    object.value_to[object.members] = value_to
+    add_leaf(value_at, value_to)
+    pos = value_to + 1
+  end
+end
+
+local function scan_member(text, pos)
+  if depth > 1 then
+    local _, value_at = key_end(text, pos)
+    return value_at
+  end
+  pos = scan_plain_members(text, pos)
+  local key_to, value_at = key_end(text, pos)
+  if key_to then
+    add_member(key_name(text, pos, key_to), pos, key_to, value_at)
+  end
+  return value_at
 end
 
 -- Returns where the first value in the container that opens at pos is, or nil and, if it
@@ -259,31 +302,29 @@ local function scan_next(text, pos)
 end
 
 local function scan_values(text, pos)
+  local complete = false
   while pos do
     local c = byte(text, pos)
     local ended_at
     if c == BRACE_OPEN or c == BRACKET_OPEN then
       pos, ended_at = scan_open(text, pos, c)
     else
-      ended_at = scan_leaf(text, pos)
+      ended_at = scalar_end(text, pos)
+      if not ended_at then
+        return false
+      end
+      add_leaf(pos, ended_at)
     end
     if ended_at then
-      local complete
       pos, complete = scan_next(text, ended_at)
-      if complete then
-        return true
-      end
-    elseif c ~= BRACE_OPEN and c ~= BRACKET_OPEN then
-      return false
     end
   end
-  return false
+  return complete
 end
 
 -- Returns whether the text is JSON, and whether that is an object, described in `object`.
 local function scan(text)
-  depth = 0
-  object.members, object.leaves = 0, 0
+  forget_object()
   object.open = skip_space(text, 1)
   if not scan_values(text, object.open) or not is_utf8(text) then
     return false
@@ -291,7 +332,6 @@ local function scan(text)
   if byte(text, object.open) ~= BRACE_OPEN then
     return true, false
   end
-  object.index = {}
   for i = 1, object.members do
     object.index[object.names[i]] = i
   end
@@ -384,11 +424,8 @@ end
 ---------------------------------------------------------------------------------------
 
 local MAX_SHAPES = 8
-local MAX_LEAVES = 64
 local MAX_LEARN_EVERY = 256
-
--- Printable ASCII but for the quote and the backslash, the most frequent ranges first.
-local STRING_PATTERN = '"[_-~#-[ !%]^]*"'
+local MAX_LEARN_BYTES = 4096
 
 local function literal(text)
   return (gsub(text, "%W", "%%%0"))
@@ -404,7 +441,7 @@ end
 local function leaf_pattern(text)
   local c = byte(text)
   if c == QUOTE then
-    return STRING_PATTERN
+    return PLAIN_STRING
   elseif LITERALS[c] or find(text, "[eE]") then
     return literal(text)
   end
@@ -428,7 +465,7 @@ end
 
 -- Only the common is worth a shape.
 local function is_typical(text)
-  return object.open == 1 and object.leaves <= MAX_LEAVES
+  return object.open == 1 and object.leaves <= MAX_LEAVES and #text <= MAX_LEARN_BYTES
     and object.index.time and not object.index.timestamp
     and not find(text, "\\", 1, true) and find(text, "^[ -~]*$")
     and is_regular()
@@ -533,9 +570,8 @@ local function new_shape(stream, text, skeleton, limit)
 end
 
 -- Where in the list a shape for the line goes, and the first byte that its lead must not
--- have; nil if the line must not be learnt now. A stream whose lines have nothing in
--- common must not pay for learning each of them: the more shapes were pushed out, the
--- rarer another is learnt.
+-- have. A stream whose lines have nothing in common must not pay for learning each of them:
+-- the more shapes were pushed out, the rarer another is learnt.
 local function place_for(stream, text, skeleton)
   local shapes = stream.shapes
   for i, shape in ipairs(shapes) do

@@ -42,7 +42,7 @@ may_pass() {
 fetch() {
   local attempt output
   for ((attempt = 1; ; attempt++)); do
-    if output=$(wget -q -T 60 -O "$2" "$1" 2>&1); then return 0; fi
+    if output=$(timeout 900 wget -q -O "$2" "$1" 2>&1); then return 0; fi
     output=${output//$'\n'/ }
     if ! may_pass "$output"; then
       printf '%s' "$output"
