@@ -49,7 +49,7 @@ end
 
 -- What the supervisor knows of a region: process ID, number of starts, time of the last start.
 local function process_of(region)
-  local pid, starts, started_at = (read_state("region." .. region) or ""):match("^(%d+) (%d+) ([%d.]+)")
+  local pid, starts, started_at = (read_state("region." .. region) or ""):match("^(%d+)%s+(%d+)%s+([%d.]+)")
   return { pid = tonumber(pid), starts = tonumber(starts) or 0, started_at = tonumber(started_at) }
 end
 
