@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash
 # Healthy means: every selected region answers on its public port. Quiet then; else names those that do not, exit 1.
 # All requests are on their way before the first answer is read. No program is started: one probe is one process.
 set -uo pipefail

@@ -1,0 +1,80 @@
+"""What people see while the harness works. Results go to stdout, everything here to stderr."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+_quiet_ci = os.environ.get("CI", "").lower() in {"1", "true"}
+stderr = Console(
+    stderr=True,
+    force_terminal=False if _quiet_ci else None,
+    soft_wrap=True,
+    highlight=False,
+)
+_state = {"verbose": False, "quiet": False}
+
+
+def configure(*, verbose: bool, quiet: bool) -> None:
+    """Choose how much is said: `verbose` adds tool output, `quiet` leaves only errors."""
+    _state.update(verbose=verbose, quiet=quiet)
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    if not _state["quiet"]:
+        stderr.print(text, markup=False)
+
+
+def warn(text: str) -> None:
+    """One line that is printed even when quiet."""
+    stderr.print(text, markup=False, style="yellow")
+
+
+def detail(text: str) -> None:
+    """One line that only `--verbose` shows."""
+    if _state["verbose"]:
+        stderr.print(text, markup=False, style="dim")
+
+
+def interactive() -> bool:
+    """Whether a person watches: a terminal, not CI, not quiet."""
+    return stderr.is_terminal and not _state["quiet"]
+
+
+@contextmanager
+def step(title: str) -> Iterator["Step"]:
+    """A piece of work: a live line with its latest news on a terminal, else one line at its start."""
+    current = Step(title)
+    if not interactive():
+        say(f"• {title}")
+        yield current
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=stderr, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        current.show = lambda text: progress.update(task, description=f"{title}: {text}")
+        yield current
+    say(f"✓ {title}")
+
+
+class Step:
+    """The running piece of work; `news` replaces its latest news."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.show = detail
+
+    def news(self, text: str) -> None:
+        """Show the latest news, shortened to one line."""
+        line = " ".join(text.split())[:100]
+        if line:
+            self.show(line)
+
+
+def die(text: str) -> None:
+    """The last words of a failed run."""
+    print(f"error: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,54 @@
+"""The one error tree: every message says what happened, why, and what to do.
+
+Exit codes of the command, documented in the README:
+0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
+5 build failed, 130 interrupted.
+"""
+
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """Base of every expected failure; its text is all that a user sees."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class NotProvenError(HarnessError):
+    """The image was examined and at least one requirement does not hold."""
+
+
+class UsageError(HarnessError):
+    """What the caller asked for cannot be done as asked."""
+
+    exit_code = 2
+
+
+class EnvironmentMissingError(HarnessError):
+    """The machine lacks something that the harness may not or cannot provide."""
+
+    exit_code = 3
+
+
+class ReleaseError(HarnessError):
+    """The release lacks assets, or its server cannot be reached."""
+
+    exit_code = 4
+
+
+class BuildError(HarnessError):
+    """The engine refused or failed to build the image."""
+
+    exit_code = 5
+
+
+class CommandError(EnvironmentMissingError):
+    """An external tool failed."""
+
+
+class WaitTimeoutError(HarnessError):
+    """A condition did not come true in time."""
+
+
+class ContainerDiedError(HarnessError):
+    """A container ended that was expected to run."""

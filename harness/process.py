@@ -1,0 +1,91 @@
+"""Runs external tools, and installs the Debian packages they come in where that is possible."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from harness.console import detail
+from harness.errors import CommandError, EnvironmentMissingError
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def run(
+    command: Sequence[str],
+    *,
+    timeout: float = 600,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> str:
+    """Run `command` and return its standard output.
+
+    `environ` is added to this process's environment; its values are never printed. Raises
+    `CommandError` with the end of the tool's own words when it fails, is missing or takes longer
+    than `timeout` seconds.
+    """
+    quoted = shlex.join(command)
+    detail(f"$ {quoted}")
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+            cwd=cwd,
+            env={**os.environ, **(environ or {})},
+        )
+    except FileNotFoundError as error:
+        raise CommandError(f"{command[0]} is not installed; wanted for: {quoted}") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandError(f"{quoted}: no end within {timeout:g} s") from error
+    if done.returncode != 0:
+        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise CommandError(f"{quoted}: exit {done.returncode}\n{words}")
+    return done.stdout
+
+
+def is_root() -> bool:
+    """Whether this process may install packages and start an engine."""
+    return os.geteuid() == 0
+
+
+def ensure_tools(packages: Mapping[str, str], *, wanted_for: str) -> None:
+    """Make every tool in `packages` (tool name to Debian package) available on PATH.
+
+    Raises `EnvironmentMissingError` with the command to run when this process may not install.
+    """
+    missing = sorted({package for tool, package in packages.items() if not shutil.which(tool)})
+    if not missing:
+        return
+    names = " ".join(missing)
+    if not shutil.which("apt-get"):
+        raise EnvironmentMissingError(
+            f"{wanted_for} needs {names}, and this machine has no apt-get: install it by hand"
+        )
+    if not is_root():
+        raise EnvironmentMissingError(f"{wanted_for} needs {names}: sudo apt-get install {names}")
+    install_packages(missing)
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install Debian packages without starting the services they bring."""
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    apt = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "-q", "-y", "--no-install-recommends"]
+    # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt: 101 forbids a start.
+    ours = not _POLICY.exists()
+    if ours:
+        _POLICY.write_text("#!/bin/sh\nexit 101\n")
+        _POLICY.chmod(0o755)
+    try:
+        run([*apt, "update"], environ=quiet)
+        run([*apt, "install", *packages], environ=quiet)
+    finally:
+        if ours:
+            with suppress(FileNotFoundError):
+                _POLICY.unlink()

@@ -1,0 +1,64 @@
+"""The regions table: which regions the image has and the public port of each."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import UsageError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+IMAGE_DIRECTORY = REPOSITORY / "image"
+METRICS_PORT = 9090
+BINARY_PREFIX = "finfocus-plugin-aws-public-"
+
+_NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+_MAX_PORT = 65535 - 10000  # the plugin itself listens 10000 above its public port
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """One row of the table."""
+
+    name: str  # "us-east-1"
+    port: int  # public port in the container
+
+    @property
+    def binary(self) -> str:
+        """File name of the region's binary."""
+        return BINARY_PREFIX + self.name
+
+
+def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
+    """The rows of `image_directory/regions`, in its order.
+
+    Raises `UsageError` for a missing file, a row that is not `name port`, and a name or port that
+    appears twice.
+    """
+    path = image_directory / "regions"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}): run inside a checkout"
+        ) from error
+    regions = tuple(
+        _parse_row(line, f"{path.name} line {number}")
+        for number, line in enumerate(text.splitlines(), 1)
+        if line.strip() and not line.lstrip().startswith("#")
+    )
+    for values in ([r.name for r in regions], [r.port for r in regions]):
+        for value in values:
+            if values.count(value) > 1:
+                raise UsageError(f"{path.name}: {value} appears twice, give each region its own")
+    if not regions:
+        raise UsageError(f"{path.name} has no region: add a row 'name port'")
+    return regions
+
+
+def _parse_row(line: str, where: str) -> Region:
+    match line.split():
+        case [name, port] if (
+            _NAME.fullmatch(name) and port.isdecimal() and 0 < int(port) <= _MAX_PORT
+        ):
+            return Region(name=name, port=int(port))
+    raise UsageError(f"{where}: {line.strip()!r} is not a row like 'us-east-1 8001'")
