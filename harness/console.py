@@ -47,7 +47,7 @@ def interactive() -> bool:
 
 @contextmanager
 def step(title: str) -> Iterator["Step"]:
-    """A piece of work: a live line with its latest news on a terminal, else one line at its start."""
+    """A piece of work: a live line with its latest news on a terminal, else one plain line."""
     current = Step(title)
     if not interactive():
         say(f"• {title}")

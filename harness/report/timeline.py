@@ -124,9 +124,11 @@ def _lane(lane: Lane, row: int, scale: TimeScale) -> Html:
 def _lines(scenario: Scenario, scale: TimeScale, bottom: float) -> Iterator[Html]:
     # Limits and signals have a row of labels each, since they are often close to each other.
     moments = [(m, label, "limit", 16) for m, label in _limits(scenario) if m <= end_of(scenario)]
-    for event in scenario.events:
-        if event.region == CONTAINER and event.kind is EventKind.SIGNAL:
-            moments.append((event.seconds, event.detail or "signal", "signal-line", 32))
+    moments.extend(
+        (event.seconds, event.detail or "signal", "signal-line", 32)
+        for event in scenario.events
+        if event.region == CONTAINER and event.kind is EventKind.SIGNAL
+    )
     for moment, label, kind, label_y in moments:
         x = _x(scale, moment)
         left_of_line = x > (_LEFT + _RIGHT) / 2

@@ -1,0 +1,166 @@
+"""One container under test: its life, its ports, its log and its early death."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+
+from harness.errors import ContainerDiedError, HarnessError
+from harness.labels import run_labels
+from harness.logs import LogStream
+from harness.wait import wait_until
+
+TAIL_LINES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a container is started."""
+
+    ports: Sequence[int] = ()  # container ports to publish on free loopback ports
+    environ: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)  # docker-py's names
+
+
+class RunningContainer:
+    """A container that the harness started. Times are `time.monotonic()` seconds."""
+
+    def __init__(self, container: Container, regions: Sequence[str]) -> None:
+        self.container = container
+        self.log = LogStream(container, regions)
+        self.dead = threading.Event()
+        self.exit_code: int | None = None
+        self.started_at = 0.0
+        self.ended_at = 0.0
+        self.host_ports: dict[int, int] = {}
+        self._watch = threading.Thread(target=self._await_death, daemon=True)
+
+    def start(self, ports: Sequence[int]) -> None:
+        """Start it and learn its published ports; its log is followed from the first byte."""
+        self.started_at = time.monotonic()
+        try:
+            self.container.start()
+        except APIError as error:
+            raise ContainerDiedError(f"the container cannot start: {error.explanation}") from error
+        self._watch.start()
+        self.log.start()
+        wait_until(
+            lambda: self.dead.is_set() or self._learn_ports(ports),
+            timeout=10,
+            what="ports are published",
+        )
+
+    def _learn_ports(self, ports: Sequence[int]) -> bool:
+        self.container.reload()
+        bindings = self.container.attrs["NetworkSettings"]["Ports"] or {}
+        for port in ports:
+            for binding in bindings.get(f"{port}/tcp") or []:
+                self.host_ports[port] = int(binding["HostPort"])
+        return all(port in self.host_ports for port in ports)
+
+    def _await_death(self) -> None:
+        with suppress(DockerException, requests.RequestException):
+            self.exit_code = int(self.container.wait()["StatusCode"])
+        self.ended_at = time.monotonic()
+        self.dead.set()
+
+    def url(self, port: int, path: str = "") -> str:
+        """URL of a published container port."""
+        return f"http://127.0.0.1:{self.host_ports[port]}{path}"
+
+    def signal(self, name: str) -> float:
+        """Send a signal to PID 1; returns the time it was sent."""
+        sent = time.monotonic()
+        try:
+            self.container.kill(signal=name)
+        except APIError as error:
+            if not self.dead.wait(1):
+                raise HarnessError(f"{name} cannot be sent: {error.explanation}") from error
+        return sent
+
+    def execute(self, command: Sequence[str], *, user: str = "") -> tuple[int, bytes]:
+        """Exit code and output (stdout and stderr) of a command inside the container."""
+        try:
+            code, output = self.container.exec_run(list(command), user=user)
+        except APIError as error:
+            self.expect_alive()
+            raise HarnessError(f"{command[0]} cannot run inside: {error.explanation}") from error
+        return int(code if code is not None else -1), bytes(output or b"")
+
+    def expect_alive(self) -> None:
+        """Raise `ContainerDiedError`, with all that is known of the end, when it has ended."""
+        if self.dead.is_set():
+            raise ContainerDiedError(self.obituary())
+
+    def wait_dead(self, timeout: float) -> bool:
+        """Whether it has ended within `timeout` seconds; the log is complete then."""
+        if not self.dead.wait(timeout):
+            return False
+        self.log.finish()
+        return True
+
+    def obituary(self) -> str:
+        """Exit code, out-of-memory flag, health output and the last log lines of each region."""
+        self.log.finish()
+        state: dict[str, Any] = {}
+        with suppress(DockerException):
+            self.container.reload()
+            state = self.container.attrs["State"]
+        lines = [
+            f"the container ended after {max(self.ended_at - self.started_at, 0):.2f} s"
+            f" with exit code {self.exit_code}"
+            + (" (out of memory)" if state.get("OOMKilled") else "")
+        ]
+        if state.get("Error"):
+            lines.append(f"engine: {state['Error']}")
+        if health := (state.get("Health") or {}).get("Log"):
+            lines.append(f"health: {str(health[-1]['Output']).strip()}")
+        return "\n".join([*lines, *self.tail_text()])
+
+    def tail_text(self) -> Iterator[str]:
+        """The last log lines, under a heading per region."""
+        for region, tail in self.log.tail(TAIL_LINES).items():
+            yield f"last lines of {region}:"
+            yield from (f"  {line}" for line in tail)
+
+
+@contextmanager
+def running(
+    client: docker.DockerClient, image: str, regions: Sequence[str], options: Options
+) -> Iterator[RunningContainer]:
+    """A container of `image`, started, and removed with its volumes whatever happens."""
+    with created(client, image, regions, options) as container:
+        container.start(options.ports)
+        yield container
+
+
+@contextmanager
+def created(
+    client: docker.DockerClient, image: str, regions: Sequence[str], options: Options
+) -> Iterator[RunningContainer]:
+    """A container of `image`, not started yet, and removed with its volumes whatever happens."""
+    try:
+        container = client.containers.create(
+            image,
+            environment=dict(options.environ),
+            ports={f"{port}/tcp": ("127.0.0.1", None) for port in options.ports},
+            labels=run_labels(),
+            detach=True,
+            **options.extra,
+        )
+    except APIError as error:
+        raise HarnessError(f"no container can be made of {image}: {error.explanation}") from error
+    under_test = RunningContainer(container, regions)
+    try:
+        yield under_test
+    finally:
+        with suppress(NotFound):
+            container.remove(force=True, v=True)
+        under_test.log.finish()

@@ -1,0 +1,233 @@
+"""The container engine: the one that is there, or one started for the time it is needed."""
+
+import fcntl
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import docker
+from docker.errors import DockerException
+
+from harness.console import say, step
+from harness.errors import EnvironmentMissingError, HarnessError
+from harness.process import ensure_tools, is_root, run
+from harness.wait import wait_until
+
+START_SECONDS = 60
+STOP_SECONDS = 60
+_PACKAGES = {"dockerd": "docker.io", "iptables": "iptables"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """A working engine and how to reach it."""
+
+    client: docker.DockerClient
+    host: str  # value for DOCKER_HOST; "" for the default
+    provisioned: bool  # started by the harness, which also stops it
+
+    @property
+    def architecture(self) -> str:
+        """Architecture of the machine that the engine runs on, as Docker names it."""
+        machine = str(self.client.info()["Architecture"])
+        return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
+
+
+def cache_directory() -> Path:
+    """Where the harness keeps what is slow to make again; safe to delete at any time."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    directory = Path(base) / "finfocus-image-harness"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+@contextmanager
+def container_engine() -> Iterator[Engine]:
+    """A working engine for the duration of the block.
+
+    A reachable engine is used and left as it is. Else, as root on Debian, one is installed and
+    started, and stopped when its last user leaves; its data stays in the cache directory.
+    Raises `EnvironmentMissingError` with what to do when neither is possible.
+    """
+    client = connect()
+    if client is not None:
+        with _closing(client):
+            yield Engine(client=client, host=os.environ.get("DOCKER_HOST", ""), provisioned=False)
+        return
+    _explain_when_not_possible()
+    with _PrivateEngine(cache_directory() / "engine") as host, _exported(host):
+        started = connect()
+        if started is None:
+            raise EnvironmentMissingError(f"the engine started at {host} does not answer")
+        with _closing(started):
+            yield Engine(client=started, host=host, provisioned=True)
+
+
+def connect() -> docker.DockerClient | None:
+    """A client of the engine that DOCKER_HOST or the default socket leads to, if it answers."""
+    client = None
+    try:
+        client = docker.from_env(timeout=600)
+        client.ping()
+    except DockerException:
+        if client is not None:
+            client.close()
+        return None
+    return client
+
+
+@contextmanager
+def _closing(client: docker.DockerClient) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        client.close()
+
+
+@contextmanager
+def _exported(host: str) -> Iterator[None]:
+    """Child processes and libraries find the engine where everyone looks: DOCKER_HOST."""
+    os.environ["DOCKER_HOST"] = host
+    try:
+        yield
+    finally:
+        del os.environ["DOCKER_HOST"]
+
+
+def _explain_when_not_possible() -> None:
+    if host := os.environ.get("DOCKER_HOST"):
+        raise EnvironmentMissingError(
+            f"no container engine answers at DOCKER_HOST={host}: start it or unset DOCKER_HOST"
+        )
+    if not is_root():
+        raise EnvironmentMissingError(
+            "no container engine answers and only root may start one:"
+            " sudo apt-get install docker.io && sudo usermod -aG docker $USER, then log in again"
+        )
+
+
+class _PrivateEngine:
+    """A dockerd with data and sockets of its own, shared by all harness runs of this user.
+
+    Two locks, freed by the kernel however a process ends: `start` is held while the engine is
+    started or stopped, `users` is shared by everyone who uses it. Who can have `users` alone is
+    the last one and stops the engine.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.socket = directory / "docker.sock"
+        self.log = directory / "dockerd.log"
+        self.pid_file = directory / "dockerd.pid"
+        self.users: IO[str] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.socket}"
+
+    def __enter__(self) -> str:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        with self._starting():
+            if not self._answers():
+                self._start()
+            self.users = (self.directory / "users.lock").open("w")
+            fcntl.flock(self.users, fcntl.LOCK_SH)
+        return self.host
+
+    def __exit__(self, *_: object) -> None:
+        with self._starting():
+            self.stop_when_unused()
+
+    def stop_when_unused(self) -> None:
+        """Stop the engine unless another run uses it; the caller holds the start lock."""
+        users = self.users or (self.directory / "users.lock").open("w")
+        with users, suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._stop()
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        with (self.directory / "start.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _answers(self) -> bool:
+        if not self.socket.exists():
+            return False
+        try:
+            with _closing(client := docker.DockerClient(base_url=self.host, timeout=5)):
+                return bool(client.ping())
+        except DockerException:
+            return False
+
+    def _start(self) -> None:
+        ensure_tools(_PACKAGES, wanted_for="a container engine")
+        had_bridge = Path("/sys/class/net/docker0").exists()
+        (self.directory / "made-bridge").unlink(missing_ok=True)
+        if not had_bridge:
+            (self.directory / "made-bridge").touch()
+        self._stop()  # one that does not answer
+        command = ["dockerd", "--host", self.host, "--data-root", str(self.directory / "data")]
+        command += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.pid_file)]
+        with step("starting a container engine"), self.log.open("wb") as log:
+            dockerd = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+            wait_until(
+                lambda: self._answers() or dockerd.poll() is not None,
+                timeout=START_SECONDS,
+                what="the container engine answers",
+                explain=self._last_words,
+            )
+        if dockerd.poll() is not None:
+            raise EnvironmentMissingError(f"dockerd cannot start here:\n{self._last_words()}")
+
+    def _stop(self) -> None:
+        pid = self._pid()
+        if pid is None:
+            return
+        say("• stopping the container engine")
+        os.kill(pid, signal.SIGTERM)
+        with suppress(HarnessError):
+            wait_until(lambda: not _runs(pid), timeout=STOP_SECONDS, what="dockerd ends")
+        if _runs(pid):
+            os.kill(pid, signal.SIGKILL)
+        self.socket.unlink(missing_ok=True)
+        if (self.directory / "made-bridge").exists():
+            with suppress(HarnessError):
+                ensure_tools({"ip": "iproute2"}, wanted_for="removing docker0")
+                run(["ip", "link", "delete", "docker0"])
+
+    def _pid(self) -> int | None:
+        try:
+            pid = int(self.pid_file.read_text(encoding="ascii"))
+            name = Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return None
+        return pid if name == "dockerd" else None
+
+    def _last_words(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+
+def _runs(pid: int) -> bool:
+    """Whether `pid` lives; reaps it when it is our own child."""
+    with suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    return Path(f"/proc/{pid}").exists()
+
+
+def stop_leftover_engine() -> bool:
+    """Stop the harness's own engine when a killed run left it; returns whether it was running."""
+    private = _PrivateEngine(cache_directory() / "engine")
+    if private._pid() is None:  # noqa: SLF001 (same module)
+        return False
+    with private._starting():  # noqa: SLF001
+        private.stop_when_unused()
+    return True

@@ -1,0 +1,49 @@
+"""The labels everything of the harness carries, so that people and `sweep` can tell it apart."""
+
+import os
+import uuid
+from pathlib import Path
+
+RUN = "com.finfocus.harness.run"
+OWNER = "com.finfocus.harness.owner"
+STAND_INS = "com.finfocus.image.stand-ins"
+STAND_IN = "com.finfocus.stand-in"
+
+
+def process_identity(pid: int) -> str | None:
+    """Process `pid` of this boot as text that no later process can have; None when it is gone.
+
+    Boot ID and start time, proc(5): a process ID alone comes back.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        # No /proc (macOS): the process ID has to do.
+        return f"{pid}" if _exists(pid) and not Path("/proc/self").exists() else None
+    state, started = stat.rpartition(")")[2].split()[0], stat.rpartition(")")[2].split()[19]
+    return None if state in "ZX" else f"{pid}.{started}.{boot}"
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def run_labels() -> dict[str, str]:
+    """Labels of one thing that this process makes and will remove."""
+    return {RUN: uuid.uuid4().hex, OWNER: process_identity(os.getpid()) or str(os.getpid())}
+
+
+def is_orphan(labels: dict[str, str]) -> bool:
+    """Whether the process that made a thing with `labels` is gone."""
+    owner = labels.get(OWNER)
+    if owner is None:
+        return False
+    pid = owner.partition(".")[0]
+    return not pid.isdecimal() or process_identity(int(pid)) != owner

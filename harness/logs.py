@@ -1,0 +1,149 @@
+"""Reads container logs: splits lines, judges each, and keeps the last ones per region."""
+
+import json
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import urllib3
+from docker.errors import DockerException
+from docker.models.containers import Container
+
+NO_REGION = "-"
+KEPT_LINES = 50
+KEPT_PROBLEMS = 20
+_PREFIXED = re.compile(rb"\[([^\]\s]+)\] ")
+
+
+class _DuplicateKeyError(ValueError):
+    pass
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise _DuplicateKeyError
+    return dict(pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """One line and what can be said of it."""
+
+    text: str
+    region: str  # NO_REGION for the container's own lines, "" when it has none
+    fields: dict[str, Any] | None  # of a JSON object, None for another line
+    problem: str  # why it is not as required, "" when it is
+    at: float  # when it was read, time.monotonic()
+
+
+def judge(raw: bytes, at: float, regions: frozenset[str]) -> LogLine:
+    """Parse one line, without its newline, and say what is wrong with it."""
+    text = raw.decode("utf-8", errors="replace")
+    if raw.lstrip().startswith(b"{"):
+        return _judge_object(raw, text, at, regions)
+    if (match := _PREFIXED.match(raw)) and match[1].decode(errors="replace") in regions:
+        return LogLine(text=text, region=match[1].decode(), fields=None, problem="", at=at)
+    return LogLine(text=text, region="", fields=None, problem="no region prefix", at=at)
+
+
+def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> LogLine:
+    try:
+        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except _DuplicateKeyError:
+        return LogLine(text=text, region="", fields=None, problem="a key appears twice", at=at)
+    except (ValueError, RecursionError):
+        return LogLine(text=text, region="", fields=None, problem="not valid JSON", at=at)
+    region = fields.get("region")
+    known = isinstance(region, str) and (region in regions or region == NO_REGION)
+    missing = [key for key in ("region", "timestamp", "level") if key not in fields]
+    problem = f"without {', '.join(missing)}" if missing else ""
+    if not problem and not known:
+        problem = f"region is {region!r}"
+    return LogLine(text=text, region=region if known else "", fields=fields, problem=problem, at=at)
+
+
+class LogStream:
+    """Follows a container's log in a thread, from its first line to its last.
+
+    Memory is bounded: only counts, the last lines per region and the first problems are kept.
+    """
+
+    def __init__(self, container: Container, regions: Sequence[str]) -> None:
+        self._container = container
+        self._regions = frozenset(regions)
+        self._changed = threading.Condition()
+        self._tails: dict[str, deque[LogLine]] = {}
+        self._listeners: list[Callable[[LogLine], None]] = []
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self.last: LogLine | None = None
+        self.json_lines: Counter[str] = Counter()
+        self.text_lines: Counter[str] = Counter()
+        self.problems: list[LogLine] = []
+        self.problem_count = 0
+        self.first_at: dict[str, float] = {}
+        self.last_at: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def listen(self, listener: Callable[[LogLine], None]) -> None:
+        """Call `listener`, in the reading thread, with every line from now on."""
+        self._listeners.append(listener)
+
+    def finish(self, timeout: float = 10) -> None:
+        """Return when the last line of an ended container is read, at most `timeout` seconds."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        """Whether `condition` came true within `timeout` seconds; it is asked at every line."""
+        with self._changed:
+            return self._changed.wait_for(condition, timeout)
+
+    @property
+    def lines(self) -> int:
+        """How many lines there were."""
+        return self.json_lines.total() + self.text_lines.total()
+
+    def tail(self, count: int) -> dict[str, tuple[str, ...]]:
+        """The last lines of each region; those without one are under "-"."""
+        with self._changed:
+            return {
+                region: tuple(line.text for line in list(lines)[-count:])
+                for region, lines in sorted(self._tails.items())
+            }
+
+    def _follow(self) -> None:
+        rest = b""
+        broken = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+        with suppress(*broken):
+            for chunk in self._container.logs(stream=True, follow=True):
+                *complete, rest = (rest + chunk).split(b"\n")
+                for line in complete:
+                    self._take(line)
+        if rest:
+            self._take(rest)
+
+    def _take(self, raw: bytes) -> None:
+        line = judge(raw.removesuffix(b"\r"), time.monotonic(), self._regions)
+        with self._changed:
+            key = line.region or NO_REGION
+            self._tails.setdefault(key, deque(maxlen=KEPT_LINES)).append(line)
+            (self.text_lines if line.fields is None else self.json_lines)[key] += 1
+            if line.problem:
+                self.problem_count += 1
+                self.problems = [*self.problems, line][:KEPT_PROBLEMS]
+            self.first_at.setdefault(key, line.at)
+            self.last_at[key] = line.at
+            self.last = line
+            self._changed.notify_all()
+        for listener in self._listeners:
+            listener(line)

@@ -1,0 +1,182 @@
+"""Finds a release of the plugin and checks that it is complete, before anything is downloaded."""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import requests
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from harness.console import step
+from harness.errors import ReleaseError, UsageError
+from harness.model import Architecture, Asset, Release, StandInPolicy, asset_name
+from harness.proof import StandIn
+from harness.regions import Region
+from harness.stand_ins.release import StandInPlugin, serve_release
+
+RELEASES = "https://github.com/rshade/finfocus-plugin-aws-public/releases/download"
+CHECKSUMS = "checksums.txt"
+TIMEOUT_SECONDS = (10, 60)  # to connect, between bytes
+ATTEMPTS = 5
+_CHECKSUM = re.compile(r"^(?P<digest>[0-9a-fA-F]{64})[ ]+[*]?(?P<name>\S+)\s*$", re.MULTILINE)
+
+
+class _MayPassError(Exception):
+    """An answer that a later attempt may not get: 429, 5xx, a broken connection."""
+
+
+class _UnreachableError(ReleaseError):
+    """The server was never reached, as opposed to: it answered no."""
+
+
+def check_version(version: str) -> str:
+    """`version` when it can be a release tag, such as "v0.1.5"; `UsageError` otherwise."""
+    number = version.removeprefix("v")
+    plain = number.replace(".", "").replace("-", "").replace("+", "")
+    if not version.startswith("v") or not number[:1].isdigit() or not plain.isalnum():
+        raise UsageError(f"{version!r} is not a release: give one like v0.1.5")
+    return version
+
+
+@contextmanager
+def find_release(
+    version: str,
+    architecture: Architecture,
+    regions: Sequence[Region],
+    *,
+    base_url: str = RELEASES,
+    policy: StandInPolicy = StandInPolicy.AUTO,
+    plugin: StandInPlugin | None = None,
+) -> Iterator[Release]:
+    """Release `version`, complete, for the duration of the block.
+
+    A stand-in release is served from loopback when the real server cannot be reached at all and
+    `policy` allows it; a server that answers "no such file" is an answer and never replaced.
+    Raises `ReleaseError` naming every region without an asset.
+    """
+    why = "asked for by --stand-ins always"
+    if policy is not StandInPolicy.ALWAYS:
+        try:
+            release = preflight(version, architecture, regions, base_url)
+        except _UnreachableError as error:
+            if policy is StandInPolicy.NEVER:
+                raise
+            why = str(error)
+        else:
+            yield release
+            return
+    with serve_release(plugin or StandInPlugin(), version, architecture, regions) as url:
+        found = preflight(version, architecture, regions, url)
+        stand_in = StandIn(kind="plugin", replaces=f"{base_url}/{version}", why=why)
+        yield Release(**{**vars(found), "stand_in": stand_in})
+
+
+def preflight(
+    version: str, architecture: Architecture, regions: Sequence[Region], base_url: str
+) -> Release:
+    """Ask the server for every asset without downloading one.
+
+    Returns the release with checksums and sizes. Raises `ReleaseError` that names each region
+    whose tarball or checksum is missing.
+    """
+    root = f"{base_url}/{version}"
+    with step(f"looking for the {len(regions)} assets of {version} ({architecture})"):
+        checksums = _request("GET", f"{root}/{CHECKSUMS}")
+        if checksums.status_code != requests.codes.ok:
+            raise ReleaseError(
+                f"release {version} has no {CHECKSUMS} (HTTP {checksums.status_code}):"
+                f" check the version at {base_url}"
+            )
+        expected = parse_checksums(checksums.text)
+        names = {region: asset_name(region, version, architecture) for region in regions}
+        with ThreadPoolExecutor(len(regions)) as pool:
+            answers = dict(
+                zip(
+                    regions,
+                    pool.map(lambda name: _request("HEAD", f"{root}/{name}"), names.values()),
+                    strict=True,
+                )
+            )
+    problems = []
+    for region, answer in answers.items():
+        if answer.status_code != requests.codes.ok:
+            problems.append(f"{region.name}: {names[region]} (HTTP {answer.status_code})")
+        elif names[region] not in expected:
+            problems.append(f"{region.name}: {names[region]} is not in {CHECKSUMS}")
+    if problems:
+        raise ReleaseError(
+            f"release {version} cannot be built for {architecture}: {len(problems)} of"
+            f" {len(regions)} regions are missing\n  " + "\n  ".join(problems)
+        )
+    assets = tuple(
+        Asset(
+            region=region,
+            name=names[region],
+            sha256=expected[names[region]],
+            size_bytes=int(answer.headers.get("Content-Length", 0)) or None,
+        )
+        for region, answer in answers.items()
+    )
+    return Release(
+        version=version,
+        architecture=architecture,
+        base_url=base_url,
+        assets=assets,
+        checksums_sha256=sha256_text(checksums.text),
+    )
+
+
+def parse_checksums(text: str) -> dict[str, str]:
+    """File name to SHA-256 of the lines `HEX  NAME` (sha256sum(1)); other lines are left out."""
+    found: dict[str, str] = {}
+    for match in _CHECKSUM.finditer(text):
+        found.setdefault(match["name"], match["digest"].lower())
+    return found
+
+
+def sha256_text(text: str) -> str:
+    """SHA-256 of `text` in UTF-8, as hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _request(method: str, url: str) -> requests.Response:
+    """The server's answer; only what can pass is tried again, a definite no is returned."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(_MayPassError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential_jitter(initial=0.2, max=5),
+        reraise=True,
+    )
+    try:
+        return attempts(_request_once, method, url)
+    except _MayPassError as error:
+        raise ReleaseError(f"the release server fails ({error}): try again later") from error
+
+
+def _request_once(method: str, url: str) -> requests.Response:
+    try:
+        answer = requests.request(method, url, timeout=TIMEOUT_SECONDS, allow_redirects=True)
+    except requests.ConnectionError as error:
+        if _never_connected(error):
+            host = url.split("/")[2]
+            raise _UnreachableError(f"{host} cannot be reached from this machine") from error
+        raise _MayPassError(f"{url}: connection broken") from error
+    except requests.RequestException as error:
+        raise _MayPassError(f"{url}: {type(error).__name__}") from error
+    code = answer.status_code
+    if code == requests.codes.too_many_requests or code >= requests.codes.server_error:
+        raise _MayPassError(f"{url}: HTTP {answer.status_code}")
+    return answer
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    """No name, no route, nobody listening: the server had no chance to answer."""
+    text = repr(error)
+    return any(sign in text for sign in ("NameResolution", "NewConnection", "ProxyError"))

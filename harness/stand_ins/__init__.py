@@ -1,0 +1,1 @@
+"""Parts that take the place of what cannot be reached, and say so."""
