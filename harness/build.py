@@ -44,7 +44,18 @@ def build_image(
     reference = reference or default_reference(release.version, release.architecture)
     began = time.monotonic()
     with step(f"building {reference}") as progress:
-        image_id = _build(client, image_directory, base, release, reference, progress)
+        stream = client.api.build(
+            path=str(image_directory),
+            tag=reference,
+            buildargs=build_arguments(base, release),
+            platform=f"linux/{release.architecture}",
+            # A stand-in release is served on this machine's loopback.
+            network_mode="host" if release.on_loopback else None,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        image_id = _follow(stream, progress)
     image = client.images.get(image_id)
     return BuiltImage(
         reference=reference,
@@ -75,27 +86,10 @@ def layers_of(
     )
 
 
-def _build(
-    client: docker.DockerClient,
-    image_directory: Path,
-    base: BaseImage,
-    release: Release,
-    reference: str,
-    progress: Step,
-) -> str:
+def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
+    """Show a build's output until its end; return the image ID."""
     output: list[str] = []
     try:
-        stream = client.api.build(
-            path=str(image_directory),
-            tag=reference,
-            buildargs=build_arguments(base, release),
-            platform=f"linux/{release.architecture}",
-            # A stand-in release is served on this machine's loopback.
-            network_mode="host" if release.on_loopback else None,
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
         image_id = ""
         for line in _lines(stream):
             detail(line)

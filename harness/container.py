@@ -88,11 +88,12 @@ class RunningContainer:
     def execute(self, command: Sequence[str], *, user: str = "") -> tuple[int, bytes]:
         """Exit code and output (stdout and stderr) of a command inside the container."""
         try:
-            code, output = self.container.exec_run(list(command), user=user)
+            result = self.container.exec_run(list(command), user=user)
         except APIError as error:
             self.expect_alive()
             raise HarnessError(f"{command[0]} cannot run inside: {error.explanation}") from error
-        return int(code if code is not None else -1), bytes(output or b"")
+        output = result.output if isinstance(result.output, bytes) else b""
+        return -1 if result.exit_code is None else int(result.exit_code), output
 
     def expect_alive(self) -> None:
         """Raise `ContainerDiedError`, with all that is known of the end, when it has ended."""
@@ -150,7 +151,7 @@ def created(
         container = client.containers.create(
             image,
             environment=dict(options.environ),
-            ports={f"{port}/tcp": ("127.0.0.1", None) for port in options.ports},
+            ports={f"{port}/tcp": ("127.0.0.1", 0) for port in options.ports},
             labels=run_labels(),
             detach=True,
             **options.extra,

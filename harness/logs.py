@@ -121,6 +121,11 @@ class LogStream:
                 for region, lines in sorted(self._tails.items())
             }
 
+    def kept(self) -> dict[str, tuple[LogLine, ...]]:
+        """The lines still in memory, by region."""
+        with self._changed:
+            return {region: tuple(lines) for region, lines in self._tails.items()}
+
     def _follow(self) -> None:
         rest = b""
         broken = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)

@@ -1,6 +1,7 @@
 """The regions table: which regions the image has and the public port of each."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +47,9 @@ def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
         for number, line in enumerate(text.splitlines(), 1)
         if line.strip() and not line.lstrip().startswith("#")
     )
-    for values in ([r.name for r in regions], [r.port for r in regions]):
-        for value in values:
-            if values.count(value) > 1:
-                raise UsageError(f"{path.name}: {value} appears twice, give each region its own")
+    seen = Counter([r.name for r in regions] + [str(r.port) for r in regions])
+    if twice := [value for value, count in seen.items() if count > 1]:
+        raise UsageError(f"{path.name}: {twice[0]} appears twice, give each region its own")
     if not regions:
         raise UsageError(f"{path.name} has no region: add a row 'name port'")
     return regions

@@ -146,8 +146,8 @@ def _pack(program: Path, binary_bytes: int, region: Region, path: Path) -> str:
     finally:
         with suppress(FileNotFoundError):
             partial_file.unlink()
-    with path.open("rb") as file:
-        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
+    with path.open("rb") as packed_file:
+        return f"{hashlib.file_digest(packed_file, 'sha256').hexdigest()}  {path.name}\n"
 
 
 def _padded(binary: bytes, size: int, seed: str) -> io.BufferedIOBase:

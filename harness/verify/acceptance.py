@@ -1,0 +1,116 @@
+"""The acceptance run, in order."""
+
+import os
+import platform
+from datetime import UTC, datetime
+
+import docker
+
+from harness import __version__
+from harness.console import say
+from harness.engine import Engine
+from harness.proof import Environment, Proof, StandIn
+from harness.regions import Region
+from harness.verify.fault_checks import region_fails
+from harness.verify.image_checks import check_image
+from harness.verify.log_checks import check_logs
+from harness.verify.recorder import Recorder
+from harness.verify.service_checks import ENVIRON, READY_LIMIT, check_ready, check_service
+from harness.verify.stop_checks import (
+    STOP_LIMIT,
+    check_forwarding,
+    interrupted,
+    restricted,
+    stop_and_check,
+    stopped_under_load,
+    stopped_while_starting,
+)
+from harness.verify.target import Target, find_image
+
+REQUIRED = (
+    *(f"FR-{number:03}" for number in (*range(1, 10), *range(12, 21))),
+    *("SC-001", "SC-002", "SC-003", "US-2"),
+)
+"""Every requirement of the image."""
+
+
+def verify(
+    engine: Engine,
+    reference: str,
+    regions: tuple[Region, ...],
+    *,
+    full_size: bool = False,
+    recorder: Recorder | None = None,
+    stand_ins: tuple[StandIn, ...] = (),
+) -> Proof:
+    """Examine image `reference` from outside and return everything that was found.
+
+    A bad image makes failed checks, never an exception. `recorder` may hold earlier findings,
+    and `stand_ins` tells more of them than the image's label does. Raises `UsageError` when there
+    is no such image.
+    """
+    started = datetime.now(UTC)
+    target = Target(
+        client=engine.client,
+        reference=reference,
+        image=find_image(engine.client, reference),
+        regions=regions,
+        recorder=recorder or Recorder(),
+        full_size=full_size,
+    )
+    say(f"• verifying {reference}")
+    check_image(target)
+    steady(target)
+    stopped_under_load(target)
+    stopped_while_starting(target)
+    interrupted(target)
+    region_fails(target)
+    restricted(target)
+    return Proof(
+        started_at=started,
+        finished_at=datetime.now(UTC),
+        image=target.facts(),
+        version=target.version,
+        architecture=str(target.image.attrs.get("Architecture", "")),
+        environment=describe(engine),
+        stand_ins=stand_ins or target.stand_ins(),
+        checks=tuple(target.recorder.checks),
+        scenarios=tuple(target.scenarios),
+        required=REQUIRED,
+    )
+
+
+def steady(target: Target) -> None:
+    """A container that comes up, serves, and is stopped while idle."""
+    with target.scenario(
+        "idle",
+        "it comes up, serves, and SIGTERM arrives while it is idle",
+        environ=ENVIRON,
+        ready_limit=READY_LIMIT,
+        stop_limit=STOP_LIMIT,
+    ) as (container, watch):
+        with target.recorder.check("FR-005", "the container starts", scenario=watch.name):
+            container.start(target.ports)
+        check_ready(target, container, watch)
+        check_service(target, container, watch)
+        stop_and_check(target, container, watch, title="SIGTERM while idle")
+        check_forwarding(target, container, watch)
+        check_logs(target, container, watch)
+
+
+def describe(engine: Engine) -> Environment:
+    """The machine and the tools of this run."""
+    client: docker.DockerClient = engine.client
+    version, info = client.version(), client.info()
+    return Environment(
+        engine_name="docker",
+        engine_version=str(version.get("Version", "")),
+        engine_api_version=str(version.get("ApiVersion", "")),
+        storage_driver=str(info.get("Driver", "")),
+        kernel=str(info.get("KernelVersion", "")),
+        cpus=int(info.get("NCPU") or os.cpu_count() or 0),
+        memory_bytes=int(info.get("MemTotal") or 0),
+        python=platform.python_version(),
+        harness_version=__version__,
+        host_os=str(info.get("OperatingSystem", "")),
+    )

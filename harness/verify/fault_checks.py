@@ -1,0 +1,97 @@
+"""FR-017: a region that fails comes back; one that keeps failing ends the container."""
+
+from harness.container import RunningContainer
+from harness.proof import CONTAINER, EventKind
+from harness.regions import Region
+from harness.verify import inside
+from harness.verify.recorder import Limits
+from harness.verify.service_checks import READY_LIMIT
+from harness.verify.target import Target
+from harness.verify.watch import Load, Watch
+
+RESTARTS = 3
+RECOVERY_LIMIT = 10.0
+
+
+def region_fails(target: Target) -> None:
+    """Kill one region until its budget is spent, with requests running on all of them."""
+    with target.scenario("a region fails", "one region is killed again and again") as (
+        container,
+        watch,
+    ):
+        container.start(target.ports)
+        watch.await_ready(READY_LIMIT)
+        victim = target.regions[len(target.regions) // 2]
+        with watch.load() as load:
+            load.await_requests(1, timeout=READY_LIMIT)
+            _check_restarts(target, container, watch, load, victim)
+            failures = sum(load.failures[r.name] for r in target.regions if r != victim)
+            _check_others(target, watch, failures, load, victim)
+            _check_end(target, container, watch, victim)
+
+
+def _check_restarts(
+    target: Target, container: RunningContainer, watch: Watch, load: Load, victim: Region
+) -> None:
+    with target.recorder.check(
+        "FR-017",
+        "a killed region answers again, three times",
+        limits=Limits(floor=RESTARTS, bound=RESTARTS),
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        recovered = []
+        for _ in range(RESTARTS):
+            killed = _kill(container, watch, victim, target.regions)
+            load.wait_for(victim.name, up=False, timeout=RECOVERY_LIMIT)
+            if not load.wait_for(victim.name, up=True, timeout=RECOVERY_LIMIT):
+                finding.fail(f"{victim.name} does not answer again within {RECOVERY_LIMIT:g} s")
+                break
+            container.expect_alive()
+            recovered.append(watch.elapsed() - killed)
+        finding.value = len(recovered)
+        finding.note = "down for " + ", ".join(f"{seconds:.2f} s" for seconds in recovered)
+
+
+def _check_others(target: Target, watch: Watch, failures: int, load: Load, victim: Region) -> None:
+    with target.recorder.check(
+        "FR-017",
+        "the other regions lose no request meanwhile",
+        limits=Limits(bound=0),
+        scenario=watch.name,
+    ) as finding:
+        total = sum(load.requests[r.name] for r in target.regions if r != victim)
+        finding.value = failures
+        finding.measured = f"{failures} of {total} requests"
+        finding.expect(total, "no request was made")
+
+
+def _check_end(target: Target, container: RunningContainer, watch: Watch, victim: Region) -> None:
+    with target.recorder.check(
+        "FR-017",
+        "a region that fails a fourth time ends the container, which says so",
+        limit="exit code not 0",
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        _kill(container, watch, victim, target.regions)
+        if not container.wait_dead(RECOVERY_LIMIT):
+            finding.fail(f"the container still runs {RECOVERY_LIMIT:g} s later")
+            return
+        watch.event(CONTAINER, EventKind.EXIT, f"exit {container.exit_code}")
+        last = container.log.last.text if container.log.last else ""
+        finding.measured = f"exit {container.exit_code}"
+        finding.note = last
+        finding.expect(container.exit_code, "the exit code is 0")
+        finding.expect(victim.name in last, f"the last line does not name {victim.name}: {last}")
+
+
+def _kill(
+    container: RunningContainer, watch: Watch, victim: Region, regions: tuple[Region, ...]
+) -> float:
+    """Kill the region's process; returns the scenario's seconds at that moment."""
+    pid = inside.plugins(container, regions)[victim.name]
+    watch.event(victim.name, EventKind.FAULT, "SIGKILL")
+    killed = watch.elapsed()
+    inside.shell(container, f"kill -KILL {pid}")
+    return killed

@@ -1,0 +1,49 @@
+"""The log of a whole life of the container."""
+
+from harness.container import RunningContainer
+from harness.logs import NO_REGION
+from harness.verify.recorder import Limits
+from harness.verify.target import Target
+from harness.verify.watch import Watch
+
+
+def check_logs(target: Target, container: RunningContainer, watch: Watch) -> None:
+    """FR-013 and FR-020, on every line from the first to the last; the container has ended."""
+    log, count = container.log, len(target.regions)
+    log.finish()
+    with target.recorder.check(
+        "FR-013",
+        "no log line is without its region or broken",
+        limits=Limits(bound=0),
+        scenario=watch.name,
+    ) as finding:
+        finding.value = log.problem_count
+        finding.measured = f"{log.problem_count} of {log.lines} lines"
+        for line in log.problems:
+            finding.fail(f"{line.problem}: {line.text[:200]}")
+        finding.expect(log.lines, "there is no log line at all")
+    for requirement, title, lines in (
+        ("FR-013", "every region has plain lines with its prefix", log.text_lines),
+        ("FR-020", "every region has JSON lines with region, timestamp and level", log.json_lines),
+    ):
+        with target.recorder.check(
+            requirement, title, limits=Limits(floor=count, bound=count), scenario=watch.name
+        ) as finding:
+            silent = [name for name in target.names if not lines[name]]
+            finding.value = count - len(silent)
+            finding.measured = f"{count - len(silent)} regions, {lines.total()} lines"
+            finding.expect(not silent, f"none of {', '.join(silent)}")
+    versions = {
+        str(line.fields["plugin_version"])
+        for lines in log.kept().values()
+        for line in lines
+        if line.fields and line.region != NO_REGION and "plugin_version" in line.fields
+    }
+    with target.recorder.check(
+        "FR-002", "the binaries are of the image's version", scenario=watch.name
+    ) as finding:
+        finding.measured = ", ".join(sorted(versions)) or "no plugin_version in the log"
+        finding.expect(
+            versions == {target.version.removeprefix("v")},
+            f"the image is {target.version or 'unlabelled'}, the plugins say {finding.measured}",
+        )

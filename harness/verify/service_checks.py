@@ -1,0 +1,262 @@
+"""The service in its steady state: ready in time, logs, environment, health, metrics."""
+
+import json
+import statistics
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.container import RunningContainer
+from harness.errors import HarnessError
+from harness.proof import EventKind
+from harness.regions import METRICS_PORT
+from harness.verify import inside
+from harness.verify.recorder import Finding, Limits
+from harness.verify.target import Target
+from harness.verify.watch import Watch
+
+READY_LIMIT = 10.0  # SC-002
+HEALTH_LIMIT_MS = 50.0
+HEALTH_RUNS = 10
+NAME_PATH = "/finfocus.v1.CostSourceService/Name"
+ENVIRON = {
+    "PROOF_PLAIN": "plain",
+    "PROOF_SPACES": "  two  spaces  ",
+    "PROOF_NEWLINE": "line one\nline two\n",
+    "PROOF_QUOTES": "\"double\" 'single' `back` $HOME \\n",
+    "PROOF_UNICODE": "zürich €",
+    "PROOF_EMPTY": "",
+}
+
+
+def check_ready(target: Target, container: RunningContainer, watch: Watch) -> bool:
+    """SC-002 and US-2's first half: every region's milliseconds to ready. False when not all."""
+    limits = Limits(unit="s", bound=READY_LIMIT)
+    title = f"all {len(target.regions)} regions answer HTTP on their published ports"
+    with target.recorder.check(
+        "SC-002", title, limits=limits, scenario=watch.name, headline=True
+    ) as finding:
+        milliseconds = watch.await_ready(READY_LIMIT)
+        late = [name for name in target.names if name not in milliseconds]
+        finding.note = ", ".join(
+            f"{name} {milliseconds[name]:.0f} ms" for name in target.names if name in milliseconds
+        )
+        if late:
+            if container.dead.is_set():
+                finding.fail(container.obituary())
+            finding.fail(f"not ready within {READY_LIMIT:g} s: {', '.join(late)}")
+            finding.note += "\n" + "\n".join(container.tail_text())
+        else:
+            finding.value = max(milliseconds.values()) / 1000
+    return not late
+
+
+def check_service(target: Target, container: RunningContainer, watch: Watch) -> None:
+    """Everything that a healthy container shows from outside."""
+    _check_http(target, container, watch)
+    _check_processes(target, container, watch)
+    _check_environment(target, container, watch)
+    _check_health(target, container, watch)
+    _check_metrics(target, container, watch)
+    _check_frozen(target, container, watch)
+
+
+def _check_http(target: Target, container: RunningContainer, watch: Watch) -> None:
+    count = len(target.regions)
+    title = "every region answers a Connect call over HTTP/1.1"
+    with target.recorder.check(
+        "FR-016",
+        title,
+        limits=Limits(floor=count, bound=count),
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        names = []
+        for region in target.regions:
+            try:
+                names.append(str(_call(container.url(region.port, NAME_PATH))["name"]))
+            except (OSError, ValueError, KeyError) as error:
+                finding.fail(f"{region.name}: {error}")
+        finding.value = len(names)
+        finding.note = f"answered by {', '.join(sorted(set(names)))}" if names else ""
+
+
+def _call(url: str) -> Mapping[str, object]:
+    """The JSON answer of a Connect unary call without arguments (connectrpc.com/docs/protocol)."""
+    request = urllib.request.Request(
+        url, data=b"{}", headers={"Content-Type": "application/json"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        found: Mapping[str, object] = json.loads(answer.read())
+    return found
+
+
+def _check_processes(target: Target, container: RunningContainer, watch: Watch) -> None:
+    count = len(target.regions)
+    title = "a shell entrypoint runs every region at once"
+    with target.recorder.check(
+        "FR-005",
+        title,
+        limits=Limits(floor=count, bound=count),
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        finding.value = len(inside.plugins(container, target.regions))
+        entrypoint = (target.config.get("Entrypoint") or [""])[0]
+        first = inside.shell(container, f"head -n 1 '{entrypoint}'").strip()
+        finding.note = f"{entrypoint}: {first}"
+        finding.expect(first.startswith("#!") and "sh" in first, f"{entrypoint} is no shell script")
+    with target.recorder.check(
+        "FR-007", "no process runs as root", scenario=watch.name, container=container
+    ) as finding:
+        uids = {process.uid for process in inside.processes(container)}
+        finding.measured = "UID " + ", ".join(str(uid) for uid in sorted(uids))
+        finding.expect(uids == {65532}, f"processes run as {finding.measured}, not as UID 65532")
+
+
+def _check_environment(target: Target, container: RunningContainer, watch: Watch) -> None:
+    count = len(target.regions)
+    with target.recorder.check(
+        "FR-014",
+        "the environment reaches every region byte for byte",
+        limits=Limits(floor=count, bound=count),
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        given = dict(e.partition("=")[::2] for e in target.config.get("Env") or []) | ENVIRON
+        unchanged = 0
+        for name, pid in inside.plugins(container, target.regions).items():
+            actual = inside.environment(container, pid)
+            wrong = [k for k, v in given.items() if actual.get(k.encode()) != v.encode()]
+            unchanged += not wrong
+            finding.expect(not wrong, f"{name}: {', '.join(wrong)} changed")
+        finding.value = unchanged
+
+
+def _health_command(target: Target) -> list[str]:
+    test = list((target.config.get("Healthcheck") or {}).get("Test") or [])
+    match test:
+        case ["CMD", *command] if command:
+            return command
+        case ["CMD-SHELL", script]:
+            return ["sh", "-c", script]
+    raise HarnessError("the image has no health check")
+
+
+def _check_health(target: Target, container: RunningContainer, watch: Watch) -> None:
+    with target.recorder.check(
+        "FR-015",
+        "the health check passes, quietly",
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        code, output = container.execute(_health_command(target))
+        finding.measured = f"exit {code}"
+        finding.expect(code == 0, f"exit {code}: {output.decode(errors='replace').strip()}")
+        finding.expect(not output, "it prints although all is well")
+    with target.recorder.check(
+        "FR-015",
+        "one health check is quick",
+        limits=Limits(unit="ms", bound=HEALTH_LIMIT_MS),
+        scenario=watch.name,
+        container=container,
+        headline=True,
+    ) as finding:
+        finding.value = _health_milliseconds(target, container)
+
+
+def _health_milliseconds(target: Target, container: RunningContainer) -> float:
+    """Time of one probe, without the time the engine takes to enter the container."""
+
+    def seconds(runs: int) -> float:
+        loop = f'i=0; while [ $i -lt {runs} ]; do "$@" || exit 1; i=$((i+1)); done'
+        began = time.monotonic()
+        code, _ = container.execute(["sh", "-c", loop, "sh", *_health_command(target)])
+        if code != 0:
+            raise HarnessError("the health check fails")
+        return time.monotonic() - began
+
+    rounds = [(seconds(HEALTH_RUNS) - seconds(0)) / HEALTH_RUNS for _ in range(3)]
+    return 1000 * max(statistics.median(rounds), 0.0)
+
+
+def _check_frozen(target: Target, container: RunningContainer, watch: Watch) -> None:
+    """A region that hangs must fail the health check, which names it."""
+    victim = target.regions[-1]
+    with target.recorder.check(
+        "FR-015",
+        "the health check fails and names a region that hangs",
+        scenario=watch.name,
+        container=container,
+    ) as finding:
+        pid = inside.plugins(container, target.regions)[victim.name]
+        watch.event(victim.name, EventKind.FAULT, "frozen")
+        inside.shell(container, f"kill -STOP {pid}")
+        try:
+            code, output = container.execute(_health_command(target))
+        finally:
+            inside.shell(container, f"kill -CONT {pid}")
+            watch.event(victim.name, EventKind.UP, "thawed")
+        text = output.decode(errors="replace").strip()
+        finding.measured = f"exit {code}: {text}"
+        finding.expect(code != 0, f"it passes although {victim.name} hangs")
+        finding.expect(victim.name in text, f"it does not name {victim.name}: {text!r}")
+
+
+def _check_metrics(target: Target, container: RunningContainer, watch: Watch) -> None:
+    title = "metrics on 9090: health and requests of every region"
+    with target.recorder.check(
+        "FR-019", title, scenario=watch.name, container=container
+    ) as finding:
+        before = dict(_samples(container, "requests_total"))
+        health = dict(_samples(container, "up"))
+        for name in target.names:
+            finding.expect(health.get(name) == 1, f"{name} has no health metric of 1")
+        _count_requests(target, container, before, finding)
+        finding.measured = f"{len(health)} regions with health, {len(before)} with requests"
+    title = "each region is behind its own port"
+    with target.recorder.check(
+        "FR-012", title, scenario=watch.name, container=container
+    ) as finding:
+        right = 0
+        for region in target.regions:
+            earlier = dict(_samples(container, "requests_total"))
+            _call(container.url(region.port, NAME_PATH))
+            later = dict(_samples(container, "requests_total"))
+            counted = {name for name in later if later[name] > earlier.get(name, 0)}
+            right += counted == {region.name}
+            finding.expect(
+                counted == {region.name},
+                f"a call to {region.port} was counted for {', '.join(counted) or 'no region'}",
+            )
+        finding.measured = f"{right} of {len(target.regions)} ports"
+
+
+def _count_requests(
+    target: Target, container: RunningContainer, before: Mapping[str, float], finding: Finding
+) -> None:
+    for region in target.regions:
+        _call(container.url(region.port, NAME_PATH))
+    after = dict(_samples(container, "requests_total"))
+    for name in target.names:
+        more = after.get(name, 0) - before.get(name, 0)
+        finding.expect(more >= 1, f"{name}: a request was not counted")
+
+
+def _samples(container: RunningContainer, ending: str) -> Iterator[tuple[str, float]]:
+    """Per region the sum of the samples of the family whose name ends so, and has a region."""
+    with urllib.request.urlopen(container.url(METRICS_PORT, "/metrics"), timeout=5) as answer:
+        text = answer.read().decode()
+    seen: set[str] = set()
+    totals: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        if family.name in seen:
+            raise HarnessError(f"metric family {family.name} appears twice")
+        seen.add(family.name)
+        for sample in family.samples:
+            if sample.name.endswith(f"_{ending}") and "region" in sample.labels:
+                region = sample.labels["region"]
+                totals[region] = totals.get(region, 0.0) + sample.value
+    yield from totals.items()

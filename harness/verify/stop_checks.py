@@ -1,0 +1,143 @@
+"""Stopping: in time, with code 0, whatever the container is doing."""
+
+from harness.container import RunningContainer
+from harness.proof import CONTAINER, EventKind
+from harness.verify.recorder import Finding, Limits
+from harness.verify.service_checks import READY_LIMIT
+from harness.verify.target import Target
+from harness.verify.watch import Watch
+
+STOP_LIMIT = 5.0  # SC-003
+GIVE_UP_SECONDS = 15.0
+
+
+def stop_and_check(
+    target: Target,
+    container: RunningContainer,
+    watch: Watch,
+    *,
+    requirement: str = "SC-003",
+    signal: str = "SIGTERM",
+    title: str,
+    headline: bool = True,
+) -> None:
+    """Send the signal and measure the time to the end, its code and who was left."""
+    with target.recorder.check(
+        requirement,
+        title,
+        limits=Limits(unit="s", bound=STOP_LIMIT),
+        limit=f"≤ {STOP_LIMIT:g} s, exit 0",
+        scenario=watch.name,
+        headline=headline,
+        container=container,
+    ) as finding:
+        sent = watch.signal(signal)
+        if not container.dead.wait(STOP_LIMIT):
+            _note_survivors(container, finding)
+        if container.wait_dead(GIVE_UP_SECONDS - STOP_LIMIT):
+            finding.value = container.ended_at - sent
+            finding.measured = f"{finding.value:.2f} s, exit {container.exit_code}"
+            finding.expect(container.exit_code == 0, f"exit code {container.exit_code}")
+            watch.event(CONTAINER, EventKind.STOPPED, f"exit {container.exit_code}")
+        else:
+            finding.fail(f"it still runs {GIVE_UP_SECONDS:g} s after {signal}")
+            container.signal("SIGKILL")
+            container.wait_dead(GIVE_UP_SECONDS)
+            watch.event(CONTAINER, EventKind.KILLED)
+
+
+def _note_survivors(container: RunningContainer, finding: Finding) -> None:
+    top = container.container.top(ps_args="-eo pid,args")
+    commands = [" ".join(row[1:]) for row in top.get("Processes") or []]
+    finding.fail(f"{len(commands)} processes live after {STOP_LIMIT:g} s: {'; '.join(commands)}")
+
+
+def check_forwarding(target: Target, container: RunningContainer, watch: Watch) -> None:
+    """FR-006: nobody had to be killed, so the signal reached every region."""
+    count = len(target.regions)
+    with target.recorder.check(
+        "FR-006",
+        "every region ends by the forwarded SIGTERM",
+        limits=Limits(floor=count, bound=count),
+        scenario=watch.name,
+    ) as finding:
+        told = watch.signalled_at or 0.0
+        after = [n for n in target.names if container.log.last_at.get(n, 0) > told > 0]
+        finding.value = len(after)
+        finding.measured = f"{len(after)} regions logged their shutdown"
+        for name in target.names:
+            finding.expect(name in after, f"{name} logged nothing after the signal")
+
+
+def stopped_under_load(target: Target) -> None:
+    """SC-003 while requests are in flight on every port."""
+    with target.scenario(
+        "under load",
+        "SIGTERM arrives while every region answers requests",
+        stop_limit=STOP_LIMIT,
+    ) as (container, watch):
+        container.start(target.ports)
+        watch.await_ready(READY_LIMIT)
+        with watch.load() as load:
+            load.await_requests(5, timeout=READY_LIMIT)
+            stop_and_check(target, container, watch, title="SIGTERM under load")
+
+
+def stopped_while_starting(target: Target) -> None:
+    """SC-003 before the regions are ready."""
+    with target.scenario(
+        "while starting", "SIGTERM arrives at the first log line", stop_limit=STOP_LIMIT
+    ) as (container, watch):
+        container.start(target.ports)
+        container.log.wait_for(lambda: container.log.lines > 0, timeout=2)
+        stop_and_check(target, container, watch, title="SIGTERM while starting")
+
+
+def interrupted(target: Target) -> None:
+    """US-2: a developer's Ctrl+C."""
+    with target.scenario(
+        "Ctrl+C", "a developer starts it and presses Ctrl+C", stop_limit=STOP_LIMIT
+    ) as (container, watch):
+        container.start(target.ports)
+        watch.await_ready(READY_LIMIT)
+        stop_and_check(
+            target,
+            container,
+            watch,
+            requirement="US-2",
+            signal="SIGINT",
+            title="it starts, logs, and Ctrl+C stops it",
+            headline=False,
+        )
+
+
+def restricted(target: Target) -> None:
+    """FR-007's sense: the strictest settings an operator would use."""
+    extra = {
+        "read_only": True,
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "user": "12345:0",
+    }
+    with target.scenario(
+        "restricted", "read-only, no capabilities, a random UID", extra=extra, stop_limit=STOP_LIMIT
+    ) as (container, watch):
+        with target.recorder.check(
+            "FR-007",
+            "works read-only, without capabilities, with any UID",
+            limits=Limits(unit="s", bound=READY_LIMIT),
+            scenario=watch.name,
+        ) as finding:
+            container.start(target.ports)
+            ready = watch.await_ready(READY_LIMIT)
+            container.expect_alive()
+            for name in target.names:
+                finding.expect(name in ready, f"{name} is not ready")
+            finding.value = max(ready.values(), default=0) / 1000
+        stop_and_check(
+            target,
+            container,
+            watch,
+            title="SIGTERM when restricted",
+            headline=False,
+        )

@@ -1,0 +1,119 @@
+"""What is verified: the image, its regions, and how to run containers of it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+from docker.models.images import Image
+
+from harness.build import layers_of
+from harness.container import Options, RunningContainer, created
+from harness.errors import UsageError
+from harness.labels import STAND_INS
+from harness.proof import ImageFacts, Layer, Scenario, StandIn
+from harness.regions import METRICS_PORT, Region
+from harness.verify.recorder import Recorder
+from harness.verify.watch import Watch
+
+VERSION_LABEL = "org.opencontainers.image.version"
+
+
+@dataclass(kw_only=True)
+class Target:
+    """The image under verification and where findings go."""
+
+    client: docker.DockerClient
+    reference: str
+    image: Image
+    regions: tuple[Region, ...]
+    recorder: Recorder
+    full_size: bool = False
+    scenarios: list[Scenario] = field(default_factory=list)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the regions, in the table's order."""
+        return tuple(region.name for region in self.regions)
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The image's configuration (OCI image spec, config.md)."""
+        return self.image.attrs.get("Config") or {}
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The image's labels."""
+        return self.config.get("Labels") or {}
+
+    @property
+    def version(self) -> str:
+        """The plugin's version as the image says."""
+        return self.labels.get(VERSION_LABEL, "")
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Every port the image has to serve."""
+        return (*(region.port for region in self.regions), METRICS_PORT)
+
+    @contextmanager
+    def scenario(
+        self,
+        name: str,
+        title: str,
+        *,
+        environ: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        stop_limit: float | None = None,
+        ready_limit: float | None = None,
+    ) -> Iterator[tuple[RunningContainer, Watch]]:
+        """One life of a container, created and not started, with a watch on its timeline."""
+        options = Options(ports=self.ports, environ=environ or {}, extra=extra or {})
+        with created(self.client, self.reference, self.names, options) as container:
+            watch = Watch(name=name, title=title, container=container, regions=self.regions)
+            try:
+                yield container, watch
+            finally:
+                watch.close()
+                self.scenarios.append(watch.scenario(ready_limit, stop_limit))
+
+    def facts(self) -> ImageFacts:
+        """The image as the engine describes it."""
+        attributes = self.image.attrs
+        layers = layers_of(attributes, self.image.history())
+        return ImageFacts(
+            reference=self.reference,
+            image_id=str(self.image.id),
+            repo_digests=tuple(attributes.get("RepoDigests") or ()),
+            architecture=str(attributes.get("Architecture", "")),
+            os=str(attributes.get("Os", "")),
+            created=str(attributes.get("Created", "")),
+            size_bytes=int(attributes.get("Size", 0)),
+            layers=tuple(Layer(**layer) for layer in layers),
+            labels=dict(self.labels),
+        )
+
+    def stand_ins(self) -> tuple[StandIn, ...]:
+        """The stand-ins that the image's label admits."""
+        kinds = [kind.strip() for kind in self.labels.get(STAND_INS, "").split(",")]
+        why = "the image's own label says so"
+        return tuple(StandIn(kind=kind, replaces="the real one", why=why) for kind in kinds if kind)
+
+
+def find_image(client: docker.DockerClient, reference: str) -> Image:
+    """Image `reference`, pulled when it is not on the engine; `UsageError` if it is nowhere."""
+    try:
+        return client.images.get(reference)
+    except ImageNotFound:
+        pass
+    except DockerException as error:
+        raise UsageError(f"{reference!r} is not an image reference: {error}") from error
+    try:
+        return client.images.pull(reference)
+    except DockerException as error:
+        raise UsageError(
+            f"image {reference} is neither here nor can it be pulled: build it with"
+            " `harness build VERSION`, or check the name"
+        ) from error
