@@ -144,14 +144,19 @@ def running(
 
 @contextmanager
 def created(
-    client: docker.DockerClient, image: str, regions: Sequence[str], options: Options
+    client: docker.DockerClient,
+    image: str,
+    regions: Sequence[str],
+    options: Options,
+    *,
+    published: Mapping[str, tuple[str, int]] | None = None,
 ) -> Iterator[RunningContainer]:
     """A container of `image`, not started yet, and removed with its volumes whatever happens."""
     try:
         container = client.containers.create(
             image,
             environment=dict(options.environ),
-            ports={f"{port}/tcp": ("127.0.0.1", 0) for port in options.ports},
+            ports=dict(published or {f"{port}/tcp": ("127.0.0.1", 0) for port in options.ports}),
             labels=run_labels(),
             detach=True,
             **options.extra,

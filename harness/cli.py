@@ -1,0 +1,173 @@
+"""The command line: parses, builds a config, calls the pipeline. No logic."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import __version__, console, doctor, pipeline, runner
+from harness.build import build_record
+from harness.engine import connect, container_engine, stop_leftover_engine
+from harness.errors import NotProvenError
+from harness.model import Architecture, StandInPolicy
+from harness.proof import Proof
+from harness.sweep import sweep as sweep_engine
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Builds one container image from many regional binaries, and proves it.",
+)
+
+Version = Annotated[str, typer.Argument(help="Release of the plugin, such as v0.1.5.")]
+Arch = Annotated[Architecture | None, typer.Option(help="Default: that of the engine.")]
+Base = Annotated[str, typer.Option(help="Base image.")]
+Url = Annotated[str, typer.Option(help="Where the releases are.")]
+StandIns = Annotated[StandInPolicy, typer.Option(help="When a stand-in may be used.")]
+FullSize = Annotated[bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")]
+Output = Annotated[Path, typer.Option(help="Directory for the build record.")]
+Reports = Annotated[Path, typer.Option(help="Directory for the proof.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Tag = Annotated[str, typer.Option(help="Name of the image; default: by version and architecture.")]
+
+
+@app.callback()
+def _options(
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tool output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only problems.")] = False,
+) -> None:
+    console.configure(verbose=verbose, quiet=quiet)
+
+
+@app.command()
+def prove(
+    version: Version = "v0.1.5",
+    *,
+    arch: Arch = None,
+    base: Base = pipeline.DEFAULT_BASE,
+    release_url: Url = pipeline.RELEASES,
+    stand_ins: StandIns = StandInPolicy.AUTO,
+    full_size: FullSize = False,
+    output: Output = Path("build-out"),
+    reports: Reports = Path("proof"),
+    as_json: Json = False,
+) -> None:
+    """Build the image, prove it, and write the report: the main job."""
+    config = pipeline.BuildConfig(
+        version=version,
+        architecture=arch,
+        base=base,
+        release_url=release_url,
+        stand_ins=stand_ins,
+        full_size=full_size,
+        output=output,
+    )
+    _finish(pipeline.prove(config, reports), as_json=as_json)
+
+
+@app.command()
+def build(
+    version: Version,
+    *,
+    arch: Arch = None,
+    base: Base = pipeline.DEFAULT_BASE,
+    release_url: Url = pipeline.RELEASES,
+    stand_ins: StandIns = StandInPolicy.AUTO,
+    full_size: FullSize = False,
+    output: Output = Path("build-out"),
+    tag: Tag = "",
+    as_json: Json = False,
+) -> None:
+    """Build the image of a release and write its build record."""
+    config = pipeline.BuildConfig(
+        version=version,
+        architecture=arch,
+        base=base,
+        release_url=release_url,
+        stand_ins=stand_ins,
+        full_size=full_size,
+        output=output,
+        reference=tag,
+    )
+    with container_engine() as engine:
+        image = pipeline.build(engine, config)
+    if as_json:
+        print(json.dumps(build_record(image, config.image_directory)))
+    else:
+        print(f"{image.reference} {image.image_id}")
+
+
+@app.command()
+def verify(
+    image: Annotated[str, typer.Argument(help="Any image: a name, a digest or an ID.")],
+    *,
+    full_size: FullSize = False,
+    reports: Reports = Path("proof"),
+    as_json: Json = False,
+) -> None:
+    """Examine an image against every requirement."""
+    _finish(pipeline.verify_image(image, reports, full_size=full_size), as_json=as_json)
+
+
+@app.command()
+def run(
+    image: Annotated[str, typer.Argument(help="Image to run.")],
+    *,
+    region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the container.")] = None,
+) -> None:
+    """Run an image with its ports published on loopback; Ctrl+C stops it."""
+    with container_engine() as engine:
+        raise typer.Exit(runner.run(engine.client, image, region or [], env or []))
+
+
+@app.command()
+def logs(
+    container: Annotated[str, typer.Argument(help="Container, or - to read standard input.")],
+    *,
+    region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+) -> None:
+    """Show a container's log for people: one colour per region."""
+    runner.show_logs(container, region or [], follow=follow)
+
+
+@app.command("doctor")
+def doctor_command(*, as_json: Json = False) -> None:
+    """Say what this machine has, and what to do about what it lacks."""
+    findings = doctor.examine()
+    if as_json:
+        print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
+    else:
+        doctor.show(findings)
+    raise typer.Exit(0 if all(finding.ok or finding.optional for finding in findings) else 3)
+
+
+@app.command()
+def sweep(
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Also what running runs use.")] = False,
+) -> None:
+    """Remove what killed runs left: containers, networks, the harness's own engine."""
+    client = connect()
+    if client is not None:
+        removed = sweep_engine(client, everything=everything)
+        print(f"{len(removed)} removed")
+    if stop_leftover_engine():
+        print("1 engine examined")
+
+
+@app.command()
+def version() -> None:
+    """Print the harness's version."""
+    print(__version__)
+
+
+def _finish(proof: Proof, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(proof.to_json_dict(), ensure_ascii=False))
+    if not proof.proven:
+        raise NotProvenError(proof.verdict)

@@ -1,0 +1,130 @@
+"""Examines the machine: what is there, and what to do about what is not."""
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from docker.errors import DockerException
+from rich.table import Table
+
+from harness.base_image import DEFAULT_BASE
+from harness.console import stderr
+from harness.engine import cache_directory, connect
+from harness.process import is_root
+from harness.releases import RELEASES
+
+DISK_BYTES = 12_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked for."""
+
+    name: str
+    ok: bool
+    optional: bool
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything the harness may need, in the order of need."""
+    return [_engine(), _base(), _release(), _go(), _trivy(), _emulation(), _disk()]
+
+
+def show(findings: list[Finding]) -> None:
+    """Print the findings for people."""
+    table = Table("", "what", "found", "what to do")
+    for finding in findings:
+        mark = "✓" if finding.ok else ("-" if finding.optional else "✗")
+        table.add_row(mark, finding.name, finding.found, "" if finding.ok else finding.remedy)
+    stderr.print(table)
+
+
+def _engine() -> Finding:
+    client = connect()
+    if client is not None:
+        found = f"Docker {client.version()['Version']}"
+        return Finding(name="container engine", ok=True, optional=False, found=found)
+    possible = is_root() and shutil.which("apt-get") is not None
+    return Finding(
+        name="container engine",
+        ok=possible,
+        optional=False,
+        found="none; one is started when needed" if possible else "none",
+        remedy="sudo apt-get install docker.io, and be in the group docker",
+    )
+
+
+def _base() -> Finding:
+    client, here = connect(), False
+    if client is not None:
+        try:
+            client.images.get(DEFAULT_BASE)
+            here = True
+        except DockerException:
+            pass
+    return Finding(
+        name=f"base image {DEFAULT_BASE}",
+        ok=here,
+        optional=True,
+        found="on the engine" if here else "not on the engine",
+        remedy="it is pulled when a registry can be reached; else a stand-in is made (Debian, root)",
+    )
+
+
+def _release() -> Finding:
+    try:
+        requests.head(RELEASES, timeout=5)
+        reachable = True
+    except requests.RequestException:
+        reachable = False
+    return Finding(
+        name="plugin releases",
+        ok=reachable,
+        optional=True,
+        found=f"{RELEASES} {'answers' if reachable else 'cannot be reached'}",
+        remedy="stand-in plugins are used, and the report says so",
+    )
+
+
+def _tool(name: str, purpose: str, remedy: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(
+        name=purpose, ok=path is not None, optional=True, found=path or "none", remedy=remedy
+    )
+
+
+def _go() -> Finding:
+    return _tool("go", "Go, for stand-in plugins", "install Go: https://go.dev/dl/")
+
+
+def _trivy() -> Finding:
+    return _tool("trivy", "Trivy, for scans", "https://trivy.dev/latest/getting-started/")
+
+
+def _emulation() -> Finding:
+    other = "aarch64" if platform.machine() == "x86_64" else "x86_64"
+    there = Path(f"/proc/sys/fs/binfmt_misc/qemu-{other}").exists()
+    return Finding(
+        name=f"emulation of {other}",
+        ok=there,
+        optional=True,
+        found="registered" if there else "none",
+        remedy="sudo apt-get install qemu-user-static, or build on such a machine",
+    )
+
+
+def _disk() -> Finding:
+    stats = os.statvfs(cache_directory())
+    free = stats.f_bavail * stats.f_frsize
+    return Finding(
+        name="disk",
+        ok=free > DISK_BYTES,
+        optional=True,
+        found=f"{free / 1e9:.0f} GB free",
+        remedy=f"an image of full size needs {DISK_BYTES / 1e9:.0f} GB",
+    )

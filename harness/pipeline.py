@@ -1,0 +1,99 @@
+"""The main job, in order: engine, base, release, build, proof, report."""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.base_image import DEFAULT_BASE, find_base_image
+from harness.build import build_image, write_record
+from harness.console import say
+from harness.engine import Engine, container_engine
+from harness.errors import EnvironmentMissingError
+from harness.model import Architecture, BuiltImage, StandInPolicy
+from harness.proof import Proof
+from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.releases import RELEASES, check_version, find_release
+from harness.report import write_reports
+from harness.stand_ins.release import REAL_BINARY_BYTES, StandInPlugin
+from harness.sweep import sweep
+from harness.verify.acceptance import verify
+from harness.verify.build_checks import check_build
+from harness.verify.recorder import Recorder
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """What to build, and from what."""
+
+    version: str
+    architecture: Architecture | None = None  # None for the engine's own
+    base: str = DEFAULT_BASE
+    release_url: str = RELEASES
+    stand_ins: StandInPolicy = StandInPolicy.AUTO
+    full_size: bool = False
+    image_directory: Path = IMAGE_DIRECTORY
+    output: Path = field(default_factory=lambda: Path("build-out"))
+    reference: str = ""
+
+
+def build(engine: Engine, config: BuildConfig) -> BuiltImage:
+    """Build the image of `config` and write its record to `{output}/build.json`."""
+    version = check_version(config.version)
+    architecture = config.architecture or Architecture(engine.architecture)
+    regions = load_regions(config.image_directory)
+    plugin = StandInPlugin(binary_bytes=REAL_BINARY_BYTES if config.full_size else 0)
+    base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
+    if base.stand_in and architecture != engine.architecture:
+        raise EnvironmentMissingError(
+            f"the stand-in base image is only made for {engine.architecture}:"
+            f" load {config.base} for {architecture} to build it"
+        )
+    with find_release(
+        version,
+        architecture,
+        regions,
+        base_url=config.release_url,
+        policy=config.stand_ins,
+        plugin=plugin,
+    ) as release:
+        image = build_image(engine.client, config.image_directory, base, release, config.reference)
+    write_record(image, config.image_directory, config.output / "build.json")
+    return image
+
+
+def prove(config: BuildConfig, reports: Path) -> Proof:
+    """Build the image, examine it, and write the proof to `reports`."""
+    with ExitStack() as stack:
+        engine = stack.enter_context(container_engine())
+        sweep(engine.client)
+        image = build(engine, config)
+        regions = load_regions(config.image_directory)
+        recorder = Recorder()
+        check_build(engine, image, config.image_directory, regions, recorder)
+        proof = verify(
+            engine,
+            image.reference,
+            regions,
+            full_size=config.full_size,
+            recorder=recorder,
+            stand_ins=image.stand_ins,
+        )
+    return report(proof, reports)
+
+
+def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
+    """Examine an image that is there already, and write the proof to `reports`."""
+    with container_engine() as engine:
+        sweep(engine.client)
+        proof = verify(engine, reference, load_regions(), full_size=full_size)
+    return report(proof, reports)
+
+
+def report(proof: Proof, directory: Path) -> Proof:
+    """Write every report and say where it is."""
+    paths = write_reports(proof, directory, environ=os.environ)
+    for stand_in in proof.stand_ins:
+        say(f"  stand-in: {stand_in.kind} in place of {stand_in.replaces}: {stand_in.why}")
+    say(f"{proof.verdict}; report: {paths.html}")
+    return proof
