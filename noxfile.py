@@ -1,0 +1,63 @@
+"""The ways to work on this project; `nox -l` lists them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_external_run = True
+
+SHELL_FILES = [
+    "image/entrypoint.sh",
+    "image/healthcheck.sh",
+    "image/build/download.sh",
+    *sorted(str(path) for path in Path("image/lib").glob("*.sh")),
+    "harness/stand_ins/apk.sh",
+]
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Build the image, prove it, report; `-- --full-size`, `-- v0.1.6` and so on are passed on."""
+    session.install("-e", ".")
+    session.run("harness", "prove", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "harness.process")
+    session.run("pytest", *(session.posargs or ["tests/unit", "tests/e2e"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, types, shell, Dockerfile and what is generated."""
+    session.install("-e", ".[test,lint]")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy")
+    session.run("python", "-m", "harness.generate", "--check")
+    session.run("shellcheck", "-x", *SHELL_FILES)
+    session.run("shfmt", "-i", "2", "-ci", "-d", *SHELL_FILES)
+    session.run("hadolint", "image/Dockerfile")
+    if workflows := sorted(str(path) for path in Path(".github/workflows").glob("*.yml")):
+        session.run("actionlint", *workflows)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure side by side with the bare binaries and with the simplest other way."""
+    session.install("-e", ".[bench]")
+    session.run("python", "-m", "harness.bench", *session.posargs)
+
+
+@nox.session(python=False)
+def clean(session: nox.Session) -> None:
+    """Remove reports, caches and build output from the checkout."""
+    for name in ("proof", "build-out", "bench-out", ".nox", ".pytest_cache", ".mypy_cache"):
+        shutil.rmtree(name, ignore_errors=True)
+    session.log("left as it is: %s", os.environ.get("XDG_CACHE_HOME", "the cache directory"))

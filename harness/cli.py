@@ -8,11 +8,13 @@ from typing import Annotated
 import typer
 
 from harness import __version__, console, doctor, pipeline, runner
+from harness.base_image import DEFAULT_BASE
 from harness.build import build_record
 from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
+from harness.releases import RELEASES
 from harness.sweep import sweep as sweep_engine
 
 app = typer.Typer(
@@ -47,8 +49,8 @@ def prove(
     version: Version = "v0.1.5",
     *,
     arch: Arch = None,
-    base: Base = pipeline.DEFAULT_BASE,
-    release_url: Url = pipeline.RELEASES,
+    base: Base = DEFAULT_BASE,
+    release_url: Url = RELEASES,
     stand_ins: StandIns = StandInPolicy.AUTO,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
@@ -73,8 +75,8 @@ def build(
     version: Version,
     *,
     arch: Arch = None,
-    base: Base = pipeline.DEFAULT_BASE,
-    release_url: Url = pipeline.RELEASES,
+    base: Base = DEFAULT_BASE,
+    release_url: Url = RELEASES,
     stand_ins: StandIns = StandInPolicy.AUTO,
     full_size: FullSize = False,
     output: Output = Path("build-out"),

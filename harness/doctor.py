@@ -72,7 +72,7 @@ def _base() -> Finding:
         ok=here,
         optional=True,
         found="on the engine" if here else "not on the engine",
-        remedy="it is pulled when a registry can be reached; else a stand-in is made (Debian, root)",
+        remedy="it is pulled when a registry answers; else a stand-in is made (Debian, root)",
     )
 
 

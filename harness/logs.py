@@ -48,8 +48,10 @@ def judge(raw: bytes, at: float, regions: frozenset[str]) -> LogLine:
     text = raw.decode("utf-8", errors="replace")
     if raw.lstrip().startswith(b"{"):
         return _judge_object(raw, text, at, regions)
-    if (match := _PREFIXED.match(raw)) and match[1].decode(errors="replace") in regions:
-        return LogLine(text=text, region=match[1].decode(), fields=None, problem="", at=at)
+    match = _PREFIXED.match(raw)
+    region = match[1].decode(errors="replace") if match else ""
+    if region in regions or region == NO_REGION:
+        return LogLine(text=text, region=region, fields=None, problem="", at=at)
     return LogLine(text=text, region="", fields=None, problem="no region prefix", at=at)
 
 

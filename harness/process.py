@@ -89,3 +89,26 @@ def install_packages(packages: Sequence[str]) -> None:
         if ours:
             with suppress(FileNotFoundError):
                 _POLICY.unlink()
+
+
+HOST_TOOLS = {
+    "lua5.3": "lua5.3",
+    "haproxy": "haproxy",
+}
+"""Tools that the tests of the image's parts run on the host; the libraries come along below."""
+
+
+def main() -> None:
+    """Install what the tests of the image's parts need, where that is possible; else say so."""
+    try:
+        ensure_tools(HOST_TOOLS, wanted_for="tests of the image's parts")
+        if is_root() and shutil.which("apt-get"):
+            probe = 'require "posix.poll" require "cjson"'
+            if subprocess.run(["lua5.3", "-e", probe], check=False, capture_output=True).returncode:
+                install_packages(["lua-posix", "lua-cjson"])
+    except EnvironmentMissingError as error:
+        print(f"some tests will be skipped: {error}")
+
+
+if __name__ == "__main__":
+    main()
