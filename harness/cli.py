@@ -153,7 +153,7 @@ def sweep(
     *,
     everything: Annotated[bool, typer.Option("--all", help="Also what running runs use.")] = False,
 ) -> None:
-    """Remove what killed runs left: containers, networks, the harness's own engine."""
+    """Remove what killed runs left: containers and the harness's own engine."""
     client = connect()
     if client is not None:
         removed = sweep_engine(client, everything=everything)

@@ -7,6 +7,7 @@ A file holds the lines between `generated: NAME` and `end of generated`.
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, REPOSITORY, Region, load_regions
@@ -34,11 +35,16 @@ def render(text: str, regions: Sequence[Region]) -> str:
         pattern = head + r".*?(?P<end>^[^\n]*end of generated)"
         text = re.sub(
             pattern,
-            lambda match, content=content: f"{match['head']}{content}\n{match['end']}",
+            # A replacement string would have its backslashes interpreted.
+            partial(_replace, content),
             text,
             flags=re.MULTILINE | re.DOTALL,
         )
     return text
+
+
+def _replace(content: str, match: re.Match[str]) -> str:
+    return f"{match['head']}{content}\n{match['end']}"
 
 
 def outdated(paths: Sequence[Path], regions: Sequence[Region], *, write: bool) -> list[Path]:

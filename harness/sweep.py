@@ -10,24 +10,18 @@ from harness.labels import RUN, is_orphan
 
 
 def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]:
-    """Remove containers and networks of harness runs that have ended; returns their names.
+    """Remove containers of harness runs that have ended; returns their names.
 
     With `everything` those of running runs as well.
     """
     removed = []
-    for thing in (
-        *client.containers.list(all=True, filters={"label": RUN}, ignore_removed=True),
-        *client.networks.list(filters={"label": RUN}),
-    ):
-        labels = thing.attrs.get("Labels") or (thing.attrs.get("Config") or {}).get("Labels") or {}
-        if not everything and not is_orphan(labels):
+    found = client.containers.list(all=True, filters={"label": RUN}, ignore_removed=True)
+    for container in found:
+        if not everything and not is_orphan(container.labels):
             continue
         with suppress(APIError):
-            if isinstance(thing, docker.models.containers.Container):
-                thing.remove(force=True, v=True)
-            else:
-                thing.remove()
-            removed.append(str(thing.name))
+            container.remove(force=True, v=True)
+            removed.append(str(container.name))
     if removed:
         say(f"• removed what an earlier run left: {', '.join(removed)}")
     return removed
