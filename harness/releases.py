@@ -11,7 +11,7 @@ from tenacity import (
     Retrying,
     retry_if_exception_type,
     stop_after_attempt,
-    wait_exponential_jitter,
+    wait_random_exponential,
 )
 
 from harness.console import step
@@ -151,7 +151,7 @@ def _request(method: str, url: str) -> requests.Response:
     attempts = Retrying(
         retry=retry_if_exception_type(_MayPassError),
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential_jitter(initial=0.2, max=5),
+        wait=wait_random_exponential(multiplier=0.2, max=5),
         reraise=True,
     )
     try:

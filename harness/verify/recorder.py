@@ -99,14 +99,15 @@ class Recorder:
         finding, limits, began = Finding(), limits or Limits(), time.monotonic()
         skipped = ""
         try:
-            if container is not None:
-                container.expect_alive()
+            if container is not None and container.dead.is_set():
+                finding.fail(container.obituary())
             yield finding
             self._compare(finding, limits)
         except _SkippedError as reason:
             skipped = str(reason)
         except HarnessError as error:
-            finding.fail(str(error))
+            if str(error) not in finding.problems:
+                finding.fail(str(error))
         except Exception as error:
             finding.fail(f"{type(error).__name__}: {error}")
         measured = finding.measured

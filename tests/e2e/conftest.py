@@ -1,0 +1,86 @@
+"""Fixtures of the e2e tests: one engine, one built image and one proof for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.engine import Engine, container_engine
+from harness.labels import RUN
+from harness.model import BuiltImage
+from harness.pipeline import BuildConfig, build
+from harness.proof import Proof
+from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.report import write_reports
+from harness.sweep import sweep
+from harness.verify.acceptance import verify
+from harness.verify.build_checks import check_build
+from harness.verify.recorder import Recorder
+
+VERSION = "v0.1.5"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Builds images that differ from the shipped one in a single way."""
+
+    engine: Engine
+    image: BuiltImage
+
+    def derived(self, directory: Path, name: str, dockerfile: str) -> str:
+        """Reference of an image made from the shipped one by the lines of `dockerfile`."""
+        directory.joinpath("Dockerfile").write_text(
+            f"FROM {self.image.reference}\n{dockerfile}", encoding="utf-8"
+        )
+        reference = f"finfocus-broken:{name}"
+        self.engine.client.images.build(path=str(directory), tag=reference, rm=True)
+        return reference
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A working engine, without containers of earlier runs."""
+    with container_engine() as found:
+        sweep(found.client)
+        yield found
+
+
+@pytest.fixture(scope="session")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of this run's records and reports."""
+    return tmp_path_factory.mktemp("output")
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine, output: Path) -> BuiltImage:
+    """The image, built from this checkout."""
+    return build(engine, BuildConfig(version=VERSION, output=output))
+
+
+@pytest.fixture(scope="session")
+def proof(engine: Engine, image: BuiltImage, output: Path) -> Proof:
+    """The proof of that image, also written as reports."""
+    recorder, regions = Recorder(), load_regions()
+    check_build(engine, image, IMAGE_DIRECTORY, regions, recorder)
+    found = verify(engine, image.reference, regions, recorder=recorder, stand_ins=image.stand_ins)
+    write_reports(found, output / "proof", environ={})
+    return found
+
+
+@pytest.fixture
+def variant(engine: Engine, image: BuiltImage) -> Variant:
+    """Maker of broken images."""
+    return Variant(engine, image)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test leaves no container of its own."""
+    yield
+    if "engine" in request.fixturenames:
+        engine = request.getfixturevalue("engine")
+        left = engine.client.containers.list(all=True, filters={"label": RUN}, ignore_removed=True)
+        assert not left, f"containers left: {[c.name for c in left]}"

@@ -1,0 +1,145 @@
+"""What operators do with the container, beyond the acceptance run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from harness.container import Options, RunningContainer, created
+from harness.engine import Engine
+from harness.errors import ContainerDiedError
+from harness.model import BuiltImage
+from harness.regions import METRICS_PORT, load_regions
+from harness.verify import inside
+from harness.verify.watch import status_of
+from harness.wait import wait_until
+
+REGIONS = load_regions()
+PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
+NAMES = [region.name for region in REGIONS]
+
+
+@contextmanager
+def container_of(
+    engine: Engine, image: BuiltImage, environ: Mapping[str, str], **extra: Any
+) -> Iterator[RunningContainer]:
+    options = Options(ports=PORTS, environ=environ, extra=extra)
+    with created(engine.client, image.reference, NAMES, options) as container:
+        container.start(PORTS)
+        yield container
+
+
+def await_all_ready(container: RunningContainer) -> None:
+    wait_until(
+        lambda: status_of(container, METRICS_PORT, "/readyz") == 200,
+        timeout=15,
+        what="readyz",
+        explain=container.obituary if container.dead.is_set() else str,
+    )
+
+
+def pid_of(container: RunningContainer, word: str) -> int:
+    return next(
+        p.pid for p in inside.processes(container) if any(word in part for part in p.command[:3])
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        pytest.param({"FINFOCUS_REGIONS": "mars"}, "mars", id="unknown-region"),
+        pytest.param({"FINFOCUS_MAX_RESTARTS": "many"}, "many", id="not-a-number"),
+        pytest.param({"FINFOCUS_STOP_SECONDS": "-1"}, "-1", id="negative"),
+        pytest.param({"FINFOCUS_REGIONS": ","}, "no region", id="no-region"),
+    ],
+)
+def test_bad_setting_is_one_json_line_and_exit_64(
+    engine: Engine, image: BuiltImage, environ: dict[str, str], words: str
+) -> None:
+    """A wrong setting ends the container with one clear JSON error line and code 64."""
+    with container_of(engine, image, environ) as container:
+        assert container.wait_dead(10)
+        assert container.exit_code == 64
+        assert container.log.lines == 1
+        last = container.log.last
+        assert last is not None
+        assert json.loads(last.text)["level"] == "error"
+        assert words in last.text
+
+
+def test_subset_of_regions(engine: Engine, image: BuiltImage) -> None:
+    """FINFOCUS_REGIONS runs only those named; readiness and health ask only for them."""
+    with container_of(
+        engine, image, {"FINFOCUS_REGIONS": "us-east-1,eu-west-1"}, init=True
+    ) as container:
+        await_all_ready(container)
+        assert set(inside.plugins(container, REGIONS)) == {"us-east-1", "eu-west-1"}
+        assert container.execute(["/opt/finfocus/healthcheck.sh"]) == (0, b"")
+        assert status_of(container, METRICS_PORT, "/readyz/us-west-1") == 404
+        container.signal("SIGTERM")
+        assert container.wait_dead(5)
+        assert container.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param("haproxy", id="proxy"), pytest.param("logmux.lua", id="log-writer")]
+)
+def test_part_that_is_killed_comes_back(engine: Engine, image: BuiltImage, part: str) -> None:
+    """kill -9 of the proxy or of the log writer: it runs again and all regions answer."""
+    with container_of(engine, image, {}) as container:
+        await_all_ready(container)
+        before = pid_of(container, part)
+        inside.shell(container, f"kill -KILL {before}")
+        wait_until(
+            lambda: any(
+                part in " ".join(p.command) and p.pid != before for p in inside.processes(container)
+            ),
+            timeout=10,
+            what=f"{part} runs again",
+        )
+        await_all_ready(container)
+        container.signal("SIGTERM")
+        assert container.wait_dead(5)
+        assert container.exit_code == 0
+        assert container.log.problem_count == 0, container.log.problems
+
+
+def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: BuiltImage) -> None:
+    """A region that never comes up answers 503 naming it; another region serves."""
+    environ = {"STANDIN_START_DELAY": "us-west-2=60s"}
+    if not image.release.stand_in:
+        pytest.skip("only a stand-in plugin can be told to start slowly")
+    with container_of(engine, image, environ) as container:
+        wait_until(
+            lambda: status_of(container, 8001, "/healthz") == 200, timeout=10, what="us-east-1"
+        )
+        assert status_of(container, 8002, "/healthz") == 503
+        code, output = container.execute(["/opt/finfocus/healthcheck.sh"])
+        assert (code, output.decode().strip()) == (1, "unhealthy: us-west-2")
+
+
+def test_region_that_ignores_sigterm_is_killed_and_named(engine: Engine, image: BuiltImage) -> None:
+    """SC-003 holds although one region ignores SIGTERM; the log names it."""
+    if not image.release.stand_in:
+        pytest.skip("only a stand-in plugin can be told to ignore SIGTERM")
+    with container_of(engine, image, {"STANDIN_IGNORE_SIGTERM": "sa-east-1=true"}) as container:
+        await_all_ready(container)
+        sent = container.signal("SIGTERM")
+        assert container.wait_dead(8)
+        assert container.exit_code == 0
+        assert container.ended_at - sent < 5
+        killed = [line.text for line in container.log.kept()["sa-east-1"] if "killed" in line.text]
+        assert killed
+
+
+def test_early_death_is_told_within_a_second(engine: Engine, image: BuiltImage) -> None:
+    """The end of a container that should run is known at once, with code and last lines."""
+    with container_of(engine, image, {}) as container:
+        container.signal("SIGKILL")
+        assert container.dead.wait(1)
+        with pytest.raises(ContainerDiedError, match="exit code 137"):
+            container.expect_alive()
