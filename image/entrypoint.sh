@@ -12,11 +12,16 @@ set +o posix
 
 # usage: _load_parts DIRECTORY
 _load_parts() {
-  local part
-  for part in log settings streams processes supervise; do
-    # shellcheck source=/dev/null
-    source "$1/lib/$part.sh"
-  done
+  # shellcheck source=lib/log.sh
+  source "$1/lib/log.sh"
+  # shellcheck source=lib/settings.sh
+  source "$1/lib/settings.sh"
+  # shellcheck source=lib/streams.sh
+  source "$1/lib/streams.sh"
+  # shellcheck source=lib/processes.sh
+  source "$1/lib/processes.sh"
+  # shellcheck source=lib/supervise.sh
+  source "$1/lib/supervise.sh"
 }
 
 _main() {

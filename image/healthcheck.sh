@@ -29,9 +29,9 @@ send_all() {
 # usage: answers REGION
 # With the health endpoint the answer is 200; without it the plugin answers 404, which still shows that it serves.
 answers() {
-  local protocol status rest
+  local status _
   [[ -n ${sockets[$1]:-} ]] || return 1
-  read -r -t 4 protocol status rest <&"${sockets[$1]}" || return 1
+  read -r -t 4 _ status _ <&"${sockets[$1]}" || return 1
   [[ $status == 200 ]] || { [[ ${FINFOCUS_PLUGIN_HEALTH_ENDPOINT:-} != true && $status =~ ^[1-4][0-9][0-9]$ ]]; }
 }
 

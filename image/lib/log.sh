@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The supervisor's own log lines. Sourced by entrypoint.sh.
 
 # usage: json_text TEXT    Prints TEXT as the inside of a JSON string; what is not printable ASCII becomes `?`.

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Starts each kind of process and keeps who is who. Sourced by entrypoint.sh.
 # ff_pid: name -> process ID, ff_name: process ID -> name. A name is a region, `proxy`, `log-writer`,
 # `health` or `timer:...`.

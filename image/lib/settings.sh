@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Reads and checks the settings; a wrong one ends the container with exit 64. Sourced by entrypoint.sh.
 
 readonly FF_EXIT_USAGE=64

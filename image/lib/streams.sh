@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The streams of every process: FIFOs that the supervisor holds open, so that neither the death of a plugin nor
 # that of the log writer closes one, and what is in it is read by the next log writer. Sourced by entrypoint.sh.
 

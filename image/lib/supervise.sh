@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What happens when a child ends or a signal comes. Sourced by entrypoint.sh.
 
 declare -g ff_stopping='' ff_exit_code=0 ff_last_words='' ff_signal=${ff_signal:-}
