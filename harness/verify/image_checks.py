@@ -7,7 +7,7 @@ from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.model import Architecture
 from harness.regions import BINARY_PREFIX
-from harness.verify.recorder import Limits
+from harness.verify.recorder import Limits, quantity
 from harness.verify.target import Target
 
 SIZE_TARGET = 2.0e9
@@ -134,11 +134,9 @@ def _check_size(target: Target, rows: dict[str, tuple[int, bool, bytes]]) -> Non
         unit="B", floor=SIZE_TARGET * (1 - SIZE_TOLERANCE), bound=SIZE_TARGET * (1 + SIZE_TOLERANCE)
     )
     with target.recorder.check("SC-001", "image size", limits=limits, headline=True) as finding:
+        finding.measured = quantity(size, "B")
         if stands_in and not target.full_size:
-            finding.skip(
-                f"{size / 1e6:.0f} MB with stand-in plugins of small size:"
-                " --full-size pads them to the real one"
-            )
+            finding.skip("the stand-in plugins are small: --full-size pads them to the real size")
         finding.value = size
     title = "what is not a regional binary adds little to the base"
     limits = Limits(unit="B", bound=OVERHEAD_LIMIT)

@@ -46,6 +46,8 @@ def engine() -> Iterator[Engine]:
     with container_engine() as found:
         sweep(found.client)
         yield found
+        for image in found.client.images.list("finfocus-broken"):
+            found.client.images.remove(image.id, force=True)
 
 
 @pytest.fixture(scope="session")
