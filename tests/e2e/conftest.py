@@ -47,7 +47,7 @@ def engine() -> Iterator[Engine]:
         sweep(found.client)
         yield found
         for image in found.client.images.list("finfocus-broken"):
-            found.client.images.remove(image.id, force=True)
+            found.client.images.remove(str(image.id), force=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,82 @@
+"""How checks become entries of the proof."""
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.proof import Check, Status
+from harness.verify.recorder import Limits, Recorder, quantity
+
+
+def only(recorder: Recorder) -> Check:
+    assert len(recorder.checks) == 1
+    return recorder.checks[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "status"),
+    [
+        pytest.param(10.0, Limits(bound=10), Status.PASSED, id="at-bound"),
+        pytest.param(10.1, Limits(bound=10), Status.FAILED, id="above"),
+        pytest.param(1.0, Limits(floor=2), Status.FAILED, id="below"),
+        pytest.param(None, Limits(bound=10), Status.FAILED, id="not-measured"),
+        pytest.param(None, None, Status.PASSED, id="nothing-to-measure"),
+    ],
+)
+def test_value_is_compared(value: float | None, limits: Limits | None, status: Status) -> None:
+    """A check passes only with a value inside of its limits."""
+    recorder = Recorder()
+    with recorder.check("FR-001", "t", limits=limits) as finding:
+        finding.value = value
+    assert only(recorder).status is status
+
+
+@pytest.mark.parametrize("error", [HarnessError("boom"), KeyError("boom"), OSError("boom")])
+def test_whatever_breaks_is_a_failure_with_its_reason(error: Exception) -> None:
+    """An exception in a check fails that check and goes no further."""
+    recorder = Recorder()
+    with recorder.check("FR-001", "t"):
+        raise error
+    assert only(recorder).status is Status.FAILED
+    assert "boom" in only(recorder).detail
+
+
+def test_interrupt_is_not_swallowed() -> None:
+    """Ctrl+C in a check ends the run."""
+    recorder = Recorder()
+    with pytest.raises(KeyboardInterrupt), recorder.check("FR-001", "t"):
+        raise KeyboardInterrupt
+
+
+def test_skip_needs_and_keeps_its_reason() -> None:
+    """A skipped check says why, and what was measured so far."""
+    recorder = Recorder()
+    with recorder.check("FR-001", "t", limits=Limits(bound=1)) as finding:
+        finding.measured = "x"
+        finding.skip("no alpine")
+    assert (only(recorder).status, only(recorder).detail) == (Status.SKIPPED, "no alpine")
+    assert only(recorder).measured == "x"
+
+
+def test_long_lists_of_problems_are_shortened() -> None:
+    """A thousand problems make a readable failure."""
+    recorder = Recorder()
+    with recorder.check("FR-001", "t") as finding:
+        for number in range(1000):
+            finding.fail(str(number))
+    assert only(recorder).detail.splitlines()[-1] == "and 988 more"
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (1.234, "s", "1.23 s"),
+        (10.0, "s", "10 s"),
+        (48.26, "ms", "48.3 ms"),
+        (2.0e9, "B", "2.00 GB"),
+        (25e6, "B", "25.0 MB"),
+        (12.0, "", "12"),
+    ],
+)
+def test_quantities_are_written_for_people(value: float, unit: str, text: str) -> None:
+    """Numbers have the unit and the digits that people want."""
+    assert quantity(value, unit) == text

@@ -1,0 +1,86 @@
+"""The regions table and what is generated from it."""
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.generate import outdated, render
+from harness.regions import IMAGE_DIRECTORY, REPOSITORY, load_regions
+
+
+def table(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "regions").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_fr_012_the_table_has_the_twelve_regions_in_the_order_of_their_ports() -> None:
+    """FR-012: the shipped table is exactly the required one."""
+    names = [
+        "us-east-1",
+        "us-west-2",
+        "eu-west-1",
+        "ap-southeast-1",
+        "ap-southeast-2",
+        "ap-northeast-1",
+        "ap-south-1",
+        "ca-central-1",
+        "sa-east-1",
+        "us-gov-west-1",
+        "us-gov-east-1",
+        "us-west-1",
+    ]
+    assert [(r.name, r.port) for r in load_regions()] == list(
+        zip(names, range(8001, 8013), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("", "no region", id="empty"),
+        pytest.param("# only a comment\n", "no region", id="comment"),
+        pytest.param("us-east-1\n", "line 1", id="no-port"),
+        pytest.param("us-east-1 8001 x\n", "line 1", id="too-many-words"),
+        pytest.param("us-east-1 eighty\n", "line 1", id="port-not-a-number"),
+        pytest.param("us-east-1 70000\n", "line 1", id="port-too-large"),
+        pytest.param("us-east-1 60000\n", "line 1", id="no-room-for-the-plugin"),
+        pytest.param("$(reboot) 8001\n", "line 1", id="not-a-name"),
+        pytest.param("us-east-1 8001\nus-east-1 8002\n", "us-east-1 appears", id="name-twice"),
+        pytest.param("us-east-1 8001\nus-west-1 8001\n", "8001 appears", id="port-twice"),
+    ],
+)
+def test_bad_table_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """A table that is not one is refused with the line concerned."""
+    with pytest.raises(UsageError, match=words):
+        load_regions(table(tmp_path, text))
+
+
+def test_missing_table_is_refused(tmp_path: Path) -> None:
+    """Outside of a checkout the message says so."""
+    with pytest.raises(UsageError, match="run inside a checkout"):
+        load_regions(tmp_path)
+
+
+def test_generated_files_are_up_to_date() -> None:
+    """The Dockerfile and the README say what the table says."""
+    paths = [IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "README.md"]
+    assert outdated(paths, load_regions(), write=False) == []
+
+
+def test_drift_is_found_and_written(tmp_path: Path) -> None:
+    """A region more is found as a difference, and written only when asked."""
+    path = tmp_path / "Dockerfile"
+    path.write_text((IMAGE_DIRECTORY / "Dockerfile").read_text(encoding="utf-8"), encoding="utf-8")
+    text = (IMAGE_DIRECTORY / "regions").read_text(encoding="utf-8")
+    regions = load_regions(table(tmp_path, text + "eu-central-1 8013\n"))
+    assert outdated([path], regions, write=False) == [path]
+    assert "eu-central-1" not in path.read_text(encoding="utf-8")
+    assert outdated([path], regions, write=True) == [path]
+    assert "COPY --from=download /layers/eu-central-1/ /" in path.read_text(encoding="utf-8")
+    assert outdated([path], regions, write=False) == []
+
+
+def test_text_without_sections_stays_as_it_is() -> None:
+    """Only what is between the marks is written."""
+    assert render("hello\n", load_regions()) == "hello\n"

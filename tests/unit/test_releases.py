@@ -1,0 +1,174 @@
+"""Finding a release: every missing region is named, and only what can pass is tried again."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from harness.errors import ReleaseError, UsageError
+from harness.model import Architecture, StandInPolicy, asset_name
+from harness.regions import load_regions
+from harness.releases import check_version, find_release, parse_checksums, preflight
+
+REGIONS = load_regions()
+NAMES = {r.name: asset_name(r, "v1.2.3", Architecture.ARM64) for r in REGIONS}
+
+
+class Server:
+    """A release server that answers as it is told."""
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+        self.unlisted: set[str] = set()
+        self.failures: dict[str, list[int]] = {}
+        self.asked: Counter[str] = Counter()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._answer()
+
+            def do_HEAD(self) -> None:
+                self._answer()
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                pass
+
+            def _answer(self) -> None:
+                name = self.path.rpartition("/")[2]
+                outer.asked[name] += 1
+                status, body = outer.answer(name)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def answer(self, name: str) -> tuple[int, bytes]:
+        if self.failures.get(name):
+            return self.failures[name].pop(0), b""
+        if name in self.missing:
+            return 404, b""
+        if name == "checksums.txt":
+            listed = [n for n in NAMES.values() if n not in self.unlisted]
+            return 200, "".join(f"{'a' * 64}  {n}\n" for n in listed).encode()
+        return (200, b"tar") if name in NAMES.values() else (404, b"")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A complete release, to be broken."""
+    made = Server()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def test_fr_003_complete_release_has_an_asset_per_region(server: Server) -> None:
+    """FR-003: every region has its tarball, checksum and size, for the architecture."""
+    release = preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
+    assert [a.region for a in release.assets] == list(REGIONS)
+    assert {a.name for a in release.assets} == set(NAMES.values())
+    assert {(a.sha256, a.size_bytes) for a in release.assets} == {("a" * 64, 3)}
+
+
+def test_fr_018_every_missing_region_is_named_and_asked_for_once(server: Server) -> None:
+    """FR-018: missing tarballs and missing checksums are all in one message; a no is final."""
+    server.missing = {NAMES["us-gov-west-1"], NAMES["us-gov-east-1"]}
+    server.unlisted = {NAMES["eu-west-1"]}
+    with pytest.raises(ReleaseError) as caught:
+        preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
+    assert "3 of 12" in str(caught.value)
+    for name in ("us-gov-west-1", "us-gov-east-1", "eu-west-1"):
+        assert f"{name}: {NAMES[name]}" in str(caught.value)
+    assert server.asked[NAMES["us-gov-west-1"]] == 1
+
+
+def test_unknown_version_is_an_answer_and_no_stand_in_replaces_it(server: Server) -> None:
+    """A server that says "no such release" is believed, although stand-ins are allowed."""
+    server.missing = {"checksums.txt"}
+    with (
+        pytest.raises(ReleaseError, match=r"has no checksums\.txt"),
+        find_release(
+            "v1.2.3",
+            Architecture.ARM64,
+            REGIONS,
+            base_url=server.url,
+            policy=StandInPolicy.AUTO,
+        ),
+    ):
+        pass
+    assert server.asked["checksums.txt"] == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_what_can_pass_is_tried_again(server: Server, status: int) -> None:
+    """Two bad answers that can pass, then a good one: the release is found."""
+    name = NAMES["sa-east-1"]
+    server.failures = {name: [status, status]}
+    assert preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
+    assert server.asked[name] == 3
+
+
+def test_attempts_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that keeps failing ends in an error that says so."""
+    monkeypatch.setattr("harness.releases.ATTEMPTS", 2)
+    server.failures = {"checksums.txt": [500] * 10}
+    with pytest.raises(ReleaseError, match="HTTP 500"):
+        preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
+    assert server.asked["checksums.txt"] == 2
+
+
+def test_unreachable_server_without_stand_ins_is_an_error() -> None:
+    """Nobody listens and stand-ins are forbidden: the message names the host."""
+    with (
+        pytest.raises(ReleaseError, match=r"127\.0\.0\.1:1 cannot be reached"),
+        find_release(
+            "v1.2.3",
+            Architecture.ARM64,
+            REGIONS,
+            base_url="http://127.0.0.1:1",
+            policy=StandInPolicy.NEVER,
+        ),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(f"{'A' * 64}  x.tar.gz\n", {"x.tar.gz": "a" * 64}, id="text-mode"),
+        pytest.param(f"{'a' * 64} *x.tar.gz\n", {"x.tar.gz": "a" * 64}, id="binary-mode"),
+        pytest.param(f"{'a' * 63}  x.tar.gz\n", {}, id="too-short"),
+        pytest.param("<html>not found</html>", {}, id="html"),
+        pytest.param(
+            f"{'a' * 64}  x\r\n{'b' * 64}  x\n", {"x": "a" * 64}, id="crlf-and-first-wins"
+        ),
+    ],
+)
+def test_checksums_are_read(text: str, expected: dict[str, str]) -> None:
+    """Lines of sha256sum(1) are read; anything else is left out."""
+    assert parse_checksums(text) == expected
+
+
+@pytest.mark.parametrize("version", ["0.1.5", "v", "latest", "v1/../x", "v1 2", "v1;x"])
+def test_fr_002_what_cannot_be_a_version_is_refused(version: str) -> None:
+    """FR-002: a version that is no release tag is refused before anything is asked."""
+    with pytest.raises(UsageError, match="give one like"):
+        check_version(version)
+
+
+@pytest.mark.parametrize("version", ["v0.1.5", "v1.0.0-rc.1"])
+def test_fr_002_version_is_accepted(version: str) -> None:
+    """FR-002: releases and prereleases are accepted."""
+    assert check_version(version) == version
