@@ -64,6 +64,6 @@ def _facts(reference: str, image: Image, stand_in: StandIn | None = None) -> Bas
 
 
 def _short(error: Exception) -> str:
-    """The engine's own words without the request it wraps around them."""
-    text = str(getattr(error, "explanation", "") or error)
-    return " ".join(text.split())[:160]
+    """The reason at the end of the engine's words, without the request it wraps around it."""
+    text = " ".join(str(getattr(error, "explanation", "") or error).split())
+    return (text.rpartition(": ")[2] if "dial tcp" in text else text)[:160]
