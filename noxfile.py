@@ -49,13 +49,6 @@ def lint(session: nox.Session) -> None:
         session.run("actionlint", *workflows)
 
 
-@nox.session
-def bench(session: nox.Session) -> None:
-    """Measure side by side with the bare binaries and with the simplest other way."""
-    session.install("-e", ".[bench]")
-    session.run("python", "-m", "harness.bench", *session.posargs)
-
-
 @nox.session(python=False)
 def clean(session: nox.Session) -> None:
     """Remove reports, caches and build output from the checkout."""

@@ -198,10 +198,19 @@ class _PrivateEngine:
         if _runs(pid):
             os.kill(pid, signal.SIGKILL)
         self.socket.unlink(missing_ok=True)
+        self._unmount()
         if (self.directory / "made-bridge").exists():
             with suppress(HarnessError):
                 ensure_tools({"ip": "iproute2"}, wanted_for="removing docker0")
                 run(["ip", "link", "delete", "docker0"])
+
+    def _unmount(self) -> None:
+        """Unmount what dockerd leaves mounted, such as the network namespace of `--network host`."""
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        for path in reversed([line.split()[1] for line in mounts]):
+            if path.startswith(f"{self.directory}/"):
+                with suppress(HarnessError):
+                    run(["umount", path])
 
     def _pid(self) -> int | None:
         try:
