@@ -205,7 +205,7 @@ class _PrivateEngine:
                 run(["ip", "link", "delete", "docker0"])
 
     def _unmount(self) -> None:
-        """Unmount what dockerd leaves mounted, such as the network namespace of `--network host`."""
+        """Unmount what dockerd leaves, such as the network namespace of `--network host`."""
         mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
         for path in reversed([line.split()[1] for line in mounts]):
             if path.startswith(f"{self.directory}/"):
