@@ -18,8 +18,6 @@ send_all() {
   local region socket request=$'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
   for region in "${!ports[@]}"; do
     if { exec {socket}<>"/dev/tcp/127.0.0.1/${ports[$region]}"; } 2>/dev/null; then
-      # As an argument it is one write; as a format it would be one per line, each waiting for the last one's
-      # acknowledgement (40 ms).
       printf '%s' "$request" >&"$socket"
       sockets[$region]=$socket
     fi
