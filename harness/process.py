@@ -92,6 +92,7 @@ def install_packages(packages: Sequence[str]) -> None:
 
 
 HOST_TOOLS = {
+    "busybox": "busybox",
     "lua5.3": "lua5.3",
     "haproxy": "haproxy",
 }
