@@ -82,7 +82,8 @@ def variant(engine: Engine, image: BuiltImage) -> Variant:
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test leaves no container of its own."""
     yield
-    if "engine" in request.fixturenames:
+    shared = "service" in request.fixturenames  # lives as long as its module
+    if "engine" in request.fixturenames and not shared:
         engine = request.getfixturevalue("engine")
         left = engine.client.containers.list(all=True, filters={"label": RUN}, ignore_removed=True)
         assert not left, f"containers left: {[c.name for c in left]}"

@@ -1,0 +1,109 @@
+"""What the public ports speak, seen from outside of the container."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import httpx
+import pytest
+
+from harness.container import Options, RunningContainer, created
+from harness.engine import Engine
+from harness.model import BuiltImage
+from harness.regions import METRICS_PORT, load_regions
+from harness.verify import inside
+from harness.verify.watch import status_of
+from harness.wait import wait_until
+
+REGIONS = load_regions()
+PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
+NAME = "/finfocus.v1.CostSourceService/Name"
+PLUGIN = "finfocus-plugin-aws-public"
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def service(engine: Engine, image: BuiltImage) -> Iterator[RunningContainer]:
+    """A container in which every region is ready."""
+    names = [region.name for region in REGIONS]
+    # Docker turns IPv6 off inside of containers of a network without it.
+    options = Options(ports=PORTS, extra={"sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"}})
+    with created(engine.client, image.reference, names, options) as container:
+        container.start(PORTS)
+        wait_until(
+            lambda: status_of(container, METRICS_PORT, "/readyz") == 200, timeout=15, what="readyz"
+        )
+        yield container
+
+
+def target(container: RunningContainer, port: int) -> str:
+    return container.url(port).removeprefix("http://")
+
+
+@pytest.mark.parametrize(
+    ("http1", "http2", "version"),
+    [
+        pytest.param(True, False, "HTTP/1.1", id="FR-016-http-1.1"),
+        pytest.param(False, True, "HTTP/2", id="FR-016-h2c-prior-knowledge"),
+    ],
+)
+def test_connect_call(service: RunningContainer, http1: bool, http2: bool, version: str) -> None:
+    """Every port answers a Connect call in both versions of HTTP."""
+    with httpx.Client(http1=http1, http2=http2, timeout=5) as client:
+        for region in REGIONS:
+            answer = client.post(service.url(region.port, NAME), json={})
+            assert (answer.status_code, answer.http_version) == (200, version)
+            assert answer.json()["name"] == PLUGIN
+
+
+def unary(container: RunningContainer, port: int, method: str) -> bytes:
+    with grpc.insecure_channel(target(container, port)) as channel:
+        call = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
+        return bytes(call(b"", timeout=5))
+
+
+def test_grpc_call(service: RunningContainer) -> None:
+    """FR-016: gRPC gets its answer, which needs the trailers to pass."""
+    for region in REGIONS:
+        assert PLUGIN.encode() in unary(service, region.port, NAME)
+
+
+def test_grpc_status_passes(service: RunningContainer) -> None:
+    """The plugin's own gRPC status arrives, not an invention of the proxy."""
+    with pytest.raises(grpc.RpcError) as caught:
+        unary(service, 8001, "/finfocus.v1.CostSourceService/NoSuchMethod")
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_grpc_web_call(service: RunningContainer) -> None:
+    """gRPC-Web over HTTP/1.1 carries its trailers in the body."""
+    answer = httpx.post(
+        service.url(8003, NAME),
+        content=b"\0\0\0\0\0",
+        headers={"Content-Type": "application/grpc-web+proto"},
+        timeout=5,
+    )
+    assert answer.status_code == 200
+    assert PLUGIN.encode() in answer.content
+    assert b"grpc-status: 0" in answer.content.lower()
+
+
+def test_large_body_reaches_the_plugin(service: RunningContainer) -> None:
+    """A body near the plugin's limit of 1 MB passes; what it says to a larger one passes too."""
+    url = service.url(8004, NAME)
+    fits = httpx.post(url, json={"padding": "x" * (MEGABYTE - 100)}, timeout=10)
+    assert fits.headers.get("content-type", "").startswith("application/json")
+    assert fits.status_code < 500
+
+
+def test_ipv6_is_answered_as_well(service: RunningContainer) -> None:
+    """A public port answers on the IPv6 loopback where the container has IPv6."""
+    script = (
+        'exec 3<>/dev/tcp/::1/8001; printf "GET /healthz HTTP/1.0\\r\\n\\r\\n" >&3; head -n 1 <&3'
+    )
+    if inside.shell(service, "cat /proc/net/if_inet6 2>/dev/null || true").strip() == "":
+        pytest.skip("the engine gives its containers no IPv6")
+    code, output = service.execute(["bash", "-c", script])
+    assert code == 0
+    assert b" 200 " in output
