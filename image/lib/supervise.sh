@@ -20,7 +20,7 @@ give_up() {
   ff_exit_code=1
   ff_last_words="$1 failed again after $ff_max_restarts restarts (exit $3): the container stops"
   ff_last_region=$2
-  log error "$2" "$ff_last_words"
+  log error "$2" "$1 has no restart left: stopping every region"
   begin_stop
 }
 

@@ -136,6 +136,41 @@ def test_region_that_ignores_sigterm_is_killed_and_named(engine: Engine, image: 
         assert killed
 
 
+def test_fr_017_region_that_hangs_is_started_again(engine: Engine, image: BuiltImage) -> None:
+    """FR-017: a region that lives but fails its health check for too long counts as failed."""
+    with container_of(engine, image, {"FINFOCUS_UNHEALTHY_SECONDS": "1"}) as container:
+        await_all_ready(container)
+        before = inside.plugins(container, REGIONS)["eu-west-1"]
+        inside.shell(container, f"kill -STOP {before}")
+        wait_until(
+            lambda: inside.plugins(container, REGIONS).get("eu-west-1", before) != before,
+            timeout=15,
+            what="eu-west-1 runs again",
+        )
+        await_all_ready(container)
+        words = [line.text for line in container.log.kept()["eu-west-1"]]
+        assert any("fails its health check" in text for text in words)
+
+
+def test_fr_017_region_that_cannot_start_ends_the_container(
+    engine: Engine, image: BuiltImage
+) -> None:
+    """FR-017: a region that fails at every start is tried four times, then all stop, exit 1."""
+    if not image.release.stand_in:
+        pytest.skip("only a stand-in plugin can be told to fail at its start")
+    with container_of(engine, image, {"STANDIN_CRASH_AT_START": "us-west-1=3"}) as container:
+        assert container.wait_dead(15)
+        assert container.exit_code == 1
+        last = container.log.last
+        assert last is not None
+        fields = json.loads(last.text)
+        assert (fields["region"], fields["level"]) == ("us-west-1", "error")
+        starts = [
+            line for line in container.log.kept()["us-west-1"] if "stand-in starting" in line.text
+        ]
+        assert len(starts) == 4, [line.text for line in container.log.kept()["us-west-1"]]
+
+
 def test_early_death_is_told_within_a_second(engine: Engine, image: BuiltImage) -> None:
     """The end of a container that should run is known at once, with code and last lines."""
     with container_of(engine, image, {}) as container:

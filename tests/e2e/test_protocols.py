@@ -107,3 +107,10 @@ def test_ipv6_is_answered_as_well(service: RunningContainer) -> None:
     code, output = service.execute(["bash", "-c", script])
     assert code == 0
     assert b" 200 " in output
+
+
+def test_fr_019_build_info_has_the_version(service: RunningContainer, image: BuiltImage) -> None:
+    """FR-019: the metrics tell the version of the image."""
+    text = httpx.get(service.url(METRICS_PORT, "/metrics"), timeout=5).text
+    assert f'version="{image.version}"' in text
+    assert text.count("# TYPE finfocus_build_info ") == 1
