@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from harness.proof import StandIn
+from harness.proof import Proof, StandIn
 from harness.regions import BINARY_PREFIX, Region
 
 
@@ -89,6 +89,14 @@ class BuiltImage:
     def stand_ins(self) -> tuple[StandIn, ...]:
         """Everything in it that is not the real thing."""
         return tuple(s for s in (self.base.stand_in, self.release.stand_in) if s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedImage:
+    """A built image whose proof holds; only `harness.pipeline.verified` makes one."""
+
+    built: BuiltImage
+    proof: Proof
 
 
 def asset_name(region: Region, version: str, architecture: Architecture) -> str:

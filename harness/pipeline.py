@@ -1,7 +1,6 @@
 """The main job, in order: engine, base, release, build, proof, report."""
 
 import os
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from harness.base_image import DEFAULT_BASE, find_base_image
 from harness.build import build_image, write_record
 from harness.console import say
 from harness.engine import Engine, container_engine
-from harness.errors import EnvironmentMissingError
-from harness.model import Architecture, BuiltImage, StandInPolicy
+from harness.errors import EnvironmentMissingError, NotProvenError
+from harness.model import Architecture, BuiltImage, StandInPolicy, VerifiedImage
 from harness.proof import Proof
 from harness.regions import IMAGE_DIRECTORY, load_regions
 from harness.releases import RELEASES, check_version, find_release
@@ -62,23 +61,36 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     return image
 
 
+def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
+    """Everything that the build and the acceptance run show of `image`."""
+    regions = load_regions(config.image_directory)
+    recorder = Recorder()
+    check_build(engine, image, config.image_directory, regions, recorder)
+    return verify(
+        engine,
+        image.reference,
+        regions,
+        full_size=config.full_size,
+        recorder=recorder,
+        stand_ins=image.stand_ins,
+    )
+
+
+def verified(
+    engine: Engine, image: BuiltImage, config: BuildConfig, reports: Path
+) -> VerifiedImage:
+    """`image` with its proof, written to `reports`; `NotProvenError` when it does not hold."""
+    proof = report(examine(engine, image, config), reports)
+    if not proof.proven:
+        raise NotProvenError(proof.verdict)
+    return VerifiedImage(built=image, proof=proof)
+
+
 def prove(config: BuildConfig, reports: Path) -> Proof:
     """Build the image, examine it, and write the proof to `reports`."""
-    with ExitStack() as stack:
-        engine = stack.enter_context(container_engine())
+    with container_engine() as engine:
         sweep(engine.client)
-        image = build(engine, config)
-        regions = load_regions(config.image_directory)
-        recorder = Recorder()
-        check_build(engine, image, config.image_directory, regions, recorder)
-        proof = verify(
-            engine,
-            image.reference,
-            regions,
-            full_size=config.full_size,
-            recorder=recorder,
-            stand_ins=image.stand_ins,
-        )
+        proof = examine(engine, build(engine, config), config)
     return report(proof, reports)
 
 
