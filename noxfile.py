@@ -34,6 +34,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the image side by side with what it is compared with; results in bench-out/."""
+    session.install("-e", ".[bench]")
+    session.run("harness", "bench", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, shell, Dockerfile and what is generated."""
     session.install("-e", ".[test,lint]")

@@ -36,9 +36,12 @@ def build_image(
     base: BaseImage,
     release: Release,
     reference: str = "",
+    *,
+    no_cache: bool = False,
 ) -> BuiltImage:
     """Build `image_directory` for `release` on `base`; the result carries the tag `reference`.
 
+    With `no_cache` nothing of an earlier build is used.
     Raises `BuildError` with the build's own words when it fails.
     """
     reference = reference or default_reference(release.version, release.architecture)
@@ -51,6 +54,7 @@ def build_image(
             platform=f"linux/{release.architecture}",
             # A stand-in release is served on this machine's loopback.
             network_mode="host" if release.on_loopback else None,
+            nocache=no_cache,
             rm=True,
             forcerm=True,
             decode=True,

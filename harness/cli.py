@@ -115,6 +115,20 @@ def verify(
 
 
 @app.command()
+def bench(
+    version: Version = "v0.1.5",
+    *,
+    stand_ins: StandIns = StandInPolicy.AUTO,
+    results: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("bench-out"),
+) -> None:
+    """Measure the image beside what it is compared with, in one run (needs the extra `bench`)."""
+    # matplotlib is only there with the extra, and slow to import.
+    from harness.bench.suite import bench as measure  # noqa: PLC0415
+
+    measure(pipeline.BuildConfig(version=version, stand_ins=stand_ins), results)
+
+
+@app.command()
 def run(
     image: Annotated[str, typer.Argument(help="Image to run.")],
     *,

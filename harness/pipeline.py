@@ -34,6 +34,7 @@ class BuildConfig:
     image_directory: Path = IMAGE_DIRECTORY
     output: Path = field(default_factory=lambda: Path("build-out"))
     reference: str = ""
+    no_cache: bool = False
 
 
 def build(engine: Engine, config: BuildConfig) -> BuiltImage:
@@ -56,7 +57,14 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
         policy=config.stand_ins,
         plugin=plugin,
     ) as release:
-        image = build_image(engine.client, config.image_directory, base, release, config.reference)
+        image = build_image(
+            engine.client,
+            config.image_directory,
+            base,
+            release,
+            config.reference,
+            no_cache=config.no_cache,
+        )
     write_record(image, config.image_directory, config.output / "build.json")
     return image
 

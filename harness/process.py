@@ -91,22 +91,31 @@ def install_packages(packages: Sequence[str]) -> None:
                 _POLICY.unlink()
 
 
-HOST_TOOLS = {
-    "busybox": "busybox",
-    "lua5.3": "lua5.3",
-    "haproxy": "haproxy",
-}
-"""Tools that the tests of the image's parts run on the host; the libraries come along below."""
+_HOST_TOOLS = {"busybox": "busybox", "lua5.3": "lua5.3", "haproxy": "haproxy"}
+_LUA_LIBRARIES = ("lua-posix", "lua-cjson")
+
+
+def ensure_host_tools(*, wanted_for: str) -> None:
+    """Make what the image's shell, Lua and proxy parts run with available on this host.
+
+    Raises `EnvironmentMissingError` with the command to run when this process may not install.
+    """
+    ensure_tools(_HOST_TOOLS, wanted_for=wanted_for)
+    try:
+        run(["lua5.3", "-e", 'require "posix.poll" require "cjson"'])
+    except CommandError as error:
+        names = " ".join(_LUA_LIBRARIES)
+        if not (is_root() and shutil.which("apt-get")):
+            raise EnvironmentMissingError(
+                f"{wanted_for} needs {names}: sudo apt-get install {names}"
+            ) from error
+        install_packages(_LUA_LIBRARIES)
 
 
 def main() -> None:
     """Install what the tests of the image's parts need, where that is possible; else say so."""
     try:
-        ensure_tools(HOST_TOOLS, wanted_for="tests of the image's parts")
-        if is_root() and shutil.which("apt-get"):
-            probe = 'require "posix.poll" require "cjson"'
-            if subprocess.run(["lua5.3", "-e", probe], check=False, capture_output=True).returncode:
-                install_packages(["lua-posix", "lua-cjson"])
+        ensure_host_tools(wanted_for="tests of the image's parts")
     except EnvironmentMissingError as error:
         print(f"some tests will be skipped: {error}")
 

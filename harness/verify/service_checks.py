@@ -164,11 +164,11 @@ def _check_health(target: Target, container: RunningContainer, watch: Watch) -> 
         container=container,
         headline=True,
     ) as finding:
-        finding.value = _health_milliseconds(target, container)
+        finding.value = statistics.median(health_milliseconds(target, container))
 
 
-def _health_milliseconds(target: Target, container: RunningContainer) -> float:
-    """Time of one probe, without the time the engine takes to enter the container."""
+def health_milliseconds(target: Target, container: RunningContainer) -> list[float]:
+    """Time of one probe in each of three rounds, without the engine's way into the container."""
 
     def seconds(runs: int) -> float:
         loop = f'i=0; while [ $i -lt {runs} ]; do "$@" || exit 1; i=$((i+1)); done'
@@ -178,8 +178,7 @@ def _health_milliseconds(target: Target, container: RunningContainer) -> float:
             raise HarnessError("the health check fails")
         return time.monotonic() - began
 
-    rounds = [(seconds(HEALTH_RUNS) - seconds(0)) / HEALTH_RUNS for _ in range(3)]
-    return 1000 * max(statistics.median(rounds), 0.0)
+    return [1000 * max(seconds(HEALTH_RUNS) - seconds(0), 0.0) / HEALTH_RUNS for _ in range(3)]
 
 
 def _check_frozen(target: Target, container: RunningContainer, watch: Watch) -> None:

@@ -177,12 +177,13 @@ def answers(container: RunningContainer, region: Region) -> bool:
 
 
 def status_of(container: RunningContainer, port: int, path: str) -> int:
-    """HTTP status of a GET, 0 when there was no answer."""
-    if port not in container.host_ports:
-        return 0
-    connection = http.client.HTTPConnection(
-        "127.0.0.1", container.host_ports[port], timeout=PROBE_TIMEOUT
-    )
+    """HTTP status of a GET on a published container port, 0 when there was no answer."""
+    return get_status(container.host_ports[port], path) if port in container.host_ports else 0
+
+
+def get_status(port: int, path: str) -> int:
+    """HTTP status of a GET on a loopback port, 0 when there was no answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT)
     with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", path)
         return connection.getresponse().status

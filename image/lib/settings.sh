@@ -54,13 +54,19 @@ number() {
 # usage: listening_ports    Fills ff_listening with the TCP ports that something in this network namespace listens on.
 # Format: https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt (state 0A is LISTEN).
 listening_ports() {
-  local table _ address state
+  local table row
+  local -a rows
+  local listening='^ *[0-9]+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A '
   declare -gA ff_listening=()
   for table in /proc/net/tcp /proc/net/tcp6; do
     [[ -r $table ]] || continue
-    while read -r _ address _ state _; do
-      [[ $state != 0A ]] || ff_listening[$((16#${address##*:}))]=1
-    done <"$table"
+    # Not `read` in a loop: it seeks back after each line, and the kernel then makes the table anew. With a few
+    # thousand connections, as in the host's network, that took a minute.
+    mapfile -t rows <"$table"
+    for row in "${rows[@]}"; do
+      [[ $row == *' 0A '* && $row =~ $listening ]] || continue
+      ff_listening[$((16#${BASH_REMATCH[1]}))]=1
+    done
   done
 }
 

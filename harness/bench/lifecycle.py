@@ -1,0 +1,88 @@
+"""Readiness and stop of the container against the same binaries started bare."""
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from harness.bench.bare import READY_SECONDS, bare_regions
+from harness.bench.measure import Measure, alternate, median
+from harness.container import Options, RunningContainer, created
+from harness.errors import HarnessError
+from harness.verify.target import Target
+from harness.verify.watch import Watch
+
+ROUNDS = 5
+STARTS = {
+    "instant start": {},
+    "CPU-heavy start": {"STANDIN_START_CPU": "300ms"},  # of one core, in each of the twelve
+}
+
+
+def measure_lifecycle(target: Target, binaries: Path) -> Iterator[Measure]:
+    """Rows for readiness and stop, for each kind of start."""
+    for name, environ in STARTS.items():
+        ready: dict[str, list[float]] = {"ours": [], "bare": []}
+        exits: list[float] = []
+        told: list[float] = []
+
+        def contained(environ: Mapping[str, str] = environ) -> float:
+            seconds, exited, known = _contained(target, environ)
+            ready["ours"].append(seconds)  # noqa: B023 (called before the next round)
+            exits.append(exited)  # noqa: B023
+            told.append(known)  # noqa: B023
+            return seconds
+
+        def bare(environ: Mapping[str, str] = environ) -> float:
+            with bare_regions(binaries, target.regions, environ) as regions:
+                ready["bare"].append(regions.await_ready())  # noqa: B023
+                return regions.stop()
+
+        _, stops = alternate(ROUNDS, contained, bare)
+        beside = median(ready["bare"])
+        yield Measure(
+            group="ready",
+            name=f"ready, {name}",
+            value=median(ready["ours"]),
+            unit="s",
+            beside={"bare": beside},
+            rule="≤ 1.10 × bare + 0.3 s",
+            limit=1.10 * beside + 0.3,
+            runs=tuple(ready["ours"]),
+        )
+        yield Measure(
+            group="stop",
+            name=f"SIGTERM to exit, {name}",
+            value=median(exits),
+            unit="s",
+            beside={"bare": median(stops), "as the engine tells": median(told)},
+            rule="≤ 2 × bare + 0.2 s",
+            limit=2 * median(stops) + 0.2,
+            runs=tuple(exits),
+        )
+
+
+def _contained(target: Target, environ: Mapping[str, str]) -> tuple[float, float, float]:
+    """Seconds to ready, from SIGTERM to the exit of PID 1, and to the engine's word of it."""
+    options = Options(ports=target.ports, environ=environ)
+    with created(target.client, target.reference, target.names, options) as container:
+        container.start(target.ports)
+        watch = Watch(name="bench", title="", container=container, regions=target.regions)
+        ready = watch.await_ready(READY_SECONDS)
+        container.expect_alive()
+        if len(ready) < len(target.regions):
+            raise HarnessError(f"not ready within {READY_SECONDS:g} s: see `harness verify`")
+        clock = time.time()
+        sent = container.signal("SIGTERM")
+        if not container.wait_dead(30):
+            raise HarnessError("it runs 30 s after SIGTERM: see `harness verify`")
+        return max(ready.values()) / 1000, _exit_time(container) - clock, container.ended_at - sent
+
+
+def _exit_time(container: RunningContainer) -> float:
+    """When PID 1 ended, seconds since the epoch: the engine's teardown comes after it."""
+    container.container.reload()
+    text = str(container.container.attrs["State"]["FinishedAt"])
+    # RFC 3339 with nanoseconds; datetime has microseconds.
+    seconds, _, fraction = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{seconds}+00:00").timestamp() + float(f"0.{fraction or 0}")

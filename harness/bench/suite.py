@@ -1,0 +1,63 @@
+"""Every measurement of the bench, in order."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.bench import output
+from harness.bench.bare import copy_binaries
+from harness.bench.builds import measure_builds
+from harness.bench.front import measure_front
+from harness.bench.lifecycle import measure_lifecycle
+from harness.bench.logs import measure_logs
+from harness.bench.measure import Measure
+from harness.bench.steady import measure_steady
+from harness.build import default_reference
+from harness.console import say, step
+from harness.engine import Engine, container_engine
+from harness.model import Architecture
+from harness.pipeline import BuildConfig
+from harness.regions import load_regions
+from harness.sweep import sweep
+from harness.verify.acceptance import describe
+from harness.verify.recorder import Recorder
+from harness.verify.target import Target, find_image
+
+
+def bench(config: BuildConfig, directory: Path) -> list[Measure]:
+    """Build the image of `config`, measure it, and write the results to `directory`."""
+    with container_engine() as engine:
+        sweep(engine.client)
+        measures = []
+        with step("measuring") as progress:
+            for measure in _measure(engine, config):
+                progress.news(measure.name)
+                measures.append(measure)
+        target = _target(engine, config)
+        plot = output.write(measures, describe(engine), target.stand_ins(), directory)
+    output.show(measures)
+    say(f"results: {plot.with_suffix('.json')}, {plot}")
+    return measures
+
+
+def _measure(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
+    yield from measure_builds(engine, config)
+    target = _target(engine, config)
+    with tempfile.TemporaryDirectory(prefix="finfocus-bench-") as directory:
+        binaries = copy_binaries(engine.client, target.reference, Path(directory))
+        yield from measure_lifecycle(target, binaries)
+    yield from measure_steady(target)
+    yield from measure_front(target)
+    yield from measure_logs(target.regions)
+
+
+def _target(engine: Engine, config: BuildConfig) -> Target:
+    architecture = config.architecture or Architecture(engine.architecture)
+    reference = config.reference or default_reference(config.version, architecture)
+    return Target(
+        client=engine.client,
+        reference=reference,
+        image=find_image(engine.client, reference),
+        regions=load_regions(config.image_directory),
+        recorder=Recorder(),
+    )

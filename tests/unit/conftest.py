@@ -1,0 +1,19 @@
+"""Unit tests never touch a container engine: one that tries fails."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import docker
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every way to an engine is closed: docker-py's client, and the socket for child processes."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("a unit test asked for a container engine: it belongs into tests/e2e")
+
+    monkeypatch.setattr(docker.APIClient, "__init__", refuse)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")

@@ -1,0 +1,187 @@
+"""Supervisor, proxy and log writer together on the host, against the stand-in plugin."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.verify.watch import get_status
+from harness.wait import wait_until
+
+from .on_host import DEADLINE, NAMES, VERSION, OnHost, on_host, why_not
+
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnHost]:
+    """Three regions that are ready."""
+    with on_host(tmp_path_factory.mktemp("on-host")) as running:
+        running.await_ready()
+        yield running
+
+
+def get(port: int, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=5)
+
+
+def test_fr_012_each_port_leads_to_its_region(service: OnHost) -> None:
+    """FR-012: behind each public port is the plugin of that region and no other."""
+    found = {name: get(service.port(name), "/standin").json()["region"] for name in NAMES}
+    assert found == {name: name for name in NAMES}
+
+
+def test_fr_016_both_versions_of_http_on_one_port(service: OnHost) -> None:
+    """FR-016: HTTP/1.1 and HTTP/2 with prior knowledge reach the plugin."""
+    url = f"http://127.0.0.1:{service.port('us-east-1')}/healthz"
+    for http2 in (False, True):
+        with httpx.Client(http1=not http2, http2=http2) as client:
+            answer = client.get(url)
+        assert (answer.status_code, answer.http_version) == (
+            200,
+            "HTTP/2" if http2 else "HTTP/1.1",
+        )
+
+
+def test_fr_019_metrics_are_valid_and_labelled(service: OnHost) -> None:
+    """FR-019: each family has one HELP and TYPE, and every sample of a region names it."""
+    text = get(service.metrics_port, "/metrics").text
+    heads = [line.split()[1:3] for line in text.splitlines() if line.startswith("#")]
+    assert len(heads) == len({tuple(head) for head in heads})
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert {
+        "finfocus_region_up",
+        "finfocus_region_requests",
+        "finfocus_region_request_duration_seconds",
+        "finfocus_region_requests_in_flight",
+        "finfocus_region_received_bytes",
+        "finfocus_region_sent_bytes",
+        "finfocus_region_restarts",
+        "finfocus_region_start_time_seconds",
+        "finfocus_region_ready_seconds",
+        "finfocus_region_log_lines",
+        "finfocus_region_log_bytes",
+        "finfocus_build_info",
+    } == set(families)
+    for family in families.values():
+        regions = {sample.labels.get("region") for sample in family.samples}
+        assert regions == set(NAMES)
+    info = families["finfocus_build_info"].samples[0]
+    assert info.labels["version"] == VERSION
+
+
+def test_fr_019_a_request_is_counted_once_for_its_region(service: OnHost) -> None:
+    """FR-019: a request raises the counter and the histogram of its region by one."""
+
+    def counts() -> dict[tuple[str, str], float]:
+        text = get(service.metrics_port, "/metrics").text
+        return {
+            (sample.name, sample.labels["region"]): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == "finfocus_region_request_duration_seconds_count"
+            or sample.labels.get("code") == "4xx"
+        }
+
+    before = counts()
+    assert get(service.port("sa-east-1"), "/no-such-path").status_code == 404
+    raised = {key: value - before[key] for key, value in counts().items() if value != before[key]}
+    assert raised == {
+        ("finfocus_region_requests_total", "sa-east-1"): 1,
+        ("finfocus_region_request_duration_seconds_count", "sa-east-1"): 1,
+    }
+
+
+def test_probes_answer(service: OnHost) -> None:
+    """Readiness of all and of one region, liveness, and a clear no for anything else."""
+    assert get(service.metrics_port, "/readyz").json() == {"ready": True, "not_ready": []}
+    assert get(service.metrics_port, "/readyz/eu-west-1").status_code == 200
+    assert get(service.metrics_port, "/readyz/mars").status_code == 404
+    assert get(service.metrics_port, "/livez").json()["live"] is True
+    assert get(service.metrics_port, "/").status_code == 404
+
+
+def test_fr_006_fr_013_fr_020_a_whole_life_is_logged_and_ends_with_0(tmp_path: Path) -> None:
+    """SIGTERM ends all with 0, and every line from the first to the last is as it must be."""
+    with on_host(tmp_path) as running:
+        running.await_ready()
+        assert running.stop() == 0
+    lines = running.lines()
+    assert [line for line in lines if line.problem] == []
+    for name in NAMES:
+        own = [line for line in lines if line.region == name]
+        assert [line.text for line in own if line.fields is None]  # its PORT= line
+        assert any(line.fields and "shut" in str(line.fields["message"]) for line in own), own
+    assert lines[-1].fields
+    assert lines[-1].fields["message"] == "all regions have stopped"
+
+
+def test_region_that_is_down_answers_503_with_its_name(tmp_path: Path) -> None:
+    """A region that is still starting answers 503 in JSON; its neighbours serve."""
+    with on_host(tmp_path, STANDIN_START_DELAY="eu-west-1=60s") as running:
+        wait_until(
+            lambda: get_status(running.port("us-east-1"), "/healthz") == 200,
+            timeout=DEADLINE,
+            what="us-east-1 answers",
+            explain=running.text,
+        )
+        answer = get(running.port("eu-west-1"), "/healthz")
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == {"error": "region is not available", "region": "eu-west-1"}
+        ready = get(running.metrics_port, "/readyz")
+        assert (ready.status_code, ready.json()["not_ready"]) == (503, ["eu-west-1"])
+        assert running.stop() == 0
+
+
+def test_fr_017_a_region_without_restarts_left_ends_all(tmp_path: Path) -> None:
+    """FR-017: after three restarts everything stops; code 1, and the last line names the region."""
+    with on_host(tmp_path, STANDIN_CRASH_AT_START="sa-east-1=3") as running:
+        assert running.process.wait(DEADLINE) == 1
+    last = json.loads(running.text().splitlines()[-1])
+    assert (last["region"], last["level"]) == ("sa-east-1", "error")
+    assert "after 3 restarts" in last["message"]
+    starts = [line for line in running.lines() if "stand-in starting" in line.text]
+    assert sum(line.region == "sa-east-1" for line in starts) == 4
+
+
+def test_fr_017_a_region_that_recovers_is_counted(tmp_path: Path) -> None:
+    """FR-017: two crashes, then it serves; the metrics tell of two restarts."""
+    state = tmp_path / "state"
+    state.mkdir()
+    orders = {"STANDIN_CRASH_TIMES": "us-east-1=2", "STANDIN_STATE_DIR": str(state)}
+    with on_host(tmp_path, **orders) as running:
+        running.await_ready()
+        text = get(running.metrics_port, "/metrics").text
+        assert 'finfocus_region_restarts_total{region="us-east-1"} 2\n' in text
+        assert 'finfocus_region_restarts_total{region="eu-west-1"} 0\n' in text
+        assert running.stop() == 0
+
+
+def test_fr_014_environment_reaches_the_plugins_byte_for_byte(tmp_path: Path) -> None:
+    """FR-014: newlines, quotes and blanks arrive as they were given."""
+    given = {
+        "PROOF_A": "  a\n'b' \"c\" $d \\e\t",
+        "PROOF_EMPTY": "",
+        "IFS": "x",
+        "BASH_ENV": "/nope",
+    }
+    with on_host(tmp_path, **given) as running:
+        running.await_ready()
+        name = "/finfocus.standin.v1.StandIn/Environment"
+        url = f"http://127.0.0.1:{running.port('us-east-1')}{name}"
+        answer = httpx.post(url, json={}, timeout=5).json()
+        entries = [_decoded(entry) for entry in answer["entries"]]
+        for key, value in given.items():
+            assert f"{key}={value}" in entries
+        assert running.stop() == 0
+
+
+def _decoded(entry: str) -> str:
+    return base64.b64decode(entry).decode()
