@@ -1,18 +1,22 @@
 """The build: reproducible layers, a region more, and refusals."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from harness.build import build_record
 from harness.engine import Engine
-from harness.errors import BuildError
+from harness.errors import BuildError, CommandError
 from harness.generate import outdated
 from harness.model import BuiltImage
 from harness.pipeline import BuildConfig, build
+from harness.process import run
 from harness.proof import Status
 from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.stand_ins.release import StandInPlugin, serve_release
 from harness.verify.recorder import Recorder
 from harness.verify.service_checks import READY_LIMIT
 from harness.verify.stop_checks import stop_and_check
@@ -83,6 +87,51 @@ def test_thirteenth_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
         stop_and_check(target, container, watch, title="thirteen stop")
     assert [c.status for c in target.recorder.checks] == [Status.PASSED]
     assert len(target.names) == 13
+
+
+@pytest.mark.parametrize(
+    "buildkit", [pytest.param("0", id="classic-builder"), pytest.param("1", id="buildkit")]
+)
+def test_plain_docker_build_needs_no_harness(
+    engine: Engine, image: BuiltImage, buildkit: str
+) -> None:
+    """FR-002: `docker build --build-arg VERSION` alone is enough, with either builder."""
+    docker = client_with_builders()
+    with serving(image) as url:
+        command = [docker, "build", "--network", "host", "--tag", "finfocus-broken:plain"]
+        for name, value in {
+            "VERSION": image.version,
+            "RELEASE_BASE_URL": url,
+            "BASE_IMAGE": image.base.reference,
+        }.items():
+            command += ["--build-arg", f"{name}={value}"]
+        run([*command, str(IMAGE_DIRECTORY)], environ={"DOCKER_BUILDKIT": buildkit})
+    made = engine.client.images.get("finfocus-broken:plain")
+    pairs = zip(made.attrs["RootFS"]["Layers"], layers(image), strict=True)
+    differ = [number for number, (plain, ours) in enumerate(pairs) if plain != ours]
+    # BuildKit tidies /etc after the step that makes layer 1, and so sets its time.
+    assert differ == ([1] if buildkit == "1" else [])
+    assert made.labels["org.opencontainers.image.version"] == image.version
+
+
+def client_with_builders() -> str:
+    """A docker client that has both builders built in, or with the plugin that the newer lack."""
+    for path in ("/usr/bin/docker", shutil.which("docker") or "docker"):
+        with suppress(CommandError):
+            run([path, "build", "--help"], environ={"DOCKER_BUILDKIT": "1"})
+            return path
+    pytest.skip("there is no docker client with BuildKit; the engine's own builder is used")
+
+
+@contextmanager
+def serving(image: BuiltImage) -> Iterator[str]:
+    """The release that `image` was built from, at the address it returns."""
+    if not image.release.stand_in:
+        yield image.release.base_url
+        return
+    architecture = image.architecture
+    with serve_release(StandInPlugin(), image.version, architecture, load_regions()) as url:
+        yield url
 
 
 def test_build_record_has_every_input(image: BuiltImage) -> None:

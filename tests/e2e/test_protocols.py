@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import grpc
 import httpx
 import pytest
+from google.protobuf import struct_pb2
 
 from harness.container import Options, RunningContainer, created
 from harness.engine import Engine
@@ -20,7 +22,8 @@ REGIONS = load_regions()
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
 NAME = "/finfocus.v1.CostSourceService/Name"
 PLUGIN = "finfocus-plugin-aws-public"
-MEGABYTE = 1_000_000
+STAND_IN = "/finfocus.standin.v1.StandIn"
+LIMIT = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,59 @@ def test_grpc_status_passes(service: RunningContainer) -> None:
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.usefixtures("_stand_in_plugin")
+def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> None:
+    """FR-016: the plugin's header and trailer metadata arrive, with the message in between."""
+    message = struct_pb2.Struct()
+    message.update({"text": "zürich"})
+    with grpc.insecure_channel(target(service, 8002)) as channel:
+        call = channel.unary_unary(
+            f"{STAND_IN}/Echo",
+            request_serializer=struct_pb2.Struct.SerializeToString,
+            response_deserializer=struct_pb2.Struct.FromString,
+        )
+        answer, details = call.with_call(message, timeout=5, metadata=[("standin-trailer", "kept")])
+    assert dict(answer) == {"text": "zürich"}
+    assert dict(details.initial_metadata())["standin-header"] == "begin"
+    assert dict(details.trailing_metadata())["standin-trailer"] == "kept"
+
+
+@pytest.mark.usefixtures("_stand_in_plugin")
+def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer) -> None:
+    """FR-016: a stream's first message is there long before its last is sent, in order."""
+    order = struct_pb2.Struct()
+    order.update({"count": 5, "interval_ms": 300})
+    began = time.monotonic()
+    with grpc.insecure_channel(target(service, 8005)) as channel:
+        call = channel.unary_stream(
+            f"{STAND_IN}/Stream",
+            request_serializer=struct_pb2.Struct.SerializeToString,
+            response_deserializer=struct_pb2.Struct.FromString,
+        )(order, timeout=20)
+        arrived = [time.monotonic() - began for _ in call]
+        assert call.code() is grpc.StatusCode.OK
+        assert "standin-trailer" in dict(call.trailing_metadata())
+    assert len(arrived) == 5
+    # Four pauses lie between them: a proxy that collects the answer would deliver all at once.
+    assert arrived[-1] - arrived[0] > 0.9
+
+
+@pytest.mark.usefixtures("_stand_in_plugin")
+def test_fr_016_grpc_deadline_and_cancel_pass(service: RunningContainer) -> None:
+    """FR-016: a call whose deadline passes ends as such, and the region serves on."""
+    message = struct_pb2.Struct()
+    with grpc.insecure_channel(target(service, 8006)) as channel:
+        call = channel.unary_unary(
+            f"{STAND_IN}/Echo",
+            request_serializer=struct_pb2.Struct.SerializeToString,
+            response_deserializer=struct_pb2.Struct.FromString,
+        )
+        with pytest.raises(grpc.RpcError) as caught:
+            call(message, timeout=0.2, metadata=[("standin-delay", "5s")])
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert PLUGIN.encode() in unary(service, 8006, NAME)
+
+
 def test_grpc_web_call(service: RunningContainer) -> None:
     """gRPC-Web over HTTP/1.1 carries its trailers in the body."""
     answer = httpx.post(
@@ -89,12 +145,22 @@ def test_grpc_web_call(service: RunningContainer) -> None:
     assert b"grpc-status: 0" in answer.content.lower()
 
 
-def test_large_body_reaches_the_plugin(service: RunningContainer) -> None:
-    """A body near the plugin's limit of 1 MB passes; what it says to a larger one passes too."""
-    url = service.url(8004, NAME)
-    fits = httpx.post(url, json={"padding": "x" * (MEGABYTE - 100)}, timeout=10)
-    assert fits.headers.get("content-type", "").startswith("application/json")
-    assert fits.status_code < 500
+@pytest.mark.usefixtures("_stand_in_plugin")
+@pytest.mark.parametrize(
+    ("size", "status"),
+    [
+        pytest.param(LIMIT, 200, id="at-the-limit"),
+        pytest.param(LIMIT + 1, 413, id="one-byte-more"),
+    ],
+)
+def test_fr_016_bodies_to_the_plugins_limit(
+    service: RunningContainer, size: int, status: int
+) -> None:
+    """FR-016: a body of the plugin's limit comes back whole; over it, the plugin's own 413 does."""
+    body = b"x" * size
+    answer = httpx.post(service.url(8004, "/standin/echo"), content=body, timeout=10)
+    assert answer.status_code == status
+    assert (answer.content == body) is (status == 200)
 
 
 def test_ipv6_is_answered_as_well(service: RunningContainer) -> None:
