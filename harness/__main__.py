@@ -2,12 +2,16 @@
 
 import signal
 import sys
+import traceback
 from types import FrameType
 
-from harness.cli import app
-from harness.console import die
-from harness.errors import HarnessError
+from docker.errors import DockerException
 
+from harness.cli import app
+from harness.console import detail, die
+from harness.errors import EnvironmentMissingError, HarnessError
+
+DEFECT = 70  # EX_SOFTWARE, sysexits(3)
 INTERRUPTED = 130
 
 
@@ -19,9 +23,19 @@ def main() -> None:
     except HarnessError as error:
         die(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        die("interrupted")
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        # The command line library turns a KeyboardInterrupt into this, without a word.
+        if end.code == INTERRUPTED:
+            die("interrupted")
+        raise
+    except DockerException as error:
+        detail(traceback.format_exc())
+        die(f"the container engine failed: {error}; `harness doctor` says what is there")
+        sys.exit(EnvironmentMissingError.exit_code)
+    except Exception as error:
+        detail(traceback.format_exc())
+        die(f"a defect of the harness: {type(error).__name__}: {error}; --verbose shows where")
+        sys.exit(DEFECT)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

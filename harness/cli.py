@@ -20,6 +20,7 @@ from harness.sweep import sweep as sweep_engine
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Builds one container image from many regional binaries, and proves it.",
 )
 

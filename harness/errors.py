@@ -2,7 +2,7 @@
 
 Exit codes of the command, documented in the README:
 0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
-5 build failed, 130 interrupted.
+5 build failed, 70 a defect of the harness, 130 interrupted.
 """
 
 from typing import ClassVar

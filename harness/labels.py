@@ -35,9 +35,14 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def own_identity() -> str:
+    """The identity of this process."""
+    return process_identity(os.getpid()) or str(os.getpid())
+
+
 def run_labels() -> dict[str, str]:
     """Labels of one thing that this process makes and will remove."""
-    return {RUN: uuid.uuid4().hex, OWNER: process_identity(os.getpid()) or str(os.getpid())}
+    return {RUN: uuid.uuid4().hex, OWNER: own_identity()}
 
 
 def is_orphan(labels: dict[str, str]) -> bool:

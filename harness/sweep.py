@@ -7,10 +7,11 @@ from docker.errors import APIError
 
 from harness.console import say
 from harness.labels import RUN, is_orphan
+from harness.temporary import sweep_directories
 
 
 def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]:
-    """Remove containers of harness runs that have ended; returns their names.
+    """Remove containers and directories of harness runs that have ended; returns their names.
 
     With `everything` those of running runs as well.
     """
@@ -22,6 +23,7 @@ def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]
         with suppress(APIError):
             container.remove(force=True, v=True)
             removed.append(str(container.name))
+    removed += sweep_directories()
     if removed:
         say(f"• removed what an earlier run left: {', '.join(removed)}")
     return removed

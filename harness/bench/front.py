@@ -1,7 +1,6 @@
 """Requests through the front proxy against requests straight to the plugin."""
 
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.process import ensure_tools, run
 from harness.regions import METRICS_PORT
+from harness.temporary import temporary_directory
 from harness.verify.service_checks import NAME_PATH
 from harness.verify.target import Target
 from harness.verify.watch import get_status
@@ -45,7 +45,7 @@ def measure_front(target: Target) -> Iterator[Measure]:
     options = Options(extra={"network_mode": "host"})
     with (
         created(target.client, target.reference, target.names, options) as container,
-        tempfile.TemporaryDirectory(prefix="finfocus-bench-") as directory,
+        temporary_directory("bench") as directory,
     ):
         container.start(())
         wait_until(
@@ -55,7 +55,7 @@ def measure_front(target: Target) -> Iterator[Measure]:
             explain=lambda: "\n".join(container.tail_text()),
         )
         container.expect_alive()
-        script = Path(directory) / "call.lua"
+        script = directory / "call.lua"
         script.write_text(_CALL, encoding="utf-8")
         port = target.regions[0].port
         front, direct = _both(port, script)

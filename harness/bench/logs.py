@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import resource
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from harness.bench.measure import Measure, alternate, median, percentile
 from harness.errors import HarnessError
 from harness.process import ensure_host_tools
 from harness.regions import IMAGE_DIRECTORY, Region
+from harness.temporary import SHARED_MEMORY, temporary_directory
 from harness.wait import wait_until
 
 ROUNDS = 3
@@ -130,8 +130,8 @@ class _Streams:
     """One FIFO per region, held open, and the processes that read them."""
 
     def __init__(self, reader: Command, regions: Sequence[Region], stack: ExitStack) -> None:
-        made = tempfile.TemporaryDirectory(prefix="finfocus-bench-", dir="/dev/shm")
-        self.directory = Path(stack.enter_context(made))
+        made = temporary_directory("bench", parent=SHARED_MEMORY)
+        self.directory = stack.enter_context(made)
         self.paths = [self.directory / region.name for region in regions]
         for path in self.paths:
             os.mkfifo(path)

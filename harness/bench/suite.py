@@ -1,6 +1,5 @@
 """Every measurement of the bench, in order."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from harness.model import Architecture
 from harness.pipeline import BuildConfig
 from harness.regions import load_regions
 from harness.sweep import sweep
+from harness.temporary import temporary_directory
 from harness.verify.acceptance import describe
 from harness.verify.recorder import Recorder
 from harness.verify.target import Target, find_image
@@ -43,8 +43,8 @@ def bench(config: BuildConfig, directory: Path) -> list[Measure]:
 def _measure(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
     yield from measure_builds(engine, config)
     target = _target(engine, config)
-    with tempfile.TemporaryDirectory(prefix="finfocus-bench-") as directory:
-        binaries = copy_binaries(engine.client, target.reference, Path(directory))
+    with temporary_directory("bench") as directory:
+        binaries = copy_binaries(engine.client, target.reference, directory)
         yield from measure_lifecycle(target, binaries)
     yield from measure_steady(target)
     yield from measure_front(target)

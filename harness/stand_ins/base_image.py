@@ -1,7 +1,6 @@
 """A base image made from Debian's packages, for machines that reach no image registry."""
 
 import hashlib
-import tempfile
 from pathlib import Path
 
 import docker
@@ -11,6 +10,7 @@ from docker.models.images import Image
 from harness.console import step
 from harness.labels import STAND_IN
 from harness.process import ensure_tools, run
+from harness.temporary import temporary_directory
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -52,10 +52,10 @@ def make_base_image(client: docker.DockerClient, reference: str) -> Image:
     ensure_tools({"mmdebstrap": "mmdebstrap"}, wanted_for="a stand-in base image")
     with (
         step("making a stand-in base image from Debian's packages") as progress,
-        tempfile.TemporaryDirectory(prefix="finfocus-base-") as directory,
+        temporary_directory("base") as directory,
     ):
-        tree = Path(directory) / "base.tar"
-        run(_mmdebstrap(Path(directory), tree))
+        tree = directory / "base.tar"
+        run(_mmdebstrap(directory, tree))
         progress.news("importing")
         name, _, tag = reference.rpartition(":")
         client.api.import_image_from_file(

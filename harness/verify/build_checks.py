@@ -4,7 +4,6 @@ import hashlib
 import io
 import re
 import tarfile
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from harness.model import Architecture, BuiltImage, asset_name
 from harness.proof import StandIn
 from harness.regions import Region
 from harness.stand_ins.release import serve_directory
+from harness.temporary import temporary_directory
 from harness.verify.recorder import Limits, Recorder
 
 _DEFAULT_BASE = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)
@@ -52,8 +52,7 @@ def _check_missing(
     """A release that lacks two tarballs: the build names these two and no other."""
     missing = [region.name for region in regions[-3:-1]]
     title = f"a build without {len(missing)} of the tarballs fails and names them"
-    with recorder.check("FR-018", title) as finding, tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
+    with recorder.check("FR-018", title) as finding, temporary_directory("release") as root:
         _write_release(root / image.version, image, regions, missing)
         with serve_directory(root) as url:
             release = replace(
