@@ -3,9 +3,10 @@
 
 declare -g ff_stopping='' ff_exit_code=0 ff_last_words='' ff_signal=${ff_signal:-}
 
-# usage: restart_delay FAILURES    Sets REPLY to the seconds before the next start: 0.2, 0.4, 0.8 and so on.
+# usage: restart_delay FAILURES    Sets REPLY to the seconds before the next start: 0.2, 0.4, 0.8 and so on to 25.6.
 restart_delay() {
-  printf -v REPLY '%d.%d' "$(((1 << ($1 - 1)) * 2 / 10))" "$(((1 << ($1 - 1)) * 2 % 10))"
+  local tenths=$((2 << ($1 < 8 ? $1 - 1 : 7)))
+  REPLY=$((tenths / 10)).$((tenths % 10))
 }
 
 # usage: count_failure NAME    Counts one failure; a process that was stable has its whole budget again.
