@@ -41,6 +41,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Run the fault table and report; `-- WORD` runs the rows whose names have it."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.e2e.faults", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style, types, shell, Dockerfile and what is generated."""
     session.install("-e", ".[test,lint]")
@@ -59,6 +66,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=False)
 def clean(session: nox.Session) -> None:
     """Remove reports, caches and build output from the checkout."""
-    for name in ("proof", "build-out", "bench-out", ".nox", ".pytest_cache", ".mypy_cache"):
+    for name in (
+        "proof",
+        "build-out",
+        "bench-out",
+        "faults-out",
+        ".nox",
+        ".pytest_cache",
+        ".mypy_cache",
+    ):
         shutil.rmtree(name, ignore_errors=True)
     session.log("left as it is: %s", os.environ.get("XDG_CACHE_HOME", "the cache directory"))

@@ -18,6 +18,7 @@ from harness.logs import LogStream
 from harness.wait import wait_until
 
 TAIL_LINES = 5
+START_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +45,8 @@ class RunningContainer:
 
     def start(self, ports: Sequence[int]) -> None:
         """Start it and learn its published ports; its log is followed from the first byte."""
-        self.started_at = time.monotonic()
         try:
-            self.container.start()
+            self._start()
         except APIError as error:
             raise ContainerDiedError(f"the container cannot start: {error.explanation}") from error
         self._watch.start()
@@ -56,6 +56,18 @@ class RunningContainer:
             timeout=10,
             what="ports are published",
         )
+
+    def _start(self) -> None:
+        """The engine picks free ports without asking the system: another may have one of them."""
+        for attempt in range(START_ATTEMPTS):
+            self.started_at = time.monotonic()
+            try:
+                self.container.start()
+            except APIError as error:
+                if "address already in use" not in str(error) or attempt == START_ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def _learn_ports(self, ports: Sequence[int]) -> bool:
         self.container.reload()

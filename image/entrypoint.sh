@@ -5,8 +5,12 @@
 # The supervisor sleeps in `wait -n` until a child ends or a signal comes. `wait -n` only wakes it: what has
 # ended is then found by looking at every child, because bash may report one of two that end together.
 # Variables are prefixed: the container's environment is imported by bash and must not meet them.
-trap 'ff_signal=TERM' TERM
-trap 'ff_signal=INT' INT
+ff_signal='' ff_idle=''
+# A signal between the look at ff_signal and `wait -n` would be slept over: while ff_idle is set, the trap itself acts.
+trap 'ff_signal=TERM; [[ -z $ff_idle ]] || asked_to_stop' TERM
+trap 'ff_signal=INT; [[ -z $ff_idle ]] || asked_to_stop' INT
+# Where this is not process 1 (`docker run --init`, a shared process namespace) these would end it.
+trap : HUP QUIT USR1 USR2 ALRM PIPE
 set -Eeuo pipefail
 set +o posix
 
@@ -31,6 +35,7 @@ _main() {
   _load_parts "$ff_home"
   load_settings
   open_streams
+  trap 'rescue "$?"' EXIT
   start_log_writer
   start_all_regions
   start_proxy

@@ -889,7 +889,7 @@ function Journal:snapshot()
   return concat(records)
 end
 
--- Without room the log goes on without a safety net. A journal that ends too early would
+-- Without room the log goes on without a safety net, and has one again when there is room. A journal that ends too early would
 -- make a restart write lines twice, so it goes.
 function Journal:give_up()
   if self.fd then
@@ -899,16 +899,17 @@ function Journal:give_up()
   os.remove(self.path)
 end
 
+-- Returns whether there is a journal now, and if not, whether that is because the disk is full.
 function Journal:renew()
   local new_path = self.path .. ".new"
-  local fd = fcntl.open(new_path, fcntl.O_WRONLY | fcntl.O_CREAT | fcntl.O_TRUNC, 384)
+  local fd, _, code = fcntl.open(new_path, fcntl.O_WRONLY | fcntl.O_CREAT | fcntl.O_TRUNC, 384)
   local data = self:snapshot()
   if not fd or not write_all(fd, data) or not os.rename(new_path, self.path) then
     if fd then
       unistd.close(fd)
     end
     self:give_up()
-    return false
+    return false, fd ~= nil or code == errno.ENOSPC
   end
   if self.fd then
     unistd.close(self.fd)
@@ -1208,8 +1209,11 @@ local function new_mux(config)
   local journal = Journal.new(config.dir, streams, stats)
   stats:load()
   journal:replay(config.mark)
-  if not journal:renew() then
+  local renewed, full = journal:renew()
+  if not renewed and not full then
     stop(EXIT_USAGE, "cannot write to " .. config.dir)
+  elseif not renewed then
+    emit(complaint("no room in " .. config.dir .. ": lines are lost if this program is killed"))
   end
   local poll_set = {}
   for _, stream in ipairs(streams) do

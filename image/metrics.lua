@@ -4,6 +4,7 @@
 -- FF_HEALTH_EVENTS a FIFO, FF_VERSION) and in FF_STATE_DIR the files the supervisor and the log writer keep:
 --   region.NAME      "pid starts started_at" (started_at: seconds since the epoch)
 --   logmux.pid       process ID of the log writer
+--   watcher.pid      process ID of the health watcher
 --   logmux.stats     "NAME lines bytes" per line
 -- Writes: a line with the index of a region that failed its health check for too long into FF_HEALTH_EVENTS.
 -- Format: https://prometheus.io/docs/instrumenting/exposition_formats/
@@ -266,14 +267,21 @@ core.register_service("readyz", "http", function(applet)
   respond(applet, #missing == 0 and 200 or 503, "application/json", body)
 end)
 
--- HAProxy answers, so it is alive; the supervisor's death ends the container; what is left is the log writer.
-core.register_service("livez", "http", function(applet)
-  local pid = (read_state("logmux.pid") or ""):match("%d+")
+-- usage: runs(pid_file)    Whether the process lives and is not stopped; proc(5): Z zombie, X dead, T stopped.
+local function runs(pid_file)
+  local pid = (read_state(pid_file) or ""):match("%d+")
   local stat = pid and io.open("/proc/" .. pid .. "/stat", "r")
-  local alive = stat and not stat:read("a"):find("%) [ZX] ")
-  if stat then
-    stat:close()
+  if not stat then
+    return false
   end
-  local body = string.format('{"live":%s,"log_writer":%s}\n', alive and true or false, alive and true or false)
-  respond(applet, alive and 200 or 503, "application/json", body)
+  local text = stat:read("a") or ""
+  stat:close()
+  return text:find("%) [^ZXT] ") ~= nil
+end
+
+-- HAProxy answers, so it is alive; the supervisor's death ends the container; these two are left.
+core.register_service("livez", "http", function(applet)
+  local log_writer, watcher = runs("logmux.pid"), runs("watcher.pid")
+  local body = string.format('{"live":%s,"log_writer":%s,"watcher":%s}\n', log_writer and watcher, log_writer, watcher)
+  respond(applet, log_writer and watcher and 200 or 503, "application/json", body)
 end)

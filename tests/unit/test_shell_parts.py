@@ -89,10 +89,24 @@ def test_numbers_are_decimal(given: str, value: str) -> None:
     assert bash('number N 3 0; echo "$REPLY"', N=given).stdout == f"{value}\n"
 
 
-@pytest.mark.parametrize(("failures", "seconds"), [(1, "0.2"), (2, "0.4"), (3, "0.8"), (4, "1.6")])
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [(1, "0.2"), (2, "0.4"), (3, "0.8"), (4, "1.6"), (8, "25.6"), (9, "25.6"), (999999, "25.6")],
+)
 def test_fr_017_backoff_doubles(failures: int, seconds: str) -> None:
-    """FR-017: the pause before a restart is short and doubles."""
+    """FR-017: the pause before a restart is short, doubles, and has an end."""
     assert bash(f'restart_delay {failures}; echo "$REPLY"').stdout == f"{seconds}\n"
+
+
+def test_fr_017_region_waits_for_its_pause() -> None:
+    """FR-017: what is logged about the end of a region does not become the length of its pause."""
+    script = """
+    start_timer() { printf 'timer %s %s\\n' "$@"; }
+    ff_max_restarts=3 ff_stable_seconds=60
+    for _ in 1 2; do remember us-east-1 1; forget us-east-1; region_ended us-east-1 1; done
+    """
+    timers = [line for line in bash(script).stdout.splitlines() if line.startswith("timer ")]
+    assert timers == ["timer restart:us-east-1 0.2", "timer restart:us-east-1 0.4"]
 
 
 def test_fr_020_own_line_is_valid_json_whatever_it_says() -> None:

@@ -124,6 +124,13 @@ func (f *faults) grow(mib int) {
 	}
 }
 
+// exhaustDescriptors lets the process open no file, pipe or connection more; those it has stay.
+func (f *faults) exhaustDescriptors() {
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{}); err != nil {
+		f.log.Error().Err(err).Msg("stand-in: cannot limit the file descriptors")
+	}
+}
+
 // fork starts a grandchild and remembers it.
 func (f *faults) fork(g grandchild) {
 	pid, err := g.start()

@@ -30,6 +30,7 @@ var orders = map[string]order{
 	"close":        {lasting: true, parse: requestsOrder(modeClose)},
 	"cpu":          {parse: cpuOrder},
 	"crash":        {parse: crashOrder},
+	"descriptors":  {lasting: true, parse: func(f *faults, _ *params) func() { return f.exhaustDescriptors }},
 	"die-mid-line": {parse: dieMidLineOrder},
 	"flood":        {parse: floodOrder},
 	"freeze":       {parse: func(*faults, *params) func() { return freeze }},

@@ -1,0 +1,1 @@
+"""Faults of the container: what is done to it, what it promises, and what was measured."""

@@ -1,0 +1,64 @@
+"""Runs the fault table: `python -m tests.e2e.faults [--docs] [--times N] [WORD]...`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.console import say, warn
+from harness.engine import Engine, container_engine
+from harness.model import BuiltImage
+from harness.pipeline import BuildConfig, build
+from harness.regions import REPOSITORY
+from harness.sweep import sweep
+
+from .report import write_report
+from .row import Outcome, Row, run_row
+from .table import TABLE
+
+VERSION = "v0.1.5"
+DOCS = REPOSITORY / "docs" / "faults.md"
+_SECTION = re.compile(r"(<!-- measured[^>]*-->\n).*?(<!-- end of measured -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Run the rows whose names have one of the words, all when there is none."""
+    parser = argparse.ArgumentParser(prog="faults")
+    parser.add_argument("words", nargs="*", help="parts of row names; default: all rows")
+    parser.add_argument("--times", type=int, default=1, help="runs of the whole table")
+    parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
+    parser.add_argument("--output", type=Path, default=Path("faults-out"))
+    options = parser.parse_args()
+    rows = [row for row in TABLE if not options.words or any(w in row.name for w in options.words)]
+    bad = 0
+    with container_engine() as engine:
+        sweep(engine.client)
+        image = build(engine, BuildConfig(version=VERSION, output=options.output))
+        for _ in range(options.times):
+            outcomes = list(_run(engine, image, rows))
+            markdown = write_report(engine, image, outcomes, options.output)
+            bad += sum(not outcome.kept for outcome in outcomes)
+            say(f"{markdown.splitlines()[0]}; report: {options.output / 'faults.md'}")
+    if options.docs:
+        text = DOCS.read_text(encoding="utf-8")
+        DOCS.write_text(_SECTION.sub(rf"\g<1>{markdown}\g<2>", text), encoding="utf-8")
+    return 1 if bad else 0
+
+
+def _run(engine: Engine, image: BuiltImage, rows: Sequence[Row]) -> Iterator[Outcome]:
+    for row in rows:
+        outcome = run_row(engine.client, image.reference, row)
+        numbers = f"{outcome.requests} requests, {outcome.failed} failed, exit {outcome.exit_code}"
+        if outcome.kept:
+            say(f"  ✓ {row.name}: {numbers}, {outcome.seconds:.1f} s")
+        else:
+            words = "\n      ".join([*outcome.problems, *outcome.notes])
+            warn(f"  ✗ {row.name}: {numbers}\n      {words}")
+        yield outcome
+
+
+if __name__ == "__main__":
+    sys.exit(main())

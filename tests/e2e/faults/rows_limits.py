@@ -1,0 +1,259 @@
+"""What the container may have too little of: time, processor, processes, files, room, network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from harness.wait import wait_until
+
+from .row import EVERY, Row
+from .rows_regions import ONE, kill
+from .world import World
+
+TINY = {"tmpfs": {"/dev/shm": "size=4k"}}
+SMALL = {"shm_size": "1m"}
+FILL = "head -c 100m /dev/zero >/dev/shm/fill 2>/dev/null; true"  # as large as there is room
+
+
+def _pause(seconds: float, world: World) -> None:
+    container = world.container.container
+    container.pause()
+    world.container.dead.wait(seconds)
+    world.strike()
+    container.unpause()
+
+
+def _nothing(_world: World) -> None:
+    """The limit itself is the fault."""
+
+
+def _kill_one(world: World) -> None:
+    kill("KILL", ONE, world)
+
+
+def _limit_processes(world: World, count: int) -> None:
+    """Change the limit of the running container; docker-py has no parameter for it."""
+    api: Any = world.client.api
+    name = world.container.container.id
+    api._post_json(api._url("/containers/{0}/update", name), data={"PidsLimit": count})
+
+
+def _pids_exhausted(seconds: float, world: World) -> None:
+    """Nothing can be started for `seconds`, beginning before one region is killed."""
+    pid = world.pids(f"finfocus-plugin-aws-public-{ONE[0]}")[0]
+    world.in_background(f"sleep 1; kill -KILL {pid}")
+    world.container.dead.wait(0.3)
+    _limit_processes(world, 1)
+    world.container.dead.wait(0.7)
+    world.strike()
+    world.container.dead.wait(seconds)
+    _limit_processes(world, 1000)
+
+
+def _pids_exhausted_term(world: World) -> None:
+    _limit_processes(world, 1)
+    world.container.signal("SIGTERM")
+    world.strike()
+
+
+def _pids_exhausted_kill_term(world: World) -> None:
+    """A region cannot be started again when SIGTERM comes."""
+    pid = world.pids(f"finfocus-plugin-aws-public-{ONE[0]}")[0]
+    world.in_background(f"sleep 0.6; kill -KILL {pid}")
+    world.container.dead.wait(0.3)
+    _limit_processes(world, 1)
+    world.container.dead.wait(1.3)
+    world.container.signal("SIGTERM")
+    world.strike()
+
+
+def _shm_filled(word: str, world: World) -> None:
+    world.shell(FILL)
+    if word == "region":
+        kill("KILL", ONE, world)
+    else:
+        before = world.ends["log-writer"]
+        world.send("KILL", word)
+        world.await_ended("log-writer", before)
+
+
+def _no_network(world: World) -> None:
+    world.container.start(())
+    wait_until(
+        lambda: world.container.execute(["/opt/finfocus/healthcheck.sh"])[0] == 0,
+        timeout=10,
+        what="the health check passes without a network",
+    )
+    _end_now(world)
+
+
+def _end_now(world: World) -> None:
+    world.container.signal("SIGTERM")
+    world.strike()
+
+
+def _start_and_end(world: World) -> None:
+    world.start(0)
+    world.container.wait_dead(30)
+
+
+def rows() -> Iterator[Row]:
+    """The rows of this file."""
+    for seconds in (1.0, 4.0):
+        yield Row(
+            name=f"paused-{seconds:g}-s",
+            requirement="SC-002",
+            done=f"paused for {seconds:g} s and unpaused",
+            promised="goes on: nothing is started again; requests fail only meanwhile",
+            act=partial(_pause, seconds),
+            hit=EVERY,
+            recovers=2.5,
+            fast=seconds == 1,
+        )
+    yield Row(
+        name="cpu-tenth-of-a-core",
+        requirement="SC-003",
+        done="a tenth of a core, from the start on",
+        promised="ready, if late; gone in 5 s with code 0",
+        act=_nothing,
+        ready_seconds=60,
+        hit=EVERY,
+        extra={"nano_cpus": 100_000_000},
+        recovers=20,
+    )
+    yield Row(
+        name="cpu-tenth-of-a-core-kill-9",
+        requirement="FR-017",
+        done="a tenth of a core; one is killed",
+        promised="it comes back",
+        act=_kill_one,
+        ready_seconds=60,
+        hit=EVERY,
+        extra={"nano_cpus": 100_000_000},
+        recovers=20,
+    )
+    yield Row(
+        name="processes-few",
+        requirement="SC-002",
+        done="--pids-limit 400",
+        promised="ready in 10 s",
+        act=_nothing,
+        extra={"pids_limit": 400},
+    )
+    yield Row(
+        name="processes-too-few",
+        requirement="FR-017",
+        done="--pids-limit 30, from the start on",
+        promised="the container stops, not with code 0, and says why",
+        act=_start_and_end,
+        ready_seconds=0,
+        ends=True,
+        exit_code=1,
+        stop_seconds=30,
+        extra={"pids_limit": 30},
+        loses_lines="the Go runtime's own words, when it has no thread",
+    )
+    yield Row(
+        name="processes-exhausted-kill-9",
+        requirement="FR-017",
+        done="no process or thread can be started for 2 s; meanwhile one region is killed",
+        promised="it comes back, and so does every other that cannot do without a new thread",
+        act=partial(_pids_exhausted, 2),
+        hit=EVERY,
+        recovers=20,
+    )
+    yield Row(
+        name="processes-exhausted-for-good",
+        requirement="FR-017",
+        done="no process or thread can be started any more; one region is killed",
+        promised="the container stops with code 1 and says why",
+        act=partial(_pids_exhausted, 25),
+        hit=EVERY,
+        ends=True,
+        exit_code=1,
+        stop_seconds=30,
+        last_words="no process can be started",
+    )
+    yield Row(
+        name="processes-exhausted-term",
+        requirement="SC-003",
+        done="no process or thread can be started; SIGTERM",
+        promised="gone in 5 s with code 0",
+        act=_pids_exhausted_term,
+        hit=EVERY,
+        ends=True,
+        fast=True,
+    )
+    yield Row(
+        name="processes-exhausted-kill-9-term",
+        requirement="SC-003",
+        done="no process or thread can be started; one region is killed; SIGTERM",
+        promised="gone in 5 s with code 0",
+        act=_pids_exhausted_kill_term,
+        hit=EVERY,
+        ends=True,
+    )
+    for files in (256, 1024):
+        yield Row(
+            name=f"files-{files}",
+            requirement="SC-002",
+            done=f"--ulimit nofile={files}:{files}",
+            promised="ready in 10 s; all answer",
+            act=_nothing,
+            extra={"ulimits": [{"Name": "nofile", "Soft": files, "Hard": files}]},
+            fast=files == 256,
+        )
+    yield Row(
+        name="shm-full-at-start",
+        requirement="SC-002",
+        done="/dev/shm has no room for a page",
+        promised="ready in 10 s: /tmp takes its place",
+        act=_nothing,
+        extra=TINY,
+        fast=True,
+    )
+    yield Row(
+        name="shm-and-tmp-full-at-start",
+        requirement="SC-003",
+        done="neither /dev/shm nor /tmp has room for a page",
+        promised="exit code 64; the last line says what to do",
+        act=_start_and_end,
+        ready_seconds=0,
+        ends=True,
+        exit_code=64,
+        stop_seconds=30,
+        extra={"read_only": True, "tmpfs": {"/dev/shm": "size=4k", "/tmp": "size=4k"}},
+        last_words="mount a tmpfs",
+    )
+    for word, name in (("region", "kill-9"), ("logmux.lua", "log-writer-kill-9")):
+        yield Row(
+            name=f"shm-full-{name}",
+            requirement="FR-017",
+            doubles_lines=word != "region",
+            done=f"/dev/shm runs full; {name}",
+            promised="it comes back; no line is lost; the others answer every request",
+            act=partial(_shm_filled, word),
+            hit=frozenset(ONE if word == "region" else ()),
+            extra=SMALL,
+            fast=word != "region",
+        )
+    yield Row(
+        name="no-network",
+        requirement="FR-015",
+        done="--network none",
+        promised="the health check inside passes; gone in 5 s with code 0",
+        act=_no_network,
+        ready_seconds=0,
+        ends=True,
+        extra={"network_mode": "none"},
+    )
+    yield Row(
+        name="no-ipv6",
+        requirement="SC-002",
+        done="a network namespace without IPv6",
+        promised="ready in 10 s",
+        act=_nothing,
+        extra={"sysctls": {"net.ipv6.conf.all.disable_ipv6": "1"}},
+    )

@@ -1,0 +1,289 @@
+"""Faults of the plugins: in one region, in three, in all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from harness.regions import BINARY_PREFIX
+
+from .row import Row
+from .world import NAMES, PLUGIN_PORT_OFFSET, PORT, World
+
+ONE = ("ap-southeast-2",)
+THREE = ("us-east-1", "ap-south-1", "us-west-1")
+GROUPS: dict[str, tuple[str, ...]] = {"one": ONE, "three": THREE, "all": NAMES}
+BACK = "comes back; the others answer every request"
+
+
+def kill(signal: str, regions: tuple[str, ...], world: World) -> None:
+    """Send `signal` to the plugins of `regions`; returns when the supervisor saw them end."""
+    before = dict(world.ends)
+    world.send_regions(signal, regions)
+    for name in regions:
+        world.await_ended(name, before.get(name, 0))
+
+
+def order(kind: str, regions: tuple[str, ...], world: World) -> None:
+    """Order a fault that ends the plugins of `regions`; returns when it has."""
+    before = dict(world.ends)
+    for name in regions:
+        world.order(name, kind)
+    for name in regions:
+        world.await_ended(name, before.get(name, 0))
+
+
+def _values(regions: tuple[str, ...], value: str) -> str:
+    return value if regions == NAMES else ",".join(f"{name}={value}" for name in regions)
+
+
+DEATHS: dict[str, tuple[str, Callable[[tuple[str, ...], World], None]]] = {
+    "kill-9": ("kill -9", partial(kill, "KILL")),
+    "segfault": ("SIGSEGV", partial(kill, "SEGV")),
+    "exit-0": ("it exits with code 0", partial(order, "crash&code=0")),
+    "exit-1": ("it exits with code 1", partial(order, "crash&code=1")),
+    "panic": ("a panic, with a stack trace", partial(order, "crash&code=panic")),
+    "half-line": ("it dies within a log line", partial(order, "die-mid-line&code=SIGKILL")),
+}
+FAST_DEATHS = {("kill-9", "one"), ("exit-0", "all")}
+
+
+def _deaths() -> Iterator[Row]:
+    for death, (words, act) in DEATHS.items():
+        for group, regions in GROUPS.items():
+            yield Row(
+                name=f"region-{death}-{group}",
+                requirement="FR-017",
+                done=f"{words} in {group}",
+                promised=f"{group} {BACK}",
+                act=partial(act, regions),
+                hit=frozenset(regions),
+                recovers=6.0,
+                fast=(death, group) in FAST_DEATHS,
+            )
+
+
+HANGS: dict[str, tuple[str, Callable[[tuple[str, ...], World], None]]] = {
+    "stop": ("kill -STOP", partial(kill, "STOP")),
+    "hang": ("it accepts and never answers", partial(order, "hang")),
+    "close": ("it closes every connection", partial(order, "close")),
+    "health-500": ("its health check answers 500", partial(order, "health&mode=500")),
+}
+
+
+def _hangs() -> Iterator[Row]:
+    for hang, (words, act) in HANGS.items():
+        for group in ("one", "all") if hang == "stop" else ("one",):
+            yield Row(
+                name=f"region-{hang}-{group}",
+                requirement="FR-017",
+                done=f"{words} in {group}, FINFOCUS_UNHEALTHY_SECONDS=1",
+                promised=f"it is killed after that time and {BACK}",
+                act=partial(act, GROUPS[group]),
+                hit=frozenset(GROUPS[group]),
+                environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
+                fast=(hang, group) == ("stop", "one"),
+            )
+
+
+def _start_and_end(world: World) -> None:
+    world.start(0)
+    world.container.wait_dead(20)
+
+
+def _crash_loops() -> Iterator[Row]:
+    for group, regions in GROUPS.items():
+        yield Row(
+            name=f"region-crash-loop-{group}",
+            requirement="FR-017",
+            done=f"{group} ends with code 3 whenever it is started",
+            promised="four starts, then the container stops with code 1; the last line says why",
+            act=_start_and_end,
+            ready_seconds=0,
+            ends=True,
+            exit_code=1,
+            stop_seconds=15,
+            environ={"STANDIN_CRASH_AT_START": _values(regions, "3")},
+            last_words="failed again after 3 restarts",
+            fast=group == "all",
+        )
+        yield Row(
+            name=f"region-crash-thrice-{group}",
+            requirement="FR-017",
+            done=f"{group} crashes at its first three starts",
+            promised="the fourth start serves, within the 10 s of SC-002",
+            act=lambda world: world.start(12),
+            ready_seconds=0,
+            environ={"STANDIN_CRASH_AT_START": _values(regions, "3"), "STANDIN_CRASH_TIMES": "3"},
+        )
+
+
+def _slow_starts() -> Iterator[Row]:
+    for group, regions in GROUPS.items():
+        yield Row(
+            name=f"region-slow-start-{group}",
+            requirement="SC-002",
+            done=f"{group} listens 3 s after its start",
+            promised="ready a moment later; nothing is started again",
+            act=_slow_start,
+            ready_seconds=0,
+            environ={"STANDIN_START_DELAY": _values(regions, "3s")},
+        )
+    yield Row(
+        name="region-busy-start-all",
+        requirement="SC-002",
+        done="all burn 200 ms of processor time before they listen",
+        promised="ready; nothing is started again",
+        act=_slow_start,
+        ready_seconds=0,
+        environ={"STANDIN_START_CPU": "200ms"},
+    )
+
+
+def _slow_start(world: World) -> None:
+    world.start(30)
+    if world.said("again in"):
+        world.container.signal("SIGKILL")
+
+
+def _fourth_kill(world: World) -> None:
+    for _ in range(4):
+        kill("KILL", ONE, world)
+        world.traffic.await_all_up(6, world.ending)
+    world.container.wait_dead(10)
+
+
+def _stable_kills(world: World) -> None:
+    for _ in range(5):
+        kill("KILL", ONE, world)
+        world.traffic.await_all_up(6, world.ending)
+        started = world.pids(BINARY_PREFIX + ONE[0])
+        world.shell(f"sleep 1.2; kill -0 {started[0]}")
+
+
+def _memory(world: World) -> None:
+    order("memory&mib=700", ONE, world)
+
+
+def _descriptors(world: World) -> None:
+    order("descriptors", ONE, world)
+
+
+# Listens, and accepts nothing: the port is taken, and the region does not answer.
+_THIEF = """
+local s, unistd = require("posix.sys.socket"), require("posix.unistd")
+local fd = s.socket(s.AF_INET, s.SOCK_STREAM, 0)
+s.setsockopt(fd, s.SOL_SOCKET, s.SO_REUSEADDR, 1)
+repeat until s.bind(fd, { family = s.AF_INET, addr = "127.0.0.1", port = %d }) and s.listen(fd, 9)
+unistd.sleep(%d)
+"""
+
+
+def _steal_port(seconds: int, world: World) -> None:
+    port = PORT[ONE[0]] + PLUGIN_PORT_OFFSET
+    pid = world.pids(BINARY_PREFIX + ONE[0])[0]
+    world.strike()
+    world.in_background(f"kill -KILL {pid}; exec lua5.3 -e '{_THIEF % (port, seconds)}'")
+    world.await_ended(ONE[0], 1)  # the kill, and the first start that finds its port taken
+    if seconds > 1:
+        world.container.wait_dead(20)
+
+
+def _flood(world: World) -> None:
+    world.order(ONE[0], "flood&lines=20000&size=1000")
+    world.await_said("flood", 5)
+
+
+def _grandchild(world: World) -> None:
+    world.order(ONE[0], "grandchild&lifetime=60s&setsid=true&stubborn=true")
+    kill("KILL", ONE, world)
+
+
+def _single() -> Iterator[Row]:
+    one = frozenset(ONE)
+    yield Row(
+        name="region-fourth-kill",
+        requirement="FR-017",
+        done="one is killed as soon as it is back, four times",
+        promised="three restarts, then the container stops with code 1 and names the region",
+        act=_fourth_kill,
+        hit=one,
+        ends=True,
+        exit_code=1,
+        last_words=f"{ONE[0]} failed again after 3 restarts",
+    )
+    yield Row(
+        name="region-killed-when-stable",
+        requirement="FR-017",
+        done="one is killed five times, a second apart, FINFOCUS_STABLE_SECONDS=1",
+        promised=f"each time it {BACK}: a stable region has its restarts again",
+        act=_stable_kills,
+        hit=one,
+        environ={"FINFOCUS_STABLE_SECONDS": "1"},
+    )
+    yield Row(
+        name="region-out-of-memory",
+        requirement="FR-017",
+        done="one grows to 700 MiB in a container that may have 600 MiB",
+        promised=f"the kernel kills it and no other; it {BACK}",
+        act=_memory,
+        hit=one,
+        extra={"mem_limit": "600m", "memswap_limit": "600m"},
+        recovers=20,
+    )
+    yield Row(
+        name="region-out-of-descriptors",
+        requirement="FR-017",
+        done="one has no file descriptor left, FINFOCUS_UNHEALTHY_SECONDS=1",
+        promised=f"its health check fails, it is killed and {BACK}",
+        act=_descriptors,
+        hit=one,
+        environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
+        recovers=20,
+    )
+    yield Row(
+        name="region-port-stolen-for-a-while",
+        requirement="FR-017",
+        done="one is killed and another process takes its port for 1 s",
+        promised=f"it {BACK}",
+        act=partial(_steal_port, 1),
+        hit=one,
+    )
+    yield Row(
+        name="region-port-stolen-for-good",
+        requirement="FR-017",
+        done="one is killed and another process takes its port and keeps it",
+        promised="it is started three times, then the container stops with code 1 and names it",
+        act=partial(_steal_port, 60),
+        hit=one,
+        ends=True,
+        exit_code=1,
+        stop_seconds=15,
+        last_words=f"{ONE[0]} failed again",
+    )
+    yield Row(
+        name="region-log-flood",
+        requirement="FR-013",
+        done="one logs 20,000 lines of 1 kB as fast as it can",
+        promised="every line comes; the others answer every request",
+        act=_flood,
+        loses_lines="two writers number their lines: the flood and the row's own",
+    )
+    yield Row(
+        name="region-grandchild-keeps-output",
+        requirement="SC-003",
+        done="one is killed; a child of it ignores SIGTERM and keeps its output open",
+        promised=f"it {BACK}; the container stops in time all the same",
+        act=_grandchild,
+        hit=one,
+        fast=True,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows of this file."""
+    yield from _deaths()
+    yield from _hangs()
+    yield from _crash_loops()
+    yield from _slow_starts()
+    yield from _single()

@@ -1,0 +1,126 @@
+"""Signals to the container: every kind in every state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from .row import EVERY, Row
+from .rows_regions import ONE, kill
+from .world import World
+
+STOPS = ("TERM", "INT")
+OTHERS = ("HUP", "QUIT", "USR1")
+BURST = 20
+
+
+def _at_once(signal: str, world: World) -> None:
+    world.start(0)
+    _send(signal, world)
+
+
+def _starting(signal: str, world: World) -> None:
+    world.start(0)
+    world.container.log.wait_for(lambda: world.container.log.lines > 0, 10)
+    _send(signal, world)
+
+
+def _ready(signal: str, world: World) -> None:
+    _send(signal, world)
+
+
+def _in_backoff(signal: str, world: World) -> None:
+    kill("KILL", ONE, world)
+    _send(signal, world)
+
+
+def _proxy_down(signal: str, world: World) -> None:
+    world.send("KILL", "haproxy")
+    _send(signal, world)
+
+
+def _burst(signal: str, world: World) -> None:
+    _send(signal, world)
+    for _ in range(BURST - 1):
+        if not world.container.dead.is_set():
+            world.container.signal(f"SIG{signal}")
+
+
+def _stopping(signal: str, world: World) -> None:
+    world.order(ONE[0], "sigterm&delay=1s")
+    world.container.signal("SIGTERM")
+    world.strike()
+    world.await_said("stopping 12 regions")
+    world.container.signal(f"SIG{signal}")
+
+
+def _send(signal: str, world: World) -> None:
+    world.container.signal(f"SIG{signal}")
+    world.strike()
+
+
+@dataclass(frozen=True)
+class State:
+    """A state the container is in when the signal comes."""
+
+    words: str
+    act: Callable[[str, World], None]
+    running: bool  # ready and with requests
+    stops: bool = False  # it stops whatever the signal
+
+
+STATES = {
+    "at-once": State("as soon as the container is started", _at_once, running=False),
+    "starting": State("at the first log line", _starting, running=False),
+    "ready": State("when all are ready", _ready, running=True),
+    "backoff": State("while one waits for its restart", _in_backoff, running=True),
+    "proxy-down": State("just after the proxy was killed", _proxy_down, running=True),
+    "burst": State(f"{BURST} times, when all are ready", _burst, running=True),
+    "stopping": State("while it stops", _stopping, running=True, stops=True),
+}
+FAST = {("TERM", "at-once"), ("INT", "backoff"), ("HUP", "stopping"), ("TERM", "burst")}
+
+
+def _row(signal: str, name: str, state: State) -> Row:
+    stops = signal in STOPS or state.stops
+    return Row(
+        name=f"signal-{signal.lower()}-{name}",
+        requirement="SC-003",
+        done=f"SIG{signal} {state.words}",
+        promised="gone in 5 s with code 0" if stops else "no effect; SIGTERM stops it later",
+        act=partial(state.act, signal),
+        hit=EVERY if stops or name == "proxy-down" else frozenset(ONE if name == "backoff" else ()),
+        ends=stops,
+        ready_seconds=10 if state.running else 0,
+        fast=(signal, name) in FAST,
+    )
+
+
+def rows() -> Iterator[Row]:
+    """The rows of this file."""
+    for name, state in STATES.items():
+        for signal in (*STOPS, *OTHERS):
+            if name != "proxy-down" or signal in STOPS:
+                yield _row(signal, name, state)
+    for signal in (*OTHERS, "USR2", "ALRM", "PIPE"):
+        yield Row(
+            name=f"signal-{signal.lower()}-with-init",
+            requirement="SC-003",
+            done=f"SIG{signal} when all are ready, under `docker run --init`",
+            promised="no effect; SIGTERM stops it later",
+            act=partial(_ready, signal),
+            extra={"init": True},
+            fast=signal == "HUP",
+        )
+    for signal in STOPS:
+        yield Row(
+            name=f"signal-{signal.lower()}-with-init",
+            requirement="SC-003",
+            done=f"SIG{signal} when all are ready, under `docker run --init`",
+            promised="gone in 5 s with code 0",
+            act=partial(_ready, signal),
+            extra={"init": True},
+            hit=EVERY,
+            ends=True,
+        )

@@ -1,0 +1,11 @@
+"""The whole fault table, in order."""
+
+from __future__ import annotations
+
+from . import rows_limits, rows_parts, rows_regions, rows_signals, rows_streams
+
+TABLE = tuple(
+    row
+    for part in (rows_regions, rows_parts, rows_signals, rows_limits, rows_streams)
+    for row in part.rows()
+)
