@@ -26,7 +26,8 @@ _NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
 CLOSE_SECONDS = 30
 
 # $1 is the box's directory. A program in the box finds its usual paths, all of them inside it.
-# What is not of a namespace of its own, such as vm.overcommit_memory, cannot be changed from here.
+# Settings of the kernel that no namespace holds belong to the whole machine: they cannot be changed
+# from here. Kubelet insists on some, so it is shown the values that it wants.
 _SET_UP = r"""
 set -eu
 mount --make-rprivate /
@@ -35,8 +36,19 @@ mount --bind "$1/log" /var/log
 mount --bind "$1/run" /run
 mount -t tmpfs -o mode=0700 etcd /var/lib/etcd
 mount --make-rshared /
+while read -r setting value; do
+  printf '%s\n' "$value" >"$1/kernel/${setting##*/}"
+  mount --bind "$1/kernel/${setting##*/}" "/proc/sys/$setting"
+done <<'SETTINGS'
+vm/overcommit_memory 1
+vm/panic_on_oom 0
+kernel/panic 10
+kernel/panic_on_oops 1
+kernel/keys/root_maxkeys 1000000
+kernel/keys/root_maxbytes 25000000
+SETTINGS
 for tree in vm kernel fs; do
-  mount --bind "/proc/sys/$tree" "/proc/sys/$tree"
+  mount --rbind "/proc/sys/$tree" "/proc/sys/$tree"
   mount -o remount,bind,ro "/proc/sys/$tree"
 done
 hostname "$2"
@@ -123,7 +135,7 @@ def open_box(hostname: str) -> Iterator[Box]:
     """
     identity = uuid.uuid4().hex[:8]
     directory = _boxes() / f"{_PREFIX}{identity}"
-    for name in ("lib/etcd", "lib/kubelet", "lib/containerd", "log", "run"):
+    for name in ("lib/etcd", "lib/kubelet", "lib/containerd", "log", "run", "kernel"):
         (directory / name).mkdir(parents=True)
     (directory / "owner").write_text("\n".join(f"{k}={v}" for k, v in run_labels().items()))
     try:

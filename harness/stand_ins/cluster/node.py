@@ -1,7 +1,9 @@
 """A real Kubernetes node for the time it is needed: control plane, kubelet and container runtime."""
 
+import hashlib
 import io
 import json
+import platform
 import socket
 import sys
 import tarfile
@@ -176,9 +178,6 @@ def _write_pause_image(program: Path, archive: Path) -> None:
 
 
 def _pause_config(layer: bytes) -> bytes:
-    import hashlib
-    import platform
-
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "amd64")
     return json.dumps(
         {

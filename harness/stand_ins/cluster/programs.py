@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +63,28 @@ def _recipe_files() -> list[Path]:
 
 
 def _directory() -> Path:
-    recipe = hashlib.sha256()
+    recipe = hashlib.sha256(_flags().encode())
     for path in _recipe_files():
         recipe.update(f"{path.relative_to(_SOURCES)}\n".encode() + path.read_bytes())
     return cache_directory() / "kubernetes" / recipe.hexdigest()[:16]
+
+
+def kubernetes_version() -> str:
+    """Version of Kubernetes that the node is compiled from, such as v1.33.13."""
+    text = (_SOURCES / "node" / "go.mod").read_text(encoding="utf-8")
+    found = re.search(r"^\s+k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
+    if not found:
+        raise EnvironmentMissingError("the node's go.mod requires no version of Kubernetes")
+    return found[1]
+
+
+def _flags() -> str:
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    sets = [f"-X {package}.{key}={value}" for package in packages for key, value in values.items()]
+    return " ".join(["-s", "-w", *sets])
 
 
 def _compiled() -> Path:
@@ -78,8 +97,8 @@ def _compiled() -> Path:
     with step("compiling Kubernetes (once per machine, it takes minutes)"):
         for name in ("pause", "node"):
             building = directory / f"{name}.{os.getpid()}"
-            # Like Kubernetes' own builds: no debugging tables, the same bytes from any directory.
-            command = ["go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"]
+            # Like Kubernetes' own builds: its version, no debugging tables, no paths of this machine.
+            command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={_flags()}"]
             run(
                 [*command, "-o", str(building), "."],
                 cwd=_SOURCES / name,

@@ -1,5 +1,6 @@
 """The settings of the node's programs: command lines and files, without starting anything."""
 
+import base64
 import json
 import secrets
 from collections.abc import Mapping
@@ -68,10 +69,10 @@ class Settings:
 
 
 def _kubeconfig(token: str, certificate: bytes, port: int) -> Mapping[str, object]:
-    import base64
-
     cluster = {
         "server": f"https://127.0.0.1:{port}",
+        # The API server's own certificate names the cluster's addresses, not this one.
+        "tls-server-name": "kubernetes.default.svc",
         "certificate-authority-data": base64.b64encode(certificate).decode(),
     }
     return {
@@ -214,9 +215,6 @@ def _kubelet(cgroup: str) -> Mapping[str, object]:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": False,
-        # The kernel's settings belong to the whole machine: kubelet may not change them, and
-        # with this it only says so.
-        "featureGates": {"KubeletInUserNamespace": True},
         "resolvConf": "/run/resolv.conf",
         "makeIPTablesUtilChains": True,
     }
