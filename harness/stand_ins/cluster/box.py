@@ -1,0 +1,230 @@
+"""A box on this machine for a node: namespaces and a directory of its own, gone when it is closed.
+
+Processes, mounts, interfaces and firewall rules live in Linux namespaces (namespaces(7)) that end
+with their first process, and the kernel ends that one when this process ends, however it does.
+What can remain of a killed run, a directory and empty cgroups, is removed by `sweep_boxes`.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness.engine import cache_directory
+from harness.errors import EnvironmentMissingError, HarnessError
+from harness.labels import is_orphan, run_labels
+from harness.process import run
+from harness.wait import wait_until
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_PREFIX = "finfocus-node-"
+_NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
+CLOSE_SECONDS = 30
+
+# $1 is the box's directory. A program in the box finds its usual paths, all of them inside it.
+# Settings of the kernel that no namespace holds belong to the whole machine: they cannot be changed
+# from here. Kubelet insists on some, so it is shown the values that it wants.
+_SET_UP = r"""
+set -eu
+mount --make-rprivate /
+mount --bind "$1/lib" /var/lib
+mount --bind "$1/log" /var/log
+mount --bind "$1/run" /run
+mount -t tmpfs -o mode=0700 etcd /var/lib/etcd
+mount --make-rshared /
+while read -r setting value; do
+  printf '%s\n' "$value" >"$1/kernel/${setting##*/}"
+  mount --bind "$1/kernel/${setting##*/}" "/proc/sys/$setting"
+done <<'SETTINGS'
+vm/overcommit_memory 1
+vm/panic_on_oom 0
+kernel/panic 10
+kernel/panic_on_oops 1
+kernel/keys/root_maxkeys 1000000
+kernel/keys/root_maxbytes 25000000
+SETTINGS
+for tree in vm kernel fs; do
+  mount --rbind "/proc/sys/$tree" "/proc/sys/$tree"
+  mount -o remount,bind,ro "/proc/sys/$tree"
+done
+hostname "$2"
+ip link set lo up
+"""
+
+
+class Box:
+    """An open box; programs are started in it by name."""
+
+    def __init__(self, directory: Path, cgroup: str, first: int) -> None:
+        self.directory = directory
+        self.cgroup = cgroup  # name under every controller's root
+        self._first = first  # process ID, outside the box, of its first process
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def enter(self, command: Sequence[str]) -> list[str]:
+        """The command line that runs `command` inside."""
+        return ["nsenter", f"--target={self._first}", *_NAMESPACES, "--", *command]
+
+    def run(self, command: Sequence[str], *, timeout: float = 600) -> str:
+        """Output of a command that ends; `CommandError` when it fails."""
+        return run(self.enter(command), timeout=timeout)
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        keep_open: Sequence[int] = (),
+    ) -> None:
+        """Start a program that stays; its output goes to a log of its name.
+
+        `keep_open` are file descriptors that it inherits.
+        """
+        with self._log(name).open("ab") as log:
+            self._started[name] = subprocess.Popen(
+                self.enter(command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **(environ or {})},
+                pass_fds=tuple(keep_open),
+                start_new_session=True,
+            )
+
+    def expect_alive(self) -> bool:
+        """True, or `HarnessError` with the last words of a program that has ended."""
+        for name, process in self._started.items():
+            if process.poll() is not None:
+                raise HarnessError(
+                    f"{name} of the stand-in node ended (exit {process.returncode}):\n"
+                    + self.last_words(name)
+                )
+        return True
+
+    def last_words(self, name: str, lines: int = 8) -> str:
+        """The end of a program's log."""
+        with suppress(OSError):
+            return "\n".join(self._log(name).read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def logs(self) -> str:
+        """The end of every program's log."""
+        return "\n".join(f"last lines of {name}:\n{self.last_words(name)}" for name in self._started)
+
+    def _log(self, name: str) -> Path:
+        return self.directory / "log" / f"{name}.log"
+
+    def close(self) -> None:
+        """End everything inside."""
+        with suppress(ProcessLookupError):
+            os.kill(self._first, signal.SIGKILL)
+        for process in self._started.values():
+            process.wait(CLOSE_SECONDS)
+
+
+@contextmanager
+def open_box(hostname: str) -> Iterator[Box]:
+    """A new box, empty but for a loopback interface, for the block's time.
+
+    Raises `EnvironmentMissingError` where the kernel or a container forbids namespaces.
+    """
+    identity = uuid.uuid4().hex[:8]
+    directory = _boxes() / f"{_PREFIX}{identity}"
+    for name in ("lib/etcd", "lib/kubelet", "lib/containerd", "log", "run", "kernel"):
+        (directory / name).mkdir(parents=True)
+    (directory / "owner").write_text("\n".join(f"{k}={v}" for k, v in run_labels().items()))
+    try:
+        with _first_process() as first:
+            box = Box(directory, directory.name, first)
+            _make_cgroups(box.cgroup)
+            box.run(["sh", "-c", _SET_UP, "sh", str(directory), hostname])
+            try:
+                yield box
+            finally:
+                box.close()
+    finally:
+        _remove(directory)
+
+
+@contextmanager
+def _first_process() -> Iterator[int]:
+    # The kernel kills `unshare` when this process ends, and `unshare` takes the box with it.
+    # bash, because it reaps the processes that the first one of a PID namespace inherits.
+    command = ["setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES, "--fork"]
+    command += ["--kill-child", "--mount-proc", "--propagation=private"]
+    command += ["bash", "-c", "sleep infinity & wait"]
+    outer = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        yield wait_until(
+            lambda: _child_of(outer), timeout=10, what="the namespaces of the node are there"
+        )
+    finally:
+        outer.kill()
+        outer.wait()
+        if outer.stderr:
+            outer.stderr.close()
+
+
+def _child_of(outer: subprocess.Popen[bytes]) -> int:
+    if outer.poll() is not None:
+        words = outer.stderr.read().decode(errors="replace") if outer.stderr else ""
+        raise EnvironmentMissingError(f"no namespaces can be made here: {words.strip()}")
+    children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+    # Only when it is bash the namespaces are complete: before, it is a copy of `unshare`.
+    for child in children:
+        with suppress(OSError):
+            if Path(f"/proc/{child}/comm").read_text().strip() == "bash":
+                return int(child)
+    return 0
+
+
+def _boxes() -> Path:
+    directory = cache_directory() / "nodes"
+    directory.mkdir(exist_ok=True)
+    return directory
+
+
+def _cgroup_roots() -> list[Path]:
+    """The root of every cgroup hierarchy: one for version 2, one per controller for version 1."""
+    if (_CGROUPS / "cgroup.controllers").exists():
+        return [_CGROUPS]
+    return [p for p in sorted(_CGROUPS.iterdir()) if (p / "cgroup.procs").exists()]
+
+
+def _make_cgroups(name: str) -> None:
+    for root in _cgroup_roots():
+        (root / name).mkdir(exist_ok=True)
+
+
+def _remove(directory: Path) -> None:
+    """Remove what a closed box leaves on the machine."""
+
+    def gone() -> bool:
+        for root in _cgroup_roots():
+            for path, _, _ in os.walk(root / directory.name, topdown=False):
+                with suppress(OSError):
+                    Path(path).rmdir()
+        return not any((root / directory.name).exists() for root in _cgroup_roots())
+
+    wait_until(gone, timeout=CLOSE_SECONDS, what="the node's cgroups are empty")
+    shutil.rmtree(directory)
+
+
+def sweep_boxes() -> list[str]:
+    """Remove what killed runs left of their boxes; returns their names."""
+    removed = []
+    for directory in sorted(_boxes().glob(f"{_PREFIX}*")):
+        with suppress(OSError):
+            lines = (directory / "owner").read_text().splitlines()
+            labels = dict(line.partition("=")[::2] for line in lines)
+            if is_orphan(labels):
+                _remove(directory)
+                removed.append(directory.name)
+    return removed

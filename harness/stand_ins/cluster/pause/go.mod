@@ -1,0 +1,3 @@
+module finfocus.com/stand-in/pause
+
+go 1.22

@@ -1,0 +1,113 @@
+"""The node's programs: Kubernetes compiled from its Go modules, the rest from Debian's packages."""
+
+import hashlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.console import step
+from harness.engine import cache_directory
+from harness.errors import EnvironmentMissingError
+from harness.process import ensure_tools, run
+
+_SOURCES = Path(__file__).parent
+_KUBERNETES = (
+    *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+    *("kubelet", "kube-proxy", "kubectl"),
+)
+_PACKAGES = {
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "ctr": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "iptables": "iptables",
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "unshare": "util-linux",
+    "openssl": "openssl",
+}
+COMPILE_SECONDS = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Programs:
+    """Where the compiled programs are."""
+
+    directory: Path  # holds one program under the name of each of Kubernetes'
+
+    def path(self, name: str) -> str:
+        """Path of a program of Kubernetes."""
+        return str(self.directory / name)
+
+
+def node_programs() -> Programs:
+    """Everything a node runs, compiled once per recipe; the first time takes minutes.
+
+    Raises `EnvironmentMissingError` when Go or a package cannot be had.
+    """
+    ensure_tools(_PACKAGES, wanted_for="a Kubernetes node")
+    return Programs(directory=_compiled())
+
+
+def compiled_kubectl() -> Path | None:
+    """The kubectl of a node that was compiled before, or None."""
+    path = _directory() / "kubectl"
+    return path if path.exists() else None
+
+
+def _recipe_files() -> list[Path]:
+    return sorted(p for p in _SOURCES.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
+
+
+def _directory() -> Path:
+    recipe = hashlib.sha256(_flags().encode())
+    for path in _recipe_files():
+        recipe.update(f"{path.relative_to(_SOURCES)}\n".encode() + path.read_bytes())
+    return cache_directory() / "kubernetes" / recipe.hexdigest()[:16]
+
+
+def kubernetes_version() -> str:
+    """Version of Kubernetes that the node is compiled from, such as v1.33.13."""
+    text = (_SOURCES / "node" / "go.mod").read_text(encoding="utf-8")
+    found = re.search(r"^\s+k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
+    if not found:
+        raise EnvironmentMissingError("the node's go.mod requires no version of Kubernetes")
+    return found[1]
+
+
+def _flags() -> str:
+    version = kubernetes_version()
+    major, minor, _ = version.removeprefix("v").split(".", 2)
+    values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    sets = [f"-X {package}.{key}={value}" for package in packages for key, value in values.items()]
+    return " ".join(["-s", "-w", *sets])
+
+
+def _compiled() -> Path:
+    directory = _directory()
+    if (directory / "kubectl").exists():
+        return directory
+    if not shutil.which("go"):
+        raise EnvironmentMissingError("a Kubernetes node needs Go: https://go.dev/dl/")
+    directory.mkdir(parents=True, exist_ok=True)
+    with step("compiling Kubernetes (once per machine, it takes minutes)"):
+        for name in ("pause", "node"):
+            building = directory / f"{name}.{os.getpid()}"
+            # Like Kubernetes' own builds: its version, no debugging tables, no paths of this machine.
+            command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={_flags()}"]
+            run(
+                [*command, "-o", str(building), "."],
+                cwd=_SOURCES / name,
+                environ={"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
+                timeout=COMPILE_SECONDS,
+            )
+            building.replace(directory / name)
+    for name in _KUBERNETES:  # kubectl is the last: it tells that all are there
+        link = directory / f"{name}.{os.getpid()}"
+        link.symlink_to("node")
+        link.replace(directory / name)
+    return directory

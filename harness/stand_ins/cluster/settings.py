@@ -1,0 +1,220 @@
+"""The settings of the node's programs: command lines and files, without starting anything."""
+
+import base64
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NODE = "stand-in"
+NODE_ADDRESS = "10.245.0.1"  # in the box only, as are all of these
+PODS = "10.244.0.0/16"
+SERVICES = "10.96.0.0/16"
+API_PORT = 6443
+PAUSE_IMAGE = "finfocus-stand-in/pause:1"
+CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+API_CERTIFICATE = Path("kubernetes/apiserver.crt")
+
+# Who may do what is decided by Kubernetes' own roles; kubelet's group is checked by the Node authorizer.
+_USERS = {
+    "admin": ("admin", "system:masters"),
+    "controller-manager": ("system:kube-controller-manager", ""),
+    "scheduler": ("system:kube-scheduler", ""),
+    "proxy": ("system:kube-proxy", "system:node-proxier"),
+    "kubelet": (f"system:node:{NODE}", "system:nodes"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the programs of one node are started with; `run` is the box's /run from outside."""
+
+    run: Path
+    cgroup: str
+    tokens: Mapping[str, str] = field(
+        default_factory=lambda: {user: secrets.token_hex(16) for user in _USERS}, repr=False
+    )
+
+    def write(self) -> None:
+        """Write every file but the users' access to the API server, which need its certificate."""
+        directory = self.run / "kubernetes"
+        for name in ("containerd", "cni", "kubernetes"):
+            (self.run / name).mkdir(exist_ok=True)
+        (directory / "tokens.csv").touch(mode=0o600)
+        (directory / "tokens.csv").write_text(
+            "".join(
+                f'{self.tokens[key]},{user},{user},"{group}"\n'
+                for key, (user, group) in _USERS.items()
+            )
+        )
+        (self.run / "containerd.toml").write_text(_CONTAINERD)
+        (self.run / "cni" / "10-ptp.conflist").write_text(json.dumps(_CNI))
+        (directory / "kubelet.json").write_text(json.dumps(_kubelet(self.cgroup)))
+        (directory / "proxy.json").write_text(json.dumps(_PROXY))
+        (self.run / "resolv.conf").write_text("")
+
+    def write_access(self) -> None:
+        """Write a kubeconfig for every program of the node."""
+        for user in _USERS:
+            path = self.run / "kubernetes" / f"{user}.kubeconfig"
+            self.write_kubeconfig(path, user, API_PORT)
+
+    def write_kubeconfig(self, path: Path, user: str, port: int) -> None:
+        """Write a kubeconfig of `user`, only readable by its owner, for the API server at `port`."""
+        certificate = self.run / API_CERTIFICATE
+        text = json.dumps(_kubeconfig(self.tokens[user], certificate.read_bytes(), port))
+        path.touch(mode=0o600)
+        path.write_text(text)
+
+
+def _kubeconfig(token: str, certificate: bytes, port: int) -> Mapping[str, object]:
+    cluster = {
+        "server": f"https://127.0.0.1:{port}",
+        # The API server's own certificate names the cluster's addresses, not this one.
+        "tls-server-name": "kubernetes.default.svc",
+        "certificate-authority-data": base64.b64encode(certificate).decode(),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": NODE,
+        "clusters": [{"name": NODE, "cluster": cluster}],
+        "users": [{"name": NODE, "user": {"token": token}}],
+        "contexts": [{"name": NODE, "context": {"cluster": NODE, "user": NODE}}],
+    }
+
+
+def etcd() -> list[str]:
+    """Keeps everything in memory: the cluster lives as long as the run."""
+    return ["etcd", "--data-dir=/var/lib/etcd/data", "--log-outputs=stderr"]
+
+
+def api_server(program: str) -> list[str]:
+    """With the admission plugins that are on by default, Pod Security among them."""
+    return [
+        program,
+        f"--advertise-address={NODE_ADDRESS}",
+        "--authorization-mode=Node,RBAC",
+        "--cert-dir=/run/kubernetes",
+        "--enable-admission-plugins=NodeRestriction",
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--secure-port={API_PORT}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--service-account-key-file=/run/kubernetes/accounts.key",
+        "--service-account-signing-key-file=/run/kubernetes/accounts.key",
+        f"--service-cluster-ip-range={SERVICES}",
+        "--token-auth-file=/run/kubernetes/tokens.csv",
+    ]
+
+
+def controller_manager(program: str) -> list[str]:
+    """All controllers; pods get their addresses from the node's range."""
+    return [
+        program,
+        "--allocate-node-cidrs=true",
+        f"--cluster-cidr={PODS}",
+        "--kubeconfig=/run/kubernetes/controller-manager.kubeconfig",
+        "--leader-elect=false",
+        f"--root-ca-file=/run/{API_CERTIFICATE}",
+        "--service-account-private-key-file=/run/kubernetes/accounts.key",
+        f"--service-cluster-ip-range={SERVICES}",
+        "--use-service-account-credentials=true",
+    ]
+
+
+def scheduler(program: str) -> list[str]:
+    """The default profile."""
+    kubeconfig = "--kubeconfig=/run/kubernetes/scheduler.kubeconfig"
+    return [program, kubeconfig, "--leader-elect=false"]
+
+
+def containerd() -> list[str]:
+    """The container runtime."""
+    return ["containerd", "--config=/run/containerd.toml"]
+
+
+def kubelet(program: str) -> list[str]:
+    """The agent that runs pods."""
+    return [
+        program,
+        "--config=/run/kubernetes/kubelet.json",
+        f"--hostname-override={NODE}",
+        "--kubeconfig=/run/kubernetes/kubelet.kubeconfig",
+        f"--node-ip={NODE_ADDRESS}",
+    ]
+
+
+def proxy(program: str) -> list[str]:
+    """Leads the Services' addresses to pods."""
+    return [program, "--config=/run/kubernetes/proxy.json", f"--hostname-override={NODE}"]
+
+
+# Raising its own priority against the out-of-memory killer needs CAP_SYS_RESOURCE, which a
+# container or a small virtual machine may lack; the sandbox would not start.
+_CONTAINERD = f"""\
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{PAUSE_IMAGE}"
+  restrict_oom_score_adj = true
+  disable_apparmor = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = "/usr/lib/cni"
+  conf_dir = "/run/cni"
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "overlayfs"
+"""
+
+# Routed pairs, no bridge: what goes from a pod to a Service comes back the same way.
+_CNI = {
+    "cniVersion": "0.4.0",
+    "name": "pods",
+    "plugins": [
+        {
+            "type": "ptp",
+            "ipMasq": False,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": "/run/cni/leases",
+                "ranges": [[{"subnet": "10.244.0.0/24"}]],
+                "routes": [{"dst": "0.0.0.0/0"}],
+            },
+        }
+    ],
+}
+
+_PROXY = {
+    "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+    "kind": "KubeProxyConfiguration",
+    "mode": "iptables",
+    "clusterCIDR": PODS,
+    "clientConnection": {"kubeconfig": "/run/kubernetes/proxy.kubeconfig"},
+    # Limits of connection tracking belong to the whole machine: left as they are.
+    "conntrack": {
+        "maxPerCore": 0,
+        "tcpEstablishedTimeout": "0s",
+        "tcpCloseWaitTimeout": "0s",
+    },
+}
+
+
+def _kubelet(cgroup: str) -> Mapping[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        # Reached from inside the box only.
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroup}",
+        "clusterDNS": ["10.96.0.10"],
+        "clusterDomain": "cluster.local",
+        "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
+        # The machine's disk is not this node's to keep free.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,
+        "failSwapOn": False,
+        "resolvConf": "/run/resolv.conf",
+        "makeIPTablesUtilChains": True,
+    }
