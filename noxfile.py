@@ -26,6 +26,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Release a version: `-- v0.1.6`; `-- v0.0.0-local --registry localhost` is a rehearsal."""
+    session.install("-e", ".")
+    session.run("harness", "release", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
     session.install("-e", ".[test]")
@@ -59,6 +66,14 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=False)
 def clean(session: nox.Session) -> None:
     """Remove reports, caches and build output from the checkout."""
-    for name in ("proof", "build-out", "bench-out", ".nox", ".pytest_cache", ".mypy_cache"):
+    for name in (
+        "proof",
+        "build-out",
+        "bench-out",
+        "release-out",
+        ".nox",
+        ".pytest_cache",
+        ".mypy_cache",
+    ):
         shutil.rmtree(name, ignore_errors=True)
     session.log("left as it is: %s", os.environ.get("XDG_CACHE_HOME", "the cache directory"))
