@@ -5,12 +5,13 @@ from contextlib import suppress
 import docker
 from docker.errors import APIError
 
+from harness import binfmt
 from harness.console import say
 from harness.labels import RUN, is_orphan
 
 
 def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]:
-    """Remove containers of harness runs that have ended; returns their names.
+    """Remove containers of harness runs that have ended, and emulators; returns their names.
 
     With `everything` those of running runs as well.
     """
@@ -22,6 +23,7 @@ def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]
         with suppress(APIError):
             container.remove(force=True, v=True)
             removed.append(str(container.name))
+    removed += binfmt.sweep()
     if removed:
         say(f"• removed what an earlier run left: {', '.join(removed)}")
     return removed
