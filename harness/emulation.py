@@ -50,7 +50,7 @@ def processor_for(engine: Engine, architecture: str) -> Iterator[StandIn | None]
     stand_in = StandIn(
         kind=PROCESSOR,
         replaces=wanted.value,
-        why=f"emulated on {own}: times have limits of their own and say nothing of SC-002 and SC-003",
+        why=f"emulated on {own}: times have other limits and show neither SC-002 nor SC-003",
     )
     with ExitStack() as stack:
         try:
