@@ -36,9 +36,9 @@ def find_base_image(
             raise EnvironmentMissingError(
                 f"{reference} is not here and {why}: pull or load it, or drop --stand-ins never"
             )
-    image = make_base_image(client, STAND_IN_REFERENCE)
+    name = f"{STAND_IN_REFERENCE}-{architecture}"
     stand_in = StandIn(kind="base image", replaces=reference, why=why)
-    return _facts(STAND_IN_REFERENCE, image, stand_in)
+    return _facts(name, make_base_image(client, name, architecture), stand_in)
 
 
 def _real(client: docker.DockerClient, reference: str, architecture: Architecture) -> Image:

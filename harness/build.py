@@ -22,7 +22,7 @@ RECORD_VERSION = 1
 REPOSITORY_NAME = "finfocus-plugin-aws-public"
 _BUILT = re.compile(r"Successfully built (?P<id>[0-9a-f]+)|(?P<digest>sha256:[0-9a-f]{64})")
 _STEP = re.compile(r"Step (\d+)/(\d+)")
-_NOISE = re.compile(r"^( ---> |Removing intermediate|Successfully )")
+_NOISE = re.compile(r"^( ---> |Removing intermediate|Successfully )|requested image's platform")
 
 
 def default_reference(version: str, architecture: Architecture) -> str:

@@ -15,8 +15,10 @@ from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
+from harness.regions import load_regions
 from harness.releases import RELEASES
 from harness.sweep import sweep as sweep_engine
+from harness.wait_release import wait_for_release
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -131,6 +133,26 @@ def bench(
     from harness.bench.suite import bench as measure  # noqa: PLC0415
 
     measure(pipeline.BuildConfig(version=version, stand_ins=stand_ins), results)
+
+
+@app.command("wait-release")
+def wait_release(
+    version: Version,
+    *,
+    arch: Annotated[list[Architecture] | None, typer.Option(help="Default: all.")] = None,
+    release_url: Url = RELEASES,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 1800,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 20,
+) -> None:
+    """Wait until a release has every asset: it is created before they are uploaded."""
+    wait_for_release(
+        version,
+        arch or list(Architecture),
+        load_regions(),
+        release_url,
+        timeout=timeout,
+        interval=interval,
+    )
 
 
 @app.command()

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 import requests
 from docker.errors import DockerException
@@ -12,7 +11,9 @@ from rich.table import Table
 
 from harness.base_image import DEFAULT_BASE
 from harness.console import stderr
+from harness.emulation import runs
 from harness.engine import cache_directory, connect
+from harness.model import Architecture
 from harness.process import is_root
 from harness.releases import RELEASES
 
@@ -107,13 +108,16 @@ def _trivy() -> Finding:
 
 
 def _emulation() -> Finding:
-    other = "aarch64" if platform.machine() == "x86_64" else "x86_64"
-    there = Path(f"/proc/sys/fs/binfmt_misc/qemu-{other}").exists()
+    other = Architecture.ARM64 if platform.machine() == "x86_64" else Architecture.AMD64
+    client = connect()
+    there = client is not None and runs(client, other)
+    possible = is_root() and shutil.which("apt-get") is not None
+    found = "none; QEMU is registered when needed" if possible else "none"
     return Finding(
         name=f"emulation of {other}",
-        ok=there,
+        ok=there or possible,
         optional=True,
-        found="registered" if there else "none",
+        found="works" if there else found,
         remedy="sudo apt-get install qemu-user-static, or build on such a machine",
     )
 

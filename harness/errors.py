@@ -31,6 +31,10 @@ class EnvironmentMissingError(HarnessError):
     exit_code = 3
 
 
+class NoProcessorError(EnvironmentMissingError):
+    """The engine runs no image of that architecture, and no emulator can be had: not proven."""
+
+
 class ReleaseError(HarnessError):
     """The release lacks assets, or its server cannot be reached."""
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from harness.base_image import DEFAULT_BASE, find_base_image
 from harness.build import build_image, write_record
 from harness.console import say
+from harness.emulation import processor_for
 from harness.engine import Engine, container_engine
-from harness.errors import EnvironmentMissingError, NotProvenError
+from harness.errors import NotProvenError
 from harness.model import Architecture, BuiltImage, StandInPolicy, VerifiedImage
 from harness.proof import Proof
 from harness.regions import IMAGE_DIRECTORY, load_regions
@@ -44,19 +45,17 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     regions = load_regions(config.image_directory)
     plugin = StandInPlugin(binary_bytes=REAL_BINARY_BYTES if config.full_size else 0)
     base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
-    if base.stand_in and architecture != engine.architecture:
-        raise EnvironmentMissingError(
-            f"the stand-in base image is only made for {engine.architecture}:"
-            f" load {config.base} for {architecture} to build it"
-        )
-    with find_release(
-        version,
-        architecture,
-        regions,
-        base_url=config.release_url,
-        policy=config.stand_ins,
-        plugin=plugin,
-    ) as release:
+    with (
+        processor_for(engine, architecture),
+        find_release(
+            version,
+            architecture,
+            regions,
+            base_url=config.release_url,
+            policy=config.stand_ins,
+            plugin=plugin,
+        ) as release,
+    ):
         image = build_image(
             engine.client,
             config.image_directory,
@@ -73,15 +72,16 @@ def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
     """Everything that the build and the acceptance run show of `image`."""
     regions = load_regions(config.image_directory)
     recorder = Recorder()
-    check_build(engine, image, config.image_directory, regions, recorder)
-    return verify(
-        engine,
-        image.reference,
-        regions,
-        full_size=config.full_size,
-        recorder=recorder,
-        stand_ins=image.stand_ins,
-    )
+    with processor_for(engine, image.architecture):
+        check_build(engine, image, config.image_directory, regions, recorder)
+        return verify(
+            engine,
+            image.reference,
+            regions,
+            full_size=config.full_size,
+            recorder=recorder,
+            stand_ins=image.stand_ins,
+        )
 
 
 def verified(

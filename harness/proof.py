@@ -104,7 +104,7 @@ class Scenario:
 class StandIn:
     """A part that was not the real one, so that nobody takes the proof for more than it is."""
 
-    kind: str  # "base image", "plugin", "release server", "engine", "registry" or "cluster"
+    kind: str  # "base image", "plugin", "processor", "release server", "engine", "registry", …
     replaces: str  # the real thing
     why: str  # why the real thing was not used
 

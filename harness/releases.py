@@ -32,7 +32,7 @@ class _MayPassError(Exception):
     """An answer that a later attempt may not get: 429, 5xx, a broken connection."""
 
 
-class _UnreachableError(ReleaseError):
+class UnreachableError(ReleaseError):
     """The server was never reached, as opposed to: it answered no."""
 
 
@@ -65,7 +65,7 @@ def find_release(
     if policy is not StandInPolicy.ALWAYS:
         try:
             release = preflight(version, architecture, regions, base_url)
-        except _UnreachableError as error:
+        except UnreachableError as error:
             if policy is StandInPolicy.NEVER:
                 raise
             why = str(error)
@@ -166,7 +166,7 @@ def _request_once(method: str, url: str) -> requests.Response:
     except requests.ConnectionError as error:
         if _never_connected(error):
             host = url.split("/")[2]
-            raise _UnreachableError(f"{host} cannot be reached from this machine") from error
+            raise UnreachableError(f"{host} cannot be reached from this machine") from error
         raise _MayPassError(f"{url}: connection broken") from error
     except requests.RequestException as error:
         raise _MayPassError(f"{url}: {type(error).__name__}") from error

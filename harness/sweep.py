@@ -5,13 +5,16 @@ from contextlib import suppress
 import docker
 from docker.errors import APIError
 
+from harness import binfmt
 from harness.console import say
 from harness.labels import RUN, is_orphan
 from harness.temporary import sweep_directories
 
 
 def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]:
-    """Remove containers and directories of harness runs that have ended; returns their names.
+    """Remove what harness runs that have ended left; returns the names of it.
+
+    That is containers, directories and emulators.
 
     With `everything` those of running runs as well.
     """
@@ -24,6 +27,7 @@ def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]
             container.remove(force=True, v=True)
             removed.append(str(container.name))
     removed += sweep_directories()
+    removed += binfmt.sweep()
     if removed:
         say(f"• removed what an earlier run left: {', '.join(removed)}")
     return removed

@@ -8,7 +8,8 @@ from harness.bench.measure import Measure, median
 from harness.container import Options, RunningContainer, created
 from harness.regions import BINARY_PREFIX
 from harness.verify import inside
-from harness.verify.service_checks import HEALTH_LIMIT_MS, health_milliseconds
+from harness.verify.limits import PROMISED
+from harness.verify.service_checks import health_milliseconds
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 
@@ -49,8 +50,8 @@ def measure_steady(target: Target) -> Iterator[Measure]:
             name="one health check",
             value=median(checks),
             unit="ms",
-            rule=f"≤ {HEALTH_LIMIT_MS:g} ms",
-            limit=HEALTH_LIMIT_MS,
+            rule=f"≤ {PROMISED.health_ms:g} ms",
+            limit=PROMISED.health_ms,
             runs=tuple(checks),
         )
         yield from _idle(container)

@@ -18,6 +18,7 @@ from harness.console import step
 from harness.errors import EnvironmentMissingError
 from harness.process import run
 from harness.registry import Credentials
+from harness.temporary import temporary_directory
 
 KEY = "COSIGN_PRIVATE_KEY"
 PASSWORD = "COSIGN_PASSWORD"
@@ -95,11 +96,11 @@ def _docker_config(name: str, credentials: Credentials | None) -> Iterator[dict[
     if credentials is None or credentials.identity_token:
         yield environ
         return
-    with tempfile.TemporaryDirectory(prefix="finfocus-sign-") as directory:
+    with temporary_directory("sign") as directory:
         pair = f"{credentials.username}:{credentials.secret.reveal()}"
         auth = base64.b64encode(pair.encode()).decode()
-        path = Path(directory) / "config.json"
+        path = directory / "config.json"
         path.touch(mode=0o600)
         host = name.partition("/")[0]
         path.write_text(json.dumps({"auths": {host: {"auth": auth}}}), encoding="utf-8")
-        yield {**environ, "DOCKER_CONFIG": directory}
+        yield {**environ, "DOCKER_CONFIG": str(directory)}

@@ -1,6 +1,8 @@
 """A base image made from Debian's packages, for machines that reach no image registry."""
 
 import hashlib
+import shlex
+import sys
 from pathlib import Path
 
 import docker
@@ -9,7 +11,10 @@ from docker.models.images import Image
 
 from harness.console import step
 from harness.labels import STAND_IN
+from harness.model import Architecture
 from harness.process import ensure_tools, run
+from harness.stand_ins import applets
+from harness.stand_ins.load import load_layer
 from harness.temporary import temporary_directory
 
 SUITE = "bookworm"
@@ -20,10 +25,11 @@ PACKAGES = (
 _APK = Path(__file__).with_name("apk.sh")
 _EXCLUDED = ("doc", "man", "locale", "info", "lintian")
 
-# What Debian's maintainer scripts would do and an extracted tree lacks; $1 is the tree.
+# What Debian's maintainer scripts would do and an extracted tree lacks; $1 is the tree, $2 the
+# applets of its busybox. Nothing of the tree runs here: it may be another architecture's.
 _FINISH = r"""
 set -eu
-for applet in $("$1/bin/busybox" --list); do
+for applet in $2; do
   for directory in bin sbin usr/bin usr/sbin; do
     [ ! -e "$1/$directory/$applet" ] || continue 2
   done
@@ -37,52 +43,55 @@ cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1/etc/ssl/certs/ca-certifica
 """
 
 
-def make_base_image(client: docker.DockerClient, reference: str) -> Image:
+def make_base_image(
+    client: docker.DockerClient, reference: str, architecture: Architecture
+) -> Image:
     """Image `reference` with the same commands and paths as Alpine's, made from Debian's packages.
 
-    Made once per machine: an image of that name with the stand-in label is used again.
+    Made once per machine: an image of that name with the stand-in label is used again. The machine
+    need not be of that `architecture`.
     Raises `EnvironmentMissingError` when the packages cannot be had.
     """
     try:
         existing = client.images.get(reference)
-        if existing.labels.get(STAND_IN) == fingerprint():
+        if existing.labels.get(STAND_IN) == fingerprint(architecture):
             return existing
     except ImageNotFound:
         pass
     ensure_tools({"mmdebstrap": "mmdebstrap"}, wanted_for="a stand-in base image")
     with (
-        step("making a stand-in base image from Debian's packages") as progress,
+        step(f"making a stand-in base image ({architecture}) from Debian's packages") as progress,
         temporary_directory("base") as directory,
     ):
         tree = directory / "base.tar"
-        run(_mmdebstrap(directory, tree))
-        progress.news("importing")
-        name, _, tag = reference.rpartition(":")
-        client.api.import_image_from_file(
-            str(tree), repository=name, tag=tag, changes=[f"LABEL {STAND_IN}={fingerprint()}"]
-        )
-    return client.images.get(reference)
+        run(_mmdebstrap(directory, tree, architecture))
+        progress.news("loading")
+        config = {"Labels": {STAND_IN: fingerprint(architecture)}}
+        return load_layer(client, tree, reference, architecture, config)
 
 
-def fingerprint() -> str:
+def fingerprint(architecture: Architecture) -> str:
     """Changes when this recipe does, so that an image of an older recipe is not used."""
-    recipe = repr((SUITE, PACKAGES, _EXCLUDED, _FINISH)) + _APK.read_text(encoding="utf-8")
+    recipe = repr((SUITE, PACKAGES, _EXCLUDED, _FINISH, architecture.value))
+    recipe += _APK.read_text(encoding="utf-8")
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
 
-def _mmdebstrap(directory: Path, tree: Path) -> list[str]:
+def _mmdebstrap(directory: Path, tree: Path, architecture: Architecture) -> list[str]:
     finish = directory / "finish.sh"
     finish.write_text("#!/bin/sh\n" + _FINISH, encoding="utf-8")
     finish.chmod(0o755)
     apk = directory / "apk"
     apk.write_bytes(_APK.read_bytes())
     apk.chmod(0o755)
+    names = shlex.join([sys.executable, str(Path(applets.__file__))])
     # Only extract hooks run in this variant, and no package is configured: nothing of Debian's
     # runs inside the tree.
     return [
         *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(PACKAGES)}"),
+        f"--architectures={architecture.value}",  # Debian and Docker name these two alike
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED),
-        f'--extract-hook="{finish}" "$1"',
+        f'--extract-hook="{finish}" "$1" "$({names} "$1/bin/busybox")"',
         f'--extract-hook=install -D -m 0755 "{apk}" "$1/sbin/apk"',
         *(SUITE, str(tree)),
     ]

@@ -2,22 +2,26 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import docker
 
 from harness import __version__
 from harness.console import say
+from harness.emulation import processor_for
 from harness.engine import Engine
+from harness.errors import NoProcessorError
 from harness.proof import Environment, Proof, StandIn
 from harness.regions import Region
 from harness.verify.fault_checks import region_fails
-from harness.verify.image_checks import check_image
+from harness.verify.image_checks import check_from_outside, check_image
+from harness.verify.limits import EMULATED
 from harness.verify.log_checks import check_logs
 from harness.verify.recorder import Recorder
-from harness.verify.service_checks import ENVIRON, READY_LIMIT, check_ready, check_service
+from harness.verify.service_checks import ENVIRON, check_ready, check_service
 from harness.verify.stop_checks import (
-    STOP_LIMIT,
     check_forwarding,
     interrupted,
     restricted,
@@ -47,7 +51,7 @@ def verify(
 
     A bad image makes failed checks, never an exception. `recorder` may hold earlier findings,
     and `stand_ins` tells more of them than the image's label does. Raises `UsageError` when there
-    is no such image.
+    is no such image, and `NoProcessorError` when it is of an architecture that cannot be run here.
     """
     started = datetime.now(UTC)
     target = Target(
@@ -59,25 +63,43 @@ def verify(
         full_size=full_size,
     )
     say(f"• verifying {reference}")
-    check_image(target)
-    steady(target)
-    stopped_under_load(target)
-    stopped_while_starting(target)
-    interrupted(target)
-    region_fails(target)
-    restricted(target)
+    with _runnable(engine, target) as processor:
+        check_image(target)
+        steady(target)
+        stopped_under_load(target)
+        stopped_while_starting(target)
+        interrupted(target)
+        region_fails(target)
+        restricted(target)
     return Proof(
         started_at=started,
         finished_at=datetime.now(UTC),
         image=target.facts(),
         version=target.version,
-        architecture=str(target.image.attrs.get("Architecture", "")),
+        architecture=target.architecture,
         environment=describe(engine),
-        stand_ins=stand_ins or target.stand_ins(),
+        stand_ins=(*((processor,) if processor else ()), *(stand_ins or target.stand_ins())),
         checks=tuple(target.recorder.checks),
         scenarios=tuple(target.scenarios),
         required=REQUIRED,
     )
+
+
+@contextmanager
+def _runnable(engine: Engine, target: Target) -> Iterator[StandIn | None]:
+    """The image can be run for the block's time; yields the emulator when it takes one.
+
+    Where it cannot be run, what can be seen from outside is checked before `NoProcessorError`
+    says so.
+    """
+    with ExitStack() as stack:
+        try:
+            processor = stack.enter_context(processor_for(engine, target.architecture))
+        except NoProcessorError as error:
+            raise NoProcessorError(f"{error}; {check_from_outside(target)}") from error
+        if processor:
+            target.times = EMULATED
+        yield processor
 
 
 def steady(target: Target) -> None:
@@ -86,8 +108,8 @@ def steady(target: Target) -> None:
         "idle",
         "it comes up, serves, and SIGTERM arrives while it is idle",
         environ=ENVIRON,
-        ready_limit=READY_LIMIT,
-        stop_limit=STOP_LIMIT,
+        ready_limit=target.times.ready,
+        stop_limit=target.times.stop,
     ) as (container, watch):
         with target.recorder.check("FR-005", "the container starts", scenario=watch.name):
             container.start(target.ports)

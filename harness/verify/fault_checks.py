@@ -5,12 +5,10 @@ from harness.proof import CONTAINER, EventKind
 from harness.regions import Region
 from harness.verify import inside
 from harness.verify.recorder import Limits
-from harness.verify.service_checks import READY_LIMIT
 from harness.verify.target import Target
 from harness.verify.watch import Load, Watch
 
 RESTARTS = 3
-RECOVERY_LIMIT = 10.0
 
 
 def region_fails(target: Target) -> None:
@@ -20,10 +18,10 @@ def region_fails(target: Target) -> None:
         watch,
     ):
         container.start(target.ports)
-        watch.await_ready(READY_LIMIT)
+        watch.await_ready(target.times.ready)
         victim = target.regions[len(target.regions) // 2]
         with watch.load() as load:
-            load.await_requests(1, timeout=READY_LIMIT)
+            load.await_requests(1, timeout=target.times.ready)
             _check_restarts(target, container, watch, load, victim)
             failures = sum(load.failures[r.name] for r in target.regions if r != victim)
             _check_others(target, watch, failures, load, victim)
@@ -33,6 +31,7 @@ def region_fails(target: Target) -> None:
 def _check_restarts(
     target: Target, container: RunningContainer, watch: Watch, load: Load, victim: Region
 ) -> None:
+    limit = target.times.recovery
     with target.recorder.check(
         "FR-017",
         "a killed region answers again, three times",
@@ -43,9 +42,9 @@ def _check_restarts(
         recovered = []
         for _ in range(RESTARTS):
             killed = _kill(container, watch, victim, target.regions)
-            load.wait_for(victim.name, up=False, timeout=RECOVERY_LIMIT)
-            if not load.wait_for(victim.name, up=True, timeout=RECOVERY_LIMIT):
-                finding.fail(f"{victim.name} does not answer again within {RECOVERY_LIMIT:g} s")
+            load.wait_for(victim.name, up=False, timeout=limit)
+            if not load.wait_for(victim.name, up=True, timeout=limit):
+                finding.fail(f"{victim.name} does not answer again within {limit:g} s")
                 break
             container.expect_alive()
             recovered.append(watch.elapsed() - killed)
@@ -67,6 +66,7 @@ def _check_others(target: Target, watch: Watch, failures: int, load: Load, victi
 
 
 def _check_end(target: Target, container: RunningContainer, watch: Watch, victim: Region) -> None:
+    limit = target.times.recovery
     with target.recorder.check(
         "FR-017",
         "a region that fails a fourth time ends the container, which says so",
@@ -75,8 +75,8 @@ def _check_end(target: Target, container: RunningContainer, watch: Watch, victim
         container=container,
     ) as finding:
         _kill(container, watch, victim, target.regions)
-        if not container.wait_dead(RECOVERY_LIMIT):
-            finding.fail(f"the container still runs {RECOVERY_LIMIT:g} s later")
+        if not container.wait_dead(limit):
+            finding.fail(f"the container still runs {limit:g} s later")
             return
         watch.event(CONTAINER, EventKind.EXIT, f"exit {container.exit_code}")
         last = container.log.last.text if container.log.last else ""

@@ -7,6 +7,7 @@ from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.model import Architecture
 from harness.regions import BINARY_PREFIX
+from harness.verify import outside
 from harness.verify.recorder import Limits, quantity
 from harness.verify.target import Target
 
@@ -35,6 +36,18 @@ def check_image(target: Target) -> None:
     _check_binaries(target, rows)
     _check_settings(target)
     _check_size(target, rows)
+
+
+def check_from_outside(target: Target) -> str:
+    """FR-003 and FR-004 of an image that cannot be run here; what was found, in one line."""
+    rows = outside.binaries(target)
+    _check_binaries(target, rows)
+    machine = Architecture(target.architecture).elf_machine
+    right = sum(_elf_machine(rows.get(name)) == machine for name in target.names)
+    return (
+        f"without running it: {right} of {len(target.names)} binaries are executables"
+        f" for {target.architecture}"
+    )
 
 
 def _look_inside(target: Target) -> tuple[dict[str, tuple[int, bool, bytes]], str]:
@@ -85,7 +98,7 @@ def _check_binaries(target: Target, rows: dict[str, tuple[int, bool, bytes]]) ->
         for name in target.names:
             finding.expect(name in rows, f"{name} has no binary")
             finding.expect(name not in rows or rows[name][1], f"{name} is not executable")
-    architecture = str(target.image.attrs.get("Architecture", ""))
+    architecture = target.architecture
     title = f"every binary is built for {architecture}"
     with target.recorder.check("FR-003", title, limits=exactly) as finding:
         machine = Architecture(architecture).elf_machine

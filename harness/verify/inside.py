@@ -1,6 +1,7 @@
 """Looks into a running container through its own shell."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from harness.container import RunningContainer
 from harness.errors import HarnessError
 from harness.regions import Region
 
+_EMULATOR = re.compile(r"/(qemu-[^/]+|[^/]+-binfmt(-P)?|rosetta)$")
 _PROCESSES = r"""
 for process in /proc/[0-9]*; do
   [ -r "$process/cmdline" ] || continue
@@ -40,10 +42,27 @@ def processes(container: RunningContainer) -> tuple[Process, ...]:
     """Every process that has a command line."""
     rows = [line.split("\t") for line in shell(container, _PROCESSES).splitlines()]
     return tuple(
-        Process(pid=int(row[0]), uid=int(row[1]), command=tuple(part for part in row[2:] if part))
+        Process(
+            pid=int(row[0]),
+            uid=int(row[1]),
+            command=own_command(tuple(part for part in row[2:] if part)),
+        )
         for row in rows
         if len(row) > 2 and row[0].isdecimal() and row[1].isdecimal()  # noqa: PLR2004
     )
+
+
+def own_command(command: tuple[str, ...]) -> tuple[str, ...]:
+    """A command line without the emulator that the kernel put in front of it.
+
+    https://docs.kernel.org/admin-guide/binfmt-misc.html: the emulator and the program's path
+    replace the program's own name, which follows them when the emulator is registered with P.
+    """
+    if len(command) < 2 or not _EMULATOR.search(command[0]):  # noqa: PLR2004
+        return command
+    path, *rest = command[1:]
+    name = path.rpartition("/")[2]
+    return tuple(rest) if rest and rest[0].rpartition("/")[2] == name else (path, *rest)
 
 
 def plugins(container: RunningContainer, regions: Sequence[Region]) -> dict[str, int]:

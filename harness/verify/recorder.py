@@ -25,10 +25,15 @@ class Limits:
     unit: str = ""
     bound: float | None = None
     floor: float | None = None
+    note: str = ""  # what the reader of the limit must know: "emulated, not the promise"
 
     @property
     def text(self) -> str:
         """For people: "≤ 10 s"."""
+        return f"{self._numbers} ({self.note})" if self.note else self._numbers
+
+    @property
+    def _numbers(self) -> str:
         floor, bound = self.floor, self.bound
         if floor is not None and floor == bound:
             return quantity(floor, self.unit)

@@ -17,8 +17,6 @@ from harness.verify.recorder import Finding, Limits
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 
-READY_LIMIT = 10.0  # SC-002
-HEALTH_LIMIT_MS = 50.0
 HEALTH_RUNS = 10
 NAME_PATH = "/finfocus.v1.CostSourceService/Name"
 ENVIRON = {
@@ -33,12 +31,16 @@ ENVIRON = {
 
 def check_ready(target: Target, container: RunningContainer, watch: Watch) -> bool:
     """SC-002 and US-2's first half: every region's milliseconds to ready. False when not all."""
-    limits = Limits(unit="s", bound=READY_LIMIT)
+    limit = target.times.ready
     title = f"all {len(target.regions)} regions answer HTTP on their published ports"
     with target.recorder.check(
-        "SC-002", title, limits=limits, scenario=watch.name, headline=True
+        "SC-002",
+        title,
+        limits=target.times.seconds(limit),
+        scenario=watch.name,
+        headline=True,
     ) as finding:
-        milliseconds = watch.await_ready(READY_LIMIT)
+        milliseconds = watch.await_ready(limit)
         late = [name for name in target.names if name not in milliseconds]
         finding.note = ", ".join(
             f"{name} {milliseconds[name]:.0f} ms" for name in target.names if name in milliseconds
@@ -46,7 +48,7 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> bo
         if late:
             if container.dead.is_set():
                 finding.fail(container.obituary())
-            finding.fail(f"not ready within {READY_LIMIT:g} s: {', '.join(late)}")
+            finding.fail(f"not ready within {limit:g} s: {', '.join(late)}")
             finding.note += "\n" + "\n".join(container.tail_text())
         else:
             finding.value = max(milliseconds.values()) / 1000
@@ -159,7 +161,7 @@ def _check_health(target: Target, container: RunningContainer, watch: Watch) -> 
     with target.recorder.check(
         "FR-015",
         "one health check is quick",
-        limits=Limits(unit="ms", bound=HEALTH_LIMIT_MS),
+        limits=target.times.milliseconds(target.times.health_ms),
         scenario=watch.name,
         container=container,
         headline=True,

@@ -3,12 +3,8 @@
 from harness.container import RunningContainer
 from harness.proof import CONTAINER, EventKind
 from harness.verify.recorder import Finding, Limits
-from harness.verify.service_checks import READY_LIMIT
 from harness.verify.target import Target
 from harness.verify.watch import Watch
-
-STOP_LIMIT = 5.0  # SC-003
-GIVE_UP_SECONDS = 15.0
 
 
 def stop_and_check(
@@ -22,34 +18,36 @@ def stop_and_check(
     headline: bool = True,
 ) -> None:
     """Send the signal and measure the time to the end, its code and who was left."""
+    times = target.times
+    limits = times.seconds(times.stop)
     with target.recorder.check(
         requirement,
         title,
-        limits=Limits(unit="s", bound=STOP_LIMIT),
-        limit=f"≤ {STOP_LIMIT:g} s, exit 0",
+        limits=limits,
+        limit=f"{limits.text}, exit 0",
         scenario=watch.name,
         headline=headline,
         container=container,
     ) as finding:
         sent = watch.signal(signal)
-        if not container.dead.wait(STOP_LIMIT):
-            _note_survivors(container, finding)
-        if container.wait_dead(GIVE_UP_SECONDS - STOP_LIMIT):
+        if not container.dead.wait(times.stop):
+            _note_survivors(container, finding, times.stop)
+        if container.wait_dead(times.give_up - times.stop):
             finding.value = container.ended_at - sent
             finding.measured = f"{finding.value:.2f} s, exit {container.exit_code}"
             finding.expect(container.exit_code == 0, f"exit code {container.exit_code}")
             watch.event(CONTAINER, EventKind.STOPPED, f"exit {container.exit_code}")
         else:
-            finding.fail(f"it still runs {GIVE_UP_SECONDS:g} s after {signal}")
+            finding.fail(f"it still runs {times.give_up:g} s after {signal}")
             container.signal("SIGKILL")
-            container.wait_dead(GIVE_UP_SECONDS)
+            container.wait_dead(times.give_up)
             watch.event(CONTAINER, EventKind.KILLED)
 
 
-def _note_survivors(container: RunningContainer, finding: Finding) -> None:
+def _note_survivors(container: RunningContainer, finding: Finding, limit: float) -> None:
     top = container.container.top(ps_args="-eo pid,args")
     commands = [" ".join(row[1:]) for row in top.get("Processes") or []]
-    finding.fail(f"{len(commands)} processes live after {STOP_LIMIT:g} s: {'; '.join(commands)}")
+    finding.fail(f"{len(commands)} processes live after {limit:g} s: {'; '.join(commands)}")
 
 
 def check_forwarding(target: Target, container: RunningContainer, watch: Watch) -> None:
@@ -74,19 +72,19 @@ def stopped_under_load(target: Target) -> None:
     with target.scenario(
         "under load",
         "SIGTERM arrives while every region answers requests",
-        stop_limit=STOP_LIMIT,
+        stop_limit=target.times.stop,
     ) as (container, watch):
         container.start(target.ports)
-        watch.await_ready(READY_LIMIT)
+        watch.await_ready(target.times.ready)
         with watch.load() as load:
-            load.await_requests(5, timeout=READY_LIMIT)
+            load.await_requests(5, timeout=target.times.ready)
             stop_and_check(target, container, watch, title="SIGTERM under load")
 
 
 def stopped_while_starting(target: Target) -> None:
     """SC-003 before the regions are ready."""
     with target.scenario(
-        "while starting", "SIGTERM arrives at the first log line", stop_limit=STOP_LIMIT
+        "while starting", "SIGTERM arrives at the first log line", stop_limit=target.times.stop
     ) as (container, watch):
         container.start(target.ports)
         container.log.wait_for(lambda: container.log.lines > 0, timeout=2)
@@ -96,10 +94,10 @@ def stopped_while_starting(target: Target) -> None:
 def interrupted(target: Target) -> None:
     """US-2: a developer's Ctrl+C."""
     with target.scenario(
-        "Ctrl+C", "a developer starts it and presses Ctrl+C", stop_limit=STOP_LIMIT
+        "Ctrl+C", "a developer starts it and presses Ctrl+C", stop_limit=target.times.stop
     ) as (container, watch):
         container.start(target.ports)
-        watch.await_ready(READY_LIMIT)
+        watch.await_ready(target.times.ready)
         stop_and_check(
             target,
             container,
@@ -120,16 +118,19 @@ def restricted(target: Target) -> None:
         "user": "12345:0",
     }
     with target.scenario(
-        "restricted", "read-only, no capabilities, a random UID", extra=extra, stop_limit=STOP_LIMIT
+        "restricted",
+        "read-only, no capabilities, a random UID",
+        extra=extra,
+        stop_limit=target.times.stop,
     ) as (container, watch):
         with target.recorder.check(
             "FR-007",
             "works read-only, without capabilities, with any UID",
-            limits=Limits(unit="s", bound=READY_LIMIT),
+            limits=target.times.seconds(target.times.ready),
             scenario=watch.name,
         ) as finding:
             container.start(target.ports)
-            ready = watch.await_ready(READY_LIMIT)
+            ready = watch.await_ready(target.times.ready)
             container.expect_alive()
             for name in target.names:
                 finding.expect(name in ready, f"{name} is not ready")

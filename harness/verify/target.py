@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.labels import STAND_INS
 from harness.proof import ImageFacts, Layer, Scenario, StandIn
 from harness.regions import METRICS_PORT, Region
+from harness.verify.limits import PROMISED, TimeLimits
 from harness.verify.recorder import Recorder
 from harness.verify.watch import Watch
 
@@ -31,6 +32,7 @@ class Target:
     regions: tuple[Region, ...]
     recorder: Recorder
     full_size: bool = False
+    times: TimeLimits = PROMISED
     scenarios: list[Scenario] = field(default_factory=list)
 
     @property
@@ -47,6 +49,11 @@ class Target:
     def labels(self) -> Mapping[str, str]:
         """The image's labels."""
         return self.config.get("Labels") or {}
+
+    @property
+    def architecture(self) -> str:
+        """The image's architecture, as Docker names it."""
+        return str(self.image.attrs.get("Architecture", ""))
 
     @property
     def version(self) -> str:

@@ -17,8 +17,8 @@ from harness.process import run
 from harness.proof import Status
 from harness.regions import IMAGE_DIRECTORY, load_regions
 from harness.stand_ins.release import StandInPlugin, serve_release
+from harness.verify.limits import PROMISED
 from harness.verify.recorder import Recorder
-from harness.verify.service_checks import READY_LIMIT
 from harness.verify.stop_checks import stop_and_check
 from harness.verify.target import Target, find_image
 
@@ -83,7 +83,7 @@ def test_thirteenth_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
     )
     with target.scenario("thirteen", "thirteen regions") as (container, watch):
         container.start(target.ports)
-        assert set(watch.await_ready(READY_LIMIT)) == set(target.names)
+        assert set(watch.await_ready(PROMISED.ready)) == set(target.names)
         stop_and_check(target, container, watch, title="thirteen stop")
     assert [c.status for c in target.recorder.checks] == [Status.PASSED]
     assert len(target.names) == 13
