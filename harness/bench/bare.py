@@ -16,12 +16,12 @@ import docker
 
 from harness.errors import HarnessError
 from harness.labels import run_labels
+from harness.on_host import SERVING
 from harness.regions import Region
 from harness.verify.watch import PROBE_PAUSE, get_status
 from harness.wait import wait_until
 
 READY_SECONDS = 120.0
-SERVING = {"FINFOCUS_PLUGIN_WEB_ENABLED": "true", "FINFOCUS_PLUGIN_HEALTH_ENDPOINT": "true"}
 _DIRECTORY = "/opt/finfocus/bin"
 
 
@@ -46,8 +46,7 @@ class BareRegions:
 
     def await_ready(self) -> float:
         """Seconds from the start of the first process to the answer of the last."""
-        with ThreadPoolExecutor(len(self._processes)) as pool:
-            return max(pool.map(_first_answer, self._processes)) - self._began
+        return await_answers(list(self._processes)) - self._began
 
     def stop(self) -> float:
         """Seconds from SIGTERM to all until the last has ended."""
@@ -57,6 +56,12 @@ class BareRegions:
         for process in self._processes.values():
             process.wait(30)
         return time.monotonic() - sent
+
+
+def await_answers(ports: Sequence[int]) -> float:
+    """When the last of the plugins on `ports` answered first, `time.monotonic()`."""
+    with ThreadPoolExecutor(len(ports)) as pool:
+        return max(pool.map(_first_answer, ports))
 
 
 def _first_answer(port: int) -> float:

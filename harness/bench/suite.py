@@ -11,6 +11,7 @@ from harness.bench.lifecycle import measure_lifecycle
 from harness.bench.logs import measure_logs
 from harness.bench.measure import Measure
 from harness.bench.steady import measure_steady
+from harness.bench.supervisors import measure_supervisors
 from harness.build import default_reference
 from harness.console import say, step
 from harness.engine import Engine, container_engine
@@ -46,6 +47,7 @@ def _measure(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
     with temporary_directory("bench") as directory:
         binaries = copy_binaries(engine.client, target.reference, directory)
         yield from measure_lifecycle(target, binaries)
+        yield from measure_supervisors(binaries, target.regions)
     yield from measure_steady(target)
     yield from measure_front(target)
     yield from measure_logs(target.regions)

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.on_host import OnHost
 from harness.verify.watch import get_status
 from harness.wait import wait_until
 
-from .on_host import DEADLINE, NAMES, VERSION, OnHost, on_host, why_not
+from .on_host import DEADLINE, NAMES, VERSION, lines_of, on_host, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
@@ -112,7 +113,7 @@ def test_fr_006_fr_013_fr_020_a_whole_life_is_logged_and_ends_with_0(tmp_path: P
     with on_host(tmp_path) as running:
         running.await_ready()
         assert running.stop() == 0
-    lines = running.lines()
+    lines = lines_of(running)
     assert [line for line in lines if line.problem] == []
     for name in NAMES:
         own = [line for line in lines if line.region == name]
@@ -147,7 +148,7 @@ def test_fr_017_a_region_without_restarts_left_ends_all(tmp_path: Path) -> None:
     last = json.loads(running.text().splitlines()[-1])
     assert (last["region"], last["level"]) == ("sa-east-1", "error")
     assert "after 3 restarts" in last["message"]
-    starts = [line for line in running.lines() if "stand-in starting" in line.text]
+    starts = [line for line in lines_of(running) if "stand-in starting" in line.text]
     assert sum(line.region == "sa-east-1" for line in starts) == 4
 
 
