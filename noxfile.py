@@ -44,7 +44,7 @@ def tests(session: nox.Session) -> None:
     """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "harness.process")
-    session.run("pytest", *(session.posargs or ["tests/unit", "tests/e2e"]))
+    session.run("pytest", *(session.posargs or ["tests/unit", "tests/fuzz", "tests/e2e"]))
 
 
 @nox.session
@@ -59,6 +59,14 @@ def faults(session: nox.Session) -> None:
     """Run the fault table and report; `-- WORD` runs the rows whose names have it."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.e2e.faults", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every parser for minutes, not seconds; what breaks one is kept in tests/fuzz/seeds."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "harness.process")
+    session.run("pytest", "tests/fuzz", *session.posargs, env={"FUZZ_PROFILE": "long"})
 
 
 @nox.session

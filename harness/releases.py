@@ -120,7 +120,7 @@ def preflight(
             region=region,
             name=names[region],
             sha256=expected[names[region]],
-            size_bytes=int(answer.headers.get("Content-Length", 0)) or None,
+            size_bytes=_size(answer.headers.get("Content-Length", "")),
         )
         for region, answer in answers.items()
     )
@@ -131,6 +131,11 @@ def preflight(
         assets=assets,
         checksums_sha256=sha256_text(checksums.text),
     )
+
+
+def _size(text: str) -> int | None:
+    """A Content-Length (RFC 9110, section 8.6) as a number; None when it tells nothing."""
+    return (int(text) or None) if text.isascii() and text.isdecimal() else None
 
 
 def parse_checksums(text: str) -> dict[str, str]:

@@ -22,7 +22,20 @@ local function environment_of(pid)
   return entries
 end
 
+-- When memory runs out, the kernel takes a plugin rather than the proxy or the log writer, which serve all:
+-- proc(5), oom_score_adj; any process may raise its own. Kubernetes may have set it to the highest value already.
+local function offer_to_oom_killer()
+  local file = io.open("/proc/self/oom_score_adj", "r+")
+  if file then
+    local score = file:read("n") or 0
+    file:seek("set")
+    file:write(math.min(1000, score + 100))
+    file:close()
+  end
+end
+
 local pid, mark = arg[1], arg[2]
+offer_to_oom_killer()
 unistd.write(1, "\x1e" .. mark .. "\n")
 unistd.write(2, "\x1e" .. mark .. "\n")
 local wanted = environment_of(pid)

@@ -166,6 +166,12 @@ local function number(value)
   return string.format("%.15g", tonumber(value) or 0)
 end
 
+local LABEL_ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
+
+local function label_value(text)
+  return (text:gsub('[\\"\n]', LABEL_ESCAPES))
+end
+
 local function histogram_lines(region)
   local histogram, total, lines = durations[region], 0, {}
   for index, bound in ipairs(BUCKETS) do
@@ -225,7 +231,7 @@ local function render_metrics()
   family(out, "finfocus_region_log_bytes_total", "counter", "Bytes the region has logged.",
     single(function(r) return logs[r] and logs[r].bytes or 0 end))
   family(out, "finfocus_build_info", "gauge", "Always 1; the labels tell the image's version.",
-    function() return { { "", string.format(',version="%s"', os.getenv("FF_VERSION") or ""), 1 } } end)
+    function() return { { "", string.format(',version="%s"', label_value(os.getenv("FF_VERSION") or "")), 1 } } end)
   return table.concat(out)
 end
 

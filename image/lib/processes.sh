@@ -123,7 +123,8 @@ start_proxy() {
     exec >&"$ff_proxy_stream" 2>&1 </dev/null
     close_streams
     proxy_connections
-    export FF_MAXCONN=$REPLY FF_BIND=$bind FF_METRICS_PORT=$ff_metrics_port FF_HOME=$ff_home FF_STATE_DIR=$ff_state \
+    # A region's share, so that clients of one take no connection from another or from the metrics port.
+    export FF_MAXCONN=$REPLY FF_REGION_MAXCONN=$((REPLY * 15 / 16 / ${#ff_regions[@]})) FF_BIND=$bind FF_METRICS_PORT=$ff_metrics_port FF_HOME=$ff_home FF_STATE_DIR=$ff_state \
       FF_REGIONS="${ff_regions[*]}" FF_STARTUP_SECONDS=$ff_startup_seconds FF_VERSION="${FINFOCUS_IMAGE_VERSION:-}" \
       FF_UNHEALTHY_SECONDS=$ff_unhealthy_seconds FF_HEALTH_EVENTS=$ff_state/health
     exec haproxy -db -f "$ff_home/haproxy.cfg" -f "$ff_state/regions.cfg"

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from . import rows_limits, rows_parts, rows_regions, rows_signals, rows_streams
+from . import (
+    rows_limits,
+    rows_parts,
+    rows_regions,
+    rows_requests,
+    rows_signals,
+    rows_streams,
+)
 
 TABLE = tuple(
     row
-    for part in (rows_regions, rows_parts, rows_signals, rows_limits, rows_streams)
+    for part in (
+        rows_regions,
+        rows_parts,
+        rows_signals,
+        rows_limits,
+        rows_streams,
+        rows_requests,
+    )
     for row in part.rows()
 )

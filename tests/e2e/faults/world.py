@@ -35,14 +35,18 @@ PLUGIN_PORT_OFFSET = 10000
 READY_SECONDS = 10.0  # SC-002
 
 _ENDED = re.compile(r"(\S+) (?:ended \(exit|has no restart left)")
-_IN_FLIGHT = re.compile(r"^finfocus_region_requests_in_flight\S* (\d+)$", re.MULTILINE)
+_IN_FLIGHT = re.compile(
+    r'^finfocus_region_requests_in_flight\{region="(.+)"\} (\d+)$', re.MULTILINE
+)
 
 # Builtins only, so that one look is one process. The first words of a command line tell who it is.
 _FIND = r"""
 for directory in /proc/[0-9]*; do
   pid=${directory#/proc/} words=''
   ((pid != $$)) || continue
-  while IFS= read -r -d '' word; do words+="$word "; done 2>/dev/null <"$directory/cmdline"
+  while IFS= read -r -d '' word; do
+    words+="${word//[[:space:]]/ } "
+  done 2>/dev/null <"$directory/cmdline"
   read -r _ _ state parent _ 2>/dev/null <"$directory/stat" || continue
   [[ -z $words ]] || printf '%s %s %s %s\n' "$pid" "$parent" "$state" "$words"
 done
@@ -178,11 +182,10 @@ class World:
         failed: list[str] = []
         ask = partial(self._ask_slowly, seconds=seconds, failed=failed)
         threads = [threading.Thread(target=ask, args=(name,)) for name in NAMES]
-        before = self._requests_in_flight()
         for thread in threads:
             thread.start()
         wait_until(
-            lambda: self._requests_in_flight() >= before + len(NAMES),
+            lambda: min(self.requests_in_flight().values()) > 0,
             timeout=5,
             what="the slow requests have reached the plugins",
         )
@@ -202,10 +205,10 @@ class World:
         except (requests.RequestException, ValueError) as error:
             failed.append(f"{name}: {type(error).__name__}")
 
-    def _requests_in_flight(self) -> int:
-        """How many requests the proxy knows of, as the metrics tell."""
+    def requests_in_flight(self) -> dict[str, int]:
+        """How many requests each region works on, as the metrics tell."""
         text = requests.get(self.container.url(METRICS_PORT, "/metrics"), timeout=5).text
-        return sum(map(int, _IN_FLIGHT.findall(text)))
+        return {region: int(count) for region, count in _IN_FLIGHT.findall(text)}
 
     def said(self, words: str, region: str = "") -> bool:
         """Whether a line that is still in memory has `words`."""
