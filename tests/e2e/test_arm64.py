@@ -1,0 +1,175 @@
+"""The other architecture: proven under emulation where that can be had, looked at where not."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.emulation import processor_for, runs
+from harness.engine import Engine
+from harness.errors import EnvironmentMissingError, NoProcessorError
+from harness.model import Architecture, BuiltImage
+from harness.pipeline import BuildConfig, build, examine
+from harness.proof import Proof, Status
+from harness.regions import load_regions
+from harness.report import write_reports
+from harness.stand_ins.load import load_layer
+from harness.verify.acceptance import REQUIRED, verify
+from harness.verify.build_checks import _elf_header
+from harness.verify.image_checks import check_image
+from harness.verify.limits import EMULATED
+from harness.verify.recorder import Recorder
+from harness.verify.target import Target, find_image
+
+from .conftest import VERSION
+
+REGIONS = load_regions()
+
+
+@pytest.fixture(scope="module")
+def other(engine: Engine) -> Architecture:
+    """The architecture that this machine is not of."""
+    return next(a for a in Architecture if a != engine.architecture)
+
+
+@pytest.fixture(scope="module")
+def emulated(engine: Engine, other: Architecture) -> Iterator[None]:
+    """The other architecture can be run while this module's tests last."""
+    try:
+        with processor_for(engine, other):
+            yield
+    except NoProcessorError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def config(other: Architecture, output: Path) -> BuildConfig:
+    return BuildConfig(version=VERSION, architecture=other, output=output / "other")
+
+
+@pytest.fixture(scope="module")
+def other_image(engine: Engine, emulated: None, config: BuildConfig) -> BuiltImage:
+    """The image of the other architecture, built here."""
+    return build(engine, config)
+
+
+@pytest.fixture(scope="module")
+def other_proof(
+    engine: Engine, other_image: BuiltImage, config: BuildConfig, output: Path
+) -> Proof:
+    """Its proof under emulation, also written as reports."""
+    found = examine(engine, other_image, config)
+    write_reports(found, output / "other-proof", environ={})
+    return found
+
+
+def test_image_of_the_other_architecture_is_what_it_says(
+    engine: Engine, other_image: BuiltImage, other: Architecture
+) -> None:
+    """Image, base and release assets are all of the architecture that was asked for."""
+    assert engine.client.images.get(other_image.image_id).attrs["Architecture"] == other
+    base = engine.client.images.get(other_image.base.reference)
+    assert base.attrs["Architecture"] == other
+    assert all(f"_{other.release_name}_" in asset.name for asset in other_image.release.assets)
+
+
+def test_other_architecture_is_proven_under_emulation(other_proof: Proof) -> None:
+    """Every requirement has its checks, and none failed."""
+    failed = [f"{c.title}: {c.detail}" for c in other_proof.checks if c.status is Status.FAILED]
+    assert not failed
+    assert other_proof.proven
+    assert set(other_proof.by_requirement()) == set(REQUIRED)
+
+
+def test_emulated_times_are_never_the_promise(other_proof: Proof) -> None:
+    """SC-002, SC-003: their limits are the emulator's and say so."""
+    timed = [c for c in other_proof.checks if c.unit in {"s", "ms"}]
+    assert {c.requirement for c in timed} >= {"SC-002", "SC-003", "US-2", "FR-015"}
+    assert all("(emulated)" in c.limit for c in timed)
+    bounds = {c.bound for c in timed if c.requirement == "SC-002"}
+    assert bounds == {EMULATED.ready}
+
+
+def test_emulation_is_named_at_the_top_of_every_report(other_proof: Proof, output: Path) -> None:
+    """The processor is the first stand-in, in all four reports and before the checks."""
+    first = other_proof.stand_ins[0]
+    assert (first.kind, first.replaces) == ("processor", other_proof.architecture)
+    assert first.why.startswith("emulated on ")
+    for name in ("proof.html", "proof.md", "proof.json", "junit.xml"):
+        text = (output / "other-proof" / name).read_text(encoding="utf-8")
+        assert first.why in text, name
+        if name != "proof.json":
+            assert text.index(first.why) < text.index("FR-004"), name
+
+
+@contextmanager
+def no_emulation(engine: Engine, architecture: str) -> Iterator[None]:
+    raise NoProcessorError(f"{architecture}: not proven: no binfmt_misc")
+    yield
+
+
+def image_of(engine: Engine, tmp_path: Path, image: Architecture, binary: Architecture) -> str:
+    """An image for `image` with nothing but the headers of binaries for `binary`."""
+    layer = tmp_path / "layer.tar"
+    with tarfile.open(layer, "w") as tar:
+        for region in REGIONS:
+            data = _elf_header(binary)
+            entry = tarfile.TarInfo(f"opt/finfocus/bin/{region.binary}")
+            entry.size, entry.mode = len(data), 0o755
+            tar.addfile(entry, io.BytesIO(data))
+    reference = f"finfocus-broken:{image}-with-{binary}"
+    load_layer(engine.client, layer, reference, image, {"Entrypoint": ["/none"]})
+    return reference
+
+
+@pytest.mark.parametrize("binary", Architecture)
+def test_fr_003_binaries_are_examined_where_nothing_can_be_run(
+    engine: Engine,
+    other: Architecture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    binary: Architecture,
+) -> None:
+    """FR-003: without emulation it is not proven, and the ELF header of all twelve is checked."""
+    monkeypatch.setattr("harness.verify.acceptance.processor_for", no_emulation)
+    reference = image_of(engine, tmp_path, other, binary)
+    right = len(REGIONS) if binary == other else 0
+    with pytest.raises(EnvironmentMissingError) as caught:
+        verify(engine, reference, REGIONS)
+    assert f"{other}: not proven" in str(caught.value)
+    assert f"{right} of {len(REGIONS)} binaries are executables for {other}" in str(caught.value)
+
+
+def test_fr_003_binary_of_the_engine_is_refused_in_the_other_image(
+    engine: Engine, other_image: BuiltImage, image: BuiltImage, tmp_path: Path
+) -> None:
+    """FR-003: one binary of the wrong architecture, which would even run here, fails the check."""
+    binary = f"/opt/finfocus/bin/{REGIONS[3].binary}"
+    tmp_path.joinpath("Dockerfile").write_text(
+        f"FROM {image.reference} AS own\nFROM {other_image.reference}\n"
+        f"COPY --from=own {binary} {binary}\n",
+        encoding="utf-8",
+    )
+    reference = "finfocus-broken:wrong-architecture"
+    engine.client.images.build(path=str(tmp_path), tag=reference, rm=True)
+    target = Target(
+        client=engine.client,
+        reference=reference,
+        image=find_image(engine.client, reference),
+        regions=REGIONS,
+        recorder=Recorder(),
+    )
+    check_image(target)
+    checks = target.recorder.checks
+    wrong = [c for c in checks if c.requirement == "FR-003" and c.status is Status.FAILED]
+    assert [REGIONS[3].name in c.detail for c in wrong] == [True]
+
+
+def test_probe_tells_whether_an_architecture_runs(engine: Engine) -> None:
+    """The probe runs on the engine's own architecture."""
+    assert runs(engine.client, Architecture(engine.architecture))

@@ -1,0 +1,357 @@
+"""The workflows: their rules, and their steps executed here with a `nox` that only takes notes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.model import Architecture
+from harness.regions import REPOSITORY
+from tests.workflows.expressions import Expressions, UnsupportedError
+from tests.workflows.runner import FAILURE, SKIPPED, SUCCESS, Event, Runner, WorkflowRun, load
+
+WORKFLOWS = REPOSITORY / ".github" / "workflows"
+PUBLISH, CI = WORKFLOWS / "docker-publish.yml", WORKFLOWS / "ci.yml"
+BOTH = pytest.mark.parametrize("path", [PUBLISH, CI], ids=lambda path: path.stem)
+TOKEN = "token-of-the-test"
+PIN = re.compile(r"uses: (\S+)@(\S+)(?: # (v\d+\.\d+\.\d+))?$", re.MULTILINE)
+
+# Notes its arguments and environment, and leaves the files that the real sessions would leave.
+NOX = """\
+#!{python}
+import json, os, pathlib, sys
+session, arguments = sys.argv[2], sys.argv[4:]
+with open({log!r}, "a") as log:
+    note = dict(argv=sys.argv[1:], environ=dict(os.environ), cwd=os.getcwd())
+    note["sealed"] = sorted(str(p) for p in pathlib.Path("sealed").glob("*/seal.json"))
+    print(json.dumps(note), file=log)
+if session == "release" and "--export" in arguments:
+    arch = arguments[arguments.index("--arch") + 1]
+    scan = pathlib.Path("release-out") / arch / "scan"
+    scan.mkdir(parents=True)
+    (scan / "trivy.sarif").write_text('{{"runs": [{{}}]}}')
+with open(os.environ["GITHUB_STEP_SUMMARY"], "a") as summary:
+    print("summary of", session, *arguments, file=summary)
+words = {fails!r}
+if words and all(word in sys.argv for word in words):
+    sys.exit("this session fails")
+if session == "release" and "--export" in arguments:
+    sealed = pathlib.Path(arguments[arguments.index("--export") + 1])
+    sealed.mkdir(parents=True)
+    (sealed / "seal.json").write_text(arch)
+"""
+
+
+class Machine:
+    """A runner's machine whose nox is a stub, and the notes that it took."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.log = root / "nox.log"
+
+    def run(self, path: Path, event: Event, *, fails: tuple[str, ...] = ()) -> WorkflowRun:
+        tools = self.root / "tools"
+        tools.mkdir(exist_ok=True)
+        stub = NOX.format(python=sys.executable, log=str(self.log), fails=list(fails))
+        # pip reaches for an index; that nox can be installed is not what is tested here.
+        python = "#!/bin/sh\n[ \"$*\" = '-m pip install nox' ]\n"
+        for name, text in (("nox", stub), ("python", python)):
+            (tools / name).write_text(text)
+            (tools / name).chmod(0o755)
+        machine = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(self.root)}
+        return Runner(path, event, self.root / "run", machine).run()
+
+    def notes(self) -> list[dict[str, Any]]:
+        if not self.log.exists():
+            return []
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def commands(self) -> list[str]:
+        return [" ".join(note["argv"]) for note in self.notes()]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def released(version: str = "v0.1.5") -> Event:
+    return Event(name="release", payload={"release": {"tag_name": version}}, token=TOKEN)
+
+
+def by_hand(**inputs: object) -> Event:
+    given = {"version": "v0.1.5", "dry-run": False, "latest": "by version"} | inputs
+    return Event(name="workflow_dispatch", inputs=given, token=TOKEN)
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = load(path)["jobs"]
+    return found
+
+
+def run_steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in jobs(path).values() for step in job["steps"] if "run" in step]
+
+
+def test_fr_010_the_release_is_built_when_it_is_published_and_by_hand() -> None:
+    """FR-010: both triggers, and the inputs of the second."""
+    triggers = load(PUBLISH)["on"]
+    assert triggers["release"] == {"types": ["published"]}
+    assert set(triggers["workflow_dispatch"]["inputs"]) == {"version", "dry-run", "latest"}
+
+
+@BOTH
+def test_permissions_are_the_least(path: Path) -> None:
+    """Nothing at the top; every job names its own, and each right to write is in one job."""
+    assert load(path)["permissions"] == {}
+    writes = {
+        (job, scope)
+        for job, described in jobs(path).items()
+        for scope, right in described["permissions"].items()
+        if right == "write"
+    }
+    expected = {
+        ("build", "security-events"),
+        ("publish", "id-token"),
+        ("publish", "packages"),
+    }
+    assert writes == (expected if path == PUBLISH else set())
+
+
+@BOTH
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    """Every action has a full commit and its version; an action has one pin in all workflows."""
+    text = path.read_text(encoding="utf-8")
+    pins = PIN.findall(text)
+    assert len(pins) == text.count("uses:")
+    assert all(re.fullmatch(r"[0-9a-f]{40}", commit) and version for _, commit, version in pins)
+    everywhere = {pin for p in (PUBLISH, CI) for pin in PIN.findall(p.read_text(encoding="utf-8"))}
+    assert len({name for name, _, _ in everywhere}) == len(everywhere)
+
+
+@BOTH
+def test_no_expression_is_part_of_a_script(path: Path) -> None:
+    """What comes from outside reaches a script through its environment only."""
+    assert [step["name"] for step in run_steps(path) if "${{" in step["run"]] == []
+
+
+@BOTH
+def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
+    """Scripts install nox, call a session that exists, or compare the results of jobs."""
+    sessions = re.findall(
+        r"^@nox\.session.*\ndef (\w+)\(", (REPOSITORY / "noxfile.py").read_text(), re.MULTILINE
+    )
+    for step in run_steps(path):
+        called = re.match(r"nox -s (\w+)( |$)", step["run"])
+        if called:
+            assert called[1] in {*sessions, "release"}
+        else:
+            assert step["run"] in {
+                "python -m pip install nox",
+                'test "$RESULTS" = "success success success"',
+            }
+
+
+def test_one_publication_of_a_version_at_a_time() -> None:
+    """The group is the version's, and a push is never cut off."""
+    concurrency = load(PUBLISH)["concurrency"]
+    assert "inputs.version || github.event.release.tag_name" in concurrency["group"]
+    assert concurrency["cancel-in-progress"] is False
+
+
+@BOTH
+def test_every_job_has_an_end(path: Path) -> None:
+    """No job can hang for GitHub's six hours."""
+    assert all(job["timeout-minutes"] <= 90 for job in jobs(path).values())
+
+
+def test_fr_010_release_runs_its_steps_in_order(machine: Machine) -> None:
+    """FR-010: wait, then one image per architecture on its own runner, then what was sealed."""
+    run = machine.run(PUBLISH, released())
+    assert run.results == {"complete": SUCCESS, "build": SUCCESS, "publish": SUCCESS}, run.explain()
+    assert machine.commands() == [
+        "-s wait_release -- v0.1.5 --timeout 1800",
+        "-s release -- v0.1.5 --arch amd64 --export sealed/amd64 --stand-ins never",
+        "-s release -- v0.1.5 --arch arm64 --export sealed/arm64 --stand-ins never",
+        "-s release -- v0.1.5 --from sealed/sealed-amd64 --from sealed/sealed-arm64"
+        " --repository owner/finfocus-plugin-aws-public",
+    ]
+    assert run.runners["build (amd64)"] == "ubuntu-24.04"
+    assert run.runners["build (arm64)"] == "ubuntu-24.04-arm"
+
+
+def test_every_architecture_is_built_and_published() -> None:
+    """FR-010: the matrix has exactly the architectures of the harness, and all are published."""
+    entries = jobs(PUBLISH)["build"]["strategy"]["matrix"]["include"]
+    assert {entry["arch"] for entry in entries} == set(Architecture)
+    script = next(step["run"] for step in run_steps(PUBLISH) if "--from" in step["run"])
+    assert re.findall(r"--from sealed/sealed-(\w+)", script) == list(Architecture)
+
+
+def test_what_is_published_is_what_was_sealed(machine: Machine) -> None:
+    """Each job has a machine of its own; only the sealed directories pass from one to the other."""
+    run = machine.run(PUBLISH, released())
+    notes = machine.notes()
+    assert len({note["cwd"] for note in notes}) == 4
+    assert [note["sealed"] for note in notes] == [
+        *([], [], []),
+        ["sealed/sealed-amd64/seal.json", "sealed/sealed-arm64/seal.json"],
+    ]
+    for architecture in Architecture:
+        seal = Path(notes[3]["cwd"]) / f"sealed/sealed-{architecture}/seal.json"
+        assert seal.read_text() == architecture
+        assert (run.artifacts / f"reports-{architecture}/scan/trivy.sarif").exists()
+        assert (run.code_scanning / f"trivy-{architecture}.sarif").exists()
+
+
+def test_only_the_publication_has_the_token(machine: Machine) -> None:
+    """The token is in the environment of one step, and in no argument or output."""
+    run = machine.run(PUBLISH, released())
+    holders = [n["argv"] for n in machine.notes() if TOKEN in n["environ"].values()]
+    assert [argv[4:6] for argv in holders] == [["--from", "sealed/sealed-amd64"]]
+    assert TOKEN not in " ".join(machine.commands())
+    assert TOKEN not in run.explain() + run.summary
+
+
+def test_summary_has_what_every_session_says(machine: Machine) -> None:
+    """The proofs and the release page end up in the run's summary."""
+    run = machine.run(PUBLISH, released())
+    assert re.findall(r"summary of \w+ v0.1.5 --(\w+)", run.summary) == [
+        *("timeout", "arch", "arch", "from")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options"),
+    [
+        pytest.param({}, [], id="defaults"),
+        pytest.param({"dry-run": True}, ["--dry-run"], id="dry-run"),
+        pytest.param({"latest": "always"}, ["--latest"], id="FR-011-latest-always"),
+        pytest.param({"latest": "never"}, ["--no-latest"], id="FR-011-latest-never"),
+        pytest.param({"latest": "never", "dry-run": True}, ["--no-latest", "--dry-run"], id="both"),
+    ],
+)
+def test_inputs_become_options(
+    machine: Machine, inputs: dict[str, object], options: list[str]
+) -> None:
+    """FR-010, FR-011: what is chosen by hand reaches the publication, and nothing else does."""
+    run = machine.run(PUBLISH, by_hand(**inputs))
+    assert run.results["publish"] == SUCCESS, run.explain()
+    assert machine.notes()[-1]["argv"][10:] == options
+
+
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param('v1"; touch pwned; "', id="quotes"),
+        pytest.param("$(touch pwned)", id="substitution"),
+        pytest.param("v1 --registry evil", id="spaces"),
+    ],
+)
+def test_version_is_one_argument_whatever_it_says(machine: Machine, version: str) -> None:
+    """A tag with shell in it runs nothing and stays one argument."""
+    machine.run(PUBLISH, released(version))
+    assert [note["argv"][3] for note in machine.notes()] == [version] * 4
+    assert not list(machine.root.rglob("pwned"))
+
+
+def test_incomplete_release_builds_nothing(machine: Machine) -> None:
+    """When the assets do not appear, no image is made."""
+    run = machine.run(PUBLISH, released(), fails=("wait_release",))
+    assert run.results == {"complete": FAILURE, "build": SKIPPED, "publish": SKIPPED}
+    assert len(machine.notes()) == 1
+
+
+def test_nothing_is_published_without_all_architectures(machine: Machine) -> None:
+    """One architecture that fails keeps its reports and findings, and stops the publication."""
+    run = machine.run(PUBLISH, released(), fails=("--arch", "arm64"))
+    assert run.results == {"complete": SUCCESS, "build": FAILURE, "publish": SKIPPED}
+    assert not any("--from" in command for command in machine.commands())
+    kept = {path.name for path in run.artifacts.iterdir()}
+    assert kept == {"sealed-amd64", "reports-amd64", "reports-arm64"}
+    assert (run.code_scanning / "trivy-arm64.sarif").exists()
+
+
+def test_changes_are_checked_by_three_sessions(machine: Machine) -> None:
+    """Lint, unit and e2e on both architectures; the one required check passes with them."""
+    run = machine.run(CI, Event(name="pull_request"))
+    assert set(run.results.values()) == {SUCCESS}, run.explain()
+    one = ["-s tests -- tests/e2e", "-s e2e"]
+    assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one]
+
+
+@pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e"])
+def test_required_check_fails_with_any_other(machine: Machine, session: str) -> None:
+    """The one check that protects the branch fails when any session does."""
+    run = machine.run(CI, Event(name="pull_request"), fails=(session,))
+    assert run.results["required-checks-pass"] == FAILURE
+
+
+def test_required_check_needs_every_other_job() -> None:
+    """A job that is added to ci.yml is required as well."""
+    described = jobs(CI)
+    assert set(described["required-checks-pass"]["needs"]) == set(described) - {
+        "required-checks-pass"
+    }
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        pytest.param("inputs.version || github.event.tag", "v1", id="or"),
+        pytest.param("inputs.none || github.event.tag", "v2", id="nothing-is-false"),
+        pytest.param("inputs.dry && '--dry' || ''", "", id="and-or"),
+        pytest.param("inputs.version == 'v1' && 'yes' || 'no'", "yes", id="equal"),
+        pytest.param("!(inputs.dry) && inputs.version != 'v2'", True, id="not"),
+        pytest.param("'it''s'", "it's", id="quote"),
+        pytest.param("join(needs.*.result, ' ')", "success failure", id="filter"),
+    ],
+)
+def test_expressions(expression: str, value: object) -> None:
+    """The expressions that the workflows use have GitHub's values."""
+    assert evaluator().value(expression) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["fromJSON(inputs.version)", "secrets.KEY", "inputs.version >= 'v1'", "'open", "inputs.a b"],
+)
+def test_other_expressions_are_refused(expression: str) -> None:
+    """What this evaluator does not know is an error, never an empty value."""
+    with pytest.raises(UnsupportedError):
+        evaluator().value(expression)
+
+
+def evaluator() -> Expressions:
+    contexts = {
+        "inputs": {"version": "v1", "dry": False},
+        "github": {"event": {"tag": "v2"}},
+        "needs": {"a": {"result": "success"}, "b": {"result": "failure"}},
+    }
+    return Expressions(contexts, {"join": lambda items, glue: glue.join(items)})
+
+
+def test_environment_written_by_a_step_reaches_the_next(tmp_path: Path) -> None:
+    """GITHUB_ENV works in both of its forms; nothing of this process's environment gets through."""
+    workflow = tmp_path / "workflow.yml"
+    workflow.write_text(
+        "name: t\non: push\njobs:\n  a:\n    runs-on: x\n    steps:\n"
+        '    - {name: write, run: "echo ONE=1 >>$GITHUB_ENV;'
+        " printf 'TWO<<E\\\\n2\\\\n2\\\\nE\\\\n' >>$GITHUB_ENV\"}\n"
+        '    - {name: read, run: "echo $ONE $TWO; env"}\n'
+    )
+    os.environ["LEAKED"] = "yes"
+    try:
+        run = Runner(
+            workflow, Event(name="push"), tmp_path / "run", {"PATH": os.environ["PATH"]}
+        ).run()
+    finally:
+        del os.environ["LEAKED"]
+    assert run.steps[1].output.startswith("1 2 2\n"), run.explain()
+    assert "LEAKED" not in run.steps[1].output
