@@ -93,6 +93,7 @@ def clean(session: nox.Session) -> None:
     for name in (
         "proof",
         "build-out",
+        "scan-out",
         "bench-out",
         "faults-out",
         "release-out",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,8 @@ from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
 from harness.regions import load_regions
 from harness.releases import RELEASES
+from harness.scan import EndOfLife, ScanOptions, passed
+from harness.scan.model import IGNORE_FILE
 from harness.sweep import sweep as sweep_engine
 from harness.wait_release import wait_for_release
 
@@ -36,6 +39,22 @@ FullSize = Annotated[bool, typer.Option("--full-size", help="Stand-ins as large 
 Output = Annotated[Path, typer.Option(help="Directory for the build record.")]
 Reports = Annotated[Path, typer.Option(help="Directory for the proof.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DbRepository = Annotated[
+    list[str] | None, typer.Option(help="OCI repository of the vulnerability database; several.")
+]
+SkipDbUpdate = Annotated[
+    bool, typer.Option("--skip-db-update", help="Use the vulnerability database that is there.")
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Let the scan ask nothing of anyone.")]
+MaxDbAge = Annotated[float, typer.Option(help="Days that the database may be old.")]
+IgnoreFile = Annotated[Path, typer.Option(help="What may stay, why, and until when (YAML).")]
+Vex = Annotated[list[Path] | None, typer.Option(help="VEX document; several.")]
+EndOfLifePolicy = Annotated[EndOfLife, typer.Option(help="A base past its end of support.")]
+TrivyCache = Annotated[Path | None, typer.Option(help="Trivy's cache, with its database.")]
+DatabaseStandIn = Annotated[
+    StandInPolicy, typer.Option(help="When a small stand-in database may be used.")
+]
+ScanOutput = Annotated[Path, typer.Option(help="Directory for the reports of the scan.")]
 Tag = Annotated[str, typer.Option(help="Name of the image; default: by version and architecture.")]
 
 
@@ -153,6 +172,40 @@ def wait_release(
         timeout=timeout,
         interval=interval,
     )
+
+
+@app.command()
+def scan(
+    image: Annotated[str, typer.Argument(help="Any image: a name, a digest or an ID.")],
+    *,
+    db_repository: DbRepository = None,
+    skip_db_update: SkipDbUpdate = False,
+    offline: Offline = False,
+    max_db_age: MaxDbAge = 7,
+    ignore_file: IgnoreFile = IGNORE_FILE,
+    vex: Vex = None,
+    end_of_life: EndOfLifePolicy = EndOfLife.WARN,
+    cache_dir: TrivyCache = None,
+    stand_ins: DatabaseStandIn = StandInPolicy.NEVER,
+    output: ScanOutput = Path("scan-out"),
+    as_json: Json = False,
+) -> None:
+    """Scan an image with Trivy; fail when anything critical or high is in it."""
+    options = ScanOptions(
+        db_repositories=tuple(db_repository or ()),
+        skip_db_update=skip_db_update,
+        offline=offline,
+        max_age=timedelta(days=max_db_age),
+        ignore_file=ignore_file,
+        vex=tuple(vex or ()),
+        end_of_life=end_of_life,
+        cache=cache_dir,
+        stand_ins=stand_ins,
+    )
+    report = pipeline.scan_existing(image, options, output)
+    if as_json:
+        print(json.dumps(report.to_json_dict(), ensure_ascii=False))
+    passed(report)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from harness.engine import cache_directory, connect
 from harness.model import Architecture
 from harness.process import is_root
 from harness.releases import RELEASES
+from harness.scan import tool
 
 DISK_BYTES = 12_000_000_000
 
@@ -104,7 +105,10 @@ def _go() -> Finding:
 
 
 def _trivy() -> Finding:
-    return _tool("trivy", "Trivy, for scans", "https://trivy.dev/latest/getting-started/")
+    found, usable = tool.describe()
+    return Finding(
+        name="Trivy, for scans", ok=usable, optional=True, found=found, remedy=tool.REMEDY
+    )
 
 
 def _emulation() -> Finding:

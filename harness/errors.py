@@ -2,8 +2,8 @@
 
 Exit codes of the command, documented in the README:
 0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
-5 build failed, 8 registry refused or failed, 9 tag conflict, 70 a defect of the harness,
-130 interrupted.
+5 build failed, 6 the scan's gate does not let it pass, 7 no scan possible,
+8 registry refused or failed, 9 tag conflict, 70 a defect of the harness, 130 interrupted.
 """
 
 from typing import ClassVar
@@ -45,6 +45,18 @@ class BuildError(HarnessError):
     """The engine refused or failed to build the image."""
 
     exit_code = 5
+
+
+class ScanGateError(HarnessError):
+    """The scan found what the gate does not let pass."""
+
+    exit_code = 6
+
+
+class ScanImpossibleError(HarnessError):
+    """There is no scan, and so no pass: no Trivy, no database, or one that cannot be trusted."""
+
+    exit_code = 7
 
 
 class RegistryError(HarnessError):

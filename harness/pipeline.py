@@ -15,6 +15,7 @@ from harness.proof import Proof
 from harness.regions import IMAGE_DIRECTORY, load_regions
 from harness.releases import RELEASES, check_version, find_release
 from harness.report import write_reports
+from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
 from harness.stand_ins.release import REAL_BINARY_BYTES, StandInPlugin
 from harness.sweep import sweep
 from harness.verify.acceptance import verify
@@ -108,6 +109,14 @@ def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
         sweep(engine.client)
         proof = verify(engine, reference, load_regions(), full_size=full_size)
     return report(proof, reports)
+
+
+def scan_existing(reference: str, options: ScanOptions, output: Path) -> ScanReport:
+    """Scan an image that is there already; the reports are in `output`."""
+    with container_engine() as engine:
+        found = scan_image(engine, reference, options, output)
+    append_step_summary(found, os.environ)
+    return found
 
 
 def report(proof: Proof, directory: Path) -> Proof:

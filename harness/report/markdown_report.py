@@ -26,19 +26,19 @@ def render_markdown(proof: Proof) -> str:
 def _head(proof: Proof) -> str:
     image = proof.image
     facts = [
-        _inline(proof.version),
-        _inline(proof.architecture),
-        f"image {_inline(short_digest(image.image_id))}",
+        inline(proof.version),
+        inline(proof.architecture),
+        f"image {inline(short_digest(image.image_id))}",
         human_size(image.size_bytes),
         f"verified {proof.started_at:%Y-%m-%d %H:%M %Z} in {human_seconds(proof.seconds)}",
     ]
     mark = MARKS[Status.PASSED if proof.proven else Status.FAILED]
     lines = [
-        f"## {mark} {_inline(image.reference)}: {proof.verdict}",
+        f"## {mark} {inline(image.reference)}: {proof.verdict}",
         " · ".join(facts),
     ]
     if unchecked := unchecked_line(proof):
-        lines.append(f"**{_inline(unchecked)}**")
+        lines.append(f"**{inline(unchecked)}**")
     return "\n\n".join(lines)
 
 
@@ -46,7 +46,7 @@ def _stand_ins(proof: Proof) -> str:
     if not proof.stand_ins:
         return "> No stand-ins: every part of this run was the real one."
     rows = [
-        f"> - **{_inline(s.kind)}** replaces {_inline(s.replaces)}. {_inline(s.why)}"
+        f"> - **{inline(s.kind)}** replaces {inline(s.replaces)}. {inline(s.why)}"
         for s in proof.stand_ins
     ]
     return "\n".join(["> **Stand-ins were used.** What they replace is not proven here.", *rows])
@@ -56,12 +56,12 @@ def _table(proof: Proof) -> str:
     rows = ["| requirement | what | measured | limit | |", "|---|---|---|---|:-:|"]
     for requirement, checks in proof.by_requirement().items():
         for check in checks:
-            where = f" ({_inline(check.scenario)})" if check.scenario else ""
-            what = _inline(check.title) + where
+            where = f" ({inline(check.scenario)})" if check.scenario else ""
+            what = inline(check.title) + where
             if check.status is Status.SKIPPED:
-                what += f"<br>skipped: {_inline(check.detail)}"
+                what += f"<br>skipped: {inline(check.detail)}"
             cells = [requirement, what, check.measured, check.limit, MARKS[check.status]]
-            cells = [cells[1] if i == 1 else _inline(cell) for i, cell in enumerate(cells)]
+            cells = [cells[1] if i == 1 else inline(cell) for i, cell in enumerate(cells)]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -76,6 +76,6 @@ def _details(check: Check) -> str:
     return f"<details><summary>{title}</summary>\n\n<pre>\n{body}\n</pre>\n\n</details>"
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Text on one line that is shown as it is: neither HTML, Markdown nor a table border."""
     return _SPECIAL.sub(r"\\\1", escape(" ".join(text.split()), quote=False))

@@ -1,0 +1,62 @@
+"""SC-004 as checks of the proof, so that a report names the counts."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from harness.proof import Proof
+from harness.scan.gate import describe
+from harness.scan.model import GATED, ScanReport
+from harness.verify.recorder import Limits, Recorder
+
+REQUIREMENT = "SC-004"
+
+
+def record_scan(report: ScanReport, recorder: Recorder) -> None:
+    """Add what the scan found to `recorder`: counts, the SBOM, and the rest of the gate."""
+    _findings(report, recorder)
+    _binaries(report, recorder)
+    gated = {describe(finding) for finding in report.findings if finding.severity in GATED}
+    with recorder.check(REQUIREMENT, "the gate of the scan lets the image pass") as finding:
+        finding.measured = report.verdict
+        finding.note = "\n".join(report.warnings)
+        for problem in report.problems:
+            finding.expect(problem in gated, problem)
+
+
+def with_scan(proof: Proof, report: ScanReport) -> Proof:
+    """`proof` with the checks and stand-ins of the scan."""
+    recorder = Recorder()
+    record_scan(report, recorder)
+    return replace(
+        proof,
+        checks=(*proof.checks, *recorder.checks),
+        stand_ins=(*proof.stand_ins, *report.stand_ins),
+        required=tuple(dict.fromkeys([*proof.required, REQUIREMENT])),
+        finished_at=datetime.now(UTC),
+    )
+
+
+def _findings(report: ScanReport, recorder: Recorder) -> None:
+    title = "Trivy finds nothing critical or high"
+    with recorder.check(REQUIREMENT, title, limits=Limits(bound=0), headline=True) as finding:
+        number = sum(report.count(severity) for severity in GATED)
+        worst = ", ".join(f"{report.count(s)} {s.value.lower()}" for s in GATED)
+        finding.measured = (
+            f"{worst}; Trivy {report.trivy_version}, database of {report.database_date:%Y-%m-%d}"
+        )
+        if report.stand_ins and not number:
+            finding.skip("the vulnerability database is a stand-in that knows next to nothing")
+        finding.value = number
+        for found in report.findings:
+            if found.severity in GATED:
+                finding.fail(describe(found))
+        if report.suppressed:
+            finding.note = f"{len(report.suppressed)} left out by ignores and VEX documents"
+
+
+def _binaries(report: ScanReport, recorder: Recorder) -> None:
+    title = "the SBOM lists every regional binary with its Go modules"
+    with recorder.check(REQUIREMENT, title) as finding:
+        modules = sum(report.binaries.values())
+        finding.measured = f"{len(report.binaries)} binaries, {modules} modules"
+        finding.expect(report.binaries, "the SBOM has no regional binary")

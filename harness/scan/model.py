@@ -1,0 +1,219 @@
+"""What a scan is asked for and what it found, as plain data."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from harness.model import StandInPolicy, VerifiedImage
+from harness.proof import StandIn
+
+IGNORE_FILE = Path(".trivyignore.yaml")
+
+
+class Severity(StrEnum):
+    """Severities as Trivy names them, the worst first."""
+
+    CRITICAL = "CRITICAL"
+    HIGH = "HIGH"
+    MEDIUM = "MEDIUM"
+    LOW = "LOW"
+    UNKNOWN = "UNKNOWN"
+
+
+GATED = (Severity.CRITICAL, Severity.HIGH)
+"""What SC-004 does not let pass."""
+
+
+class LayerClass(StrEnum):
+    """Whose a layer is, and so who can fix what is found in it."""
+
+    BASE = "base"  # the base image's
+    PACKAGES = "packages"  # installed by the build, and the image's own parts
+    PLUGIN = "plugin"  # a regional binary's
+
+
+class EndOfLife(StrEnum):
+    """What a base past its end of support means for the gate."""
+
+    WARN = "warn"  # said, in the report too
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanOptions:
+    """How to scan."""
+
+    db_repositories: tuple[str, ...] = ()  # () for Trivy's own
+    skip_db_update: bool = False  # use the database that is there, whatever its age up to max_age
+    offline: bool = False  # no request at all; implies skip_db_update
+    max_age: timedelta = timedelta(days=7)  # of the database
+    ignore_file: Path | None = IGNORE_FILE  # the default one need not exist
+    vex: tuple[Path, ...] = ()  # OpenVEX, CSAF or CycloneDX documents
+    end_of_life: EndOfLife = EndOfLife.WARN
+    cache: Path | None = None  # Trivy's cache directory; None for the harness's own
+    stand_ins: StandInPolicy = StandInPolicy.NEVER  # a pass by a small database shows little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    """The vulnerability database that was used."""
+
+    updated_at: datetime
+    source: str  # as its own record of the data source says
+    cache: Path  # Trivy's cache directory that has it
+    stand_in: StandIn | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing found, however many files have it."""
+
+    id: str  # "CVE-2024-24790", or the rule of a secret
+    severity: Severity
+    layer: LayerClass
+    package: str  # "" for a secret
+    installed: str
+    fixed: str  # versions that have the fix; "" when there is none
+    title: str
+    places: tuple[str, ...]  # files, or the system's name for its own packages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suppressed:
+    """A finding that an ignore or a VEX document takes out of the gate."""
+
+    id: str
+    severity: Severity
+    source: str  # file that says so
+    status: str  # "ignored", "not_affected", "fixed"
+    statement: str
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """How many findings there are of one kind."""
+
+    severity: Severity
+    layer: LayerClass
+    fixable: bool
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanReport:
+    """Everything one scan found out about one image."""
+
+    reference: str
+    image_id: str
+    system: str  # "alpine 3.19.9"
+    end_of_life: bool  # as Trivy knows the system's end of support
+    os_packages: int
+    binaries: Mapping[str, int]  # regional binary to the number of its Go modules
+    trivy_version: str
+    database: Database
+    findings: tuple[Finding, ...]
+    suppressed: tuple[Suppressed, ...]
+    problems: tuple[str, ...]  # what the gate does not let pass, in words; () for a pass
+    warnings: tuple[str, ...]
+    trivy_json: Path
+    sarif: Path
+    sbom: Path
+    summary: Path
+    counts: tuple[Count, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate lets the image pass."""
+        return not self.problems
+
+    @property
+    def database_date(self) -> datetime:
+        """When the database was made."""
+        return self.database.updated_at
+
+    @property
+    def stand_ins(self) -> tuple[StandIn, ...]:
+        """What was not the real thing in this scan."""
+        return (self.database.stand_in,) if self.database.stand_in else ()
+
+    @property
+    def ignores_used(self) -> tuple[Suppressed, ...]:
+        """What an entry of the ignore file let pass."""
+        return tuple(s for s in self.suppressed if s.status == "ignored")
+
+    def count(
+        self,
+        severity: Severity,
+        *,
+        layer: LayerClass | None = None,
+        fixable: bool | None = None,
+    ) -> int:
+        """Number of findings of `severity`, of one layer class and with or without a fix."""
+        return sum(
+            c.number
+            for c in self.counts
+            if c.severity is severity
+            and layer in (None, c.layer)
+            and (fixable is None or fixable is c.fixable)
+        )
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one line."""
+        found = ", ".join(f"{self.count(s)} {s.value.lower()}" for s in Severity)
+        outcome = "passed" if self.passed else "failed"
+        if self.stand_ins:
+            outcome += " with a stand-in database"
+        return f"{outcome}: {found}"
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """This report in JSON types."""
+        return {
+            "schema_version": 1,
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "reference": self.reference,
+            "image_id": self.image_id,
+            "system": self.system,
+            "end_of_life": self.end_of_life,
+            "os_packages": self.os_packages,
+            "binaries": dict(self.binaries),
+            "trivy_version": self.trivy_version,
+            "database": {
+                "updated_at": self.database.updated_at.isoformat(),
+                "source": self.database.source,
+            },
+            "stand_ins": [vars(stand_in) for stand_in in self.stand_ins],
+            "counts": [vars(count) for count in self.counts],
+            "findings": [vars(finding) for finding in self.findings],
+            "suppressed": [vars(suppressed) for suppressed in self.suppressed],
+            "problems": list(self.problems),
+            "warnings": list(self.warnings),
+            "files": [p.name for p in (self.trivy_json, self.sarif, self.sbom, self.summary)],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannedImage:
+    """A verified image that the gate lets pass; only `harness.scan.scan` makes one."""
+
+    verified: VerifiedImage
+    report: ScanReport
+
+
+def counts_of(findings: Iterable[Finding]) -> tuple[Count, ...]:
+    """The findings counted by severity, layer class and fix, the worst first."""
+    tally: dict[tuple[Severity, LayerClass, bool], int] = {}
+    for finding in findings:
+        key = (finding.severity, finding.layer, bool(finding.fixed))
+        tally[key] = tally.get(key, 0) + 1
+    order = [(s, c, f) for s in Severity for c in LayerClass for f in (True, False)]
+    return tuple(
+        Count(severity=key[0], layer=key[1], fixable=key[2], number=tally[key])
+        for key in order
+        if key in tally
+    )

@@ -1,0 +1,247 @@
+"""The scan: one full scan of an image, its reports, and the gate."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from docker.errors import DockerException
+from docker.models.images import Image
+
+from harness.console import say, step
+from harness.engine import Engine, cache_directory
+from harness.errors import CommandError, ScanGateError, ScanImpossibleError, UsageError
+from harness.labels import STAND_INS
+from harness.model import VerifiedImage
+from harness.regions import load_regions
+from harness.scan.database import NO_UPDATE, QUIET, ready_database, words_of
+from harness.scan.findings import os_packages, read_findings, read_suppressed
+from harness.scan.gate import binary_problems, finding_problems, system_words
+from harness.scan.ignores import Ignore, ignore_problems, load_ignores
+from harness.scan.layers import base_layers
+from harness.scan.model import (
+    Database,
+    ScannedImage,
+    ScanOptions,
+    ScanReport,
+    counts_of,
+)
+from harness.scan.sbom import modules_by_region
+from harness.scan.summary import render_summary
+from harness.scan.tool import Trivy, find_trivy
+from harness.verify.target import find_image
+
+_IGNORES = ".trivyignore.yaml"
+_REPORT = "trivy.json"
+_SARIF = "trivy.sarif"
+_SBOM = "sbom.cdx.json"
+_SUMMARY = "scan.md"
+_RECORD = "scan.json"
+_SCRATCH = ".scan-"
+
+
+def scan(
+    engine: Engine, verified: VerifiedImage, options: ScanOptions, output: Path
+) -> ScannedImage:
+    """Scan the image that was verified, by its ID, and let it pass the gate or not.
+
+    `output` gets trivy.json, trivy.sarif, sbom.cdx.json, scan.json and scan.md, also when the gate
+    lets nothing pass. Raises `ScanGateError` with everything that was found, and
+    `ScanImpossibleError` when there can be no scan.
+    """
+    report = scan_image(
+        engine, verified.built.image_id, options, output, name=verified.built.reference
+    )
+    return ScannedImage(verified=verified, report=passed(report))
+
+
+def passed(report: ScanReport) -> ScanReport:
+    """`report` when the gate lets its image pass; `ScanGateError` otherwise."""
+    if not report.passed:
+        raise ScanGateError(
+            "\n  ".join([f"the scan of {report.reference} {report.verdict}", *report.problems])
+        )
+    return report
+
+
+def scan_image(
+    engine: Engine, reference: str, options: ScanOptions, output: Path, *, name: str = ""
+) -> ScanReport:
+    """Scan any image; the report tells whether the gate lets it pass.
+
+    `name` is what the reports call it, when that is not `reference`. Raises `UsageError` for an
+    ignore file that is not accepted, and `ScanImpossibleError`.
+    """
+    ignores = load_ignores(options.ignore_file)
+    for document in options.vex:
+        if not document.is_file():
+            raise UsageError(f"there is no VEX document {document}")
+    image = find_image(engine.client, reference)
+    with _workspace(output) as directory:
+        trivy = find_trivy()
+        cache = options.cache or cache_directory() / "trivy"
+        job = _Job(
+            trivy=trivy,
+            database=ready_database(trivy, options, cache, directory),
+            options=options,
+            image=image,
+            name=name or reference,
+            output=output,
+            ignores=ignores,
+            base=base_layers(engine.client, image),
+        )
+        raw = _scan(job, directory)
+        report = _judge(job, raw, _convert(job, directory))
+    report.summary.write_text(render_summary(report), encoding="utf-8")
+    text = json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False)
+    (output / _RECORD).write_text(text + "\n", encoding="utf-8")
+    for words in report.warnings:
+        say(f"  {words}")
+    say(f"scan {report.verdict}; report: {report.summary}")
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    """What is scanned, with what, and where to."""
+
+    trivy: Trivy
+    database: Database
+    options: ScanOptions
+    image: Image
+    name: str
+    output: Path
+    ignores: tuple[Ignore, ...]
+    base: tuple[str, ...]  # digests of the base's layers
+
+    @property
+    def archive(self) -> Path:
+        """Path of the image's archive in the workspace: Trivy calls an image as its file."""
+        parts = [part for part in self.name.split("/") if part not in {"", ".", ".."}]
+        return Path(*parts)
+
+
+@contextmanager
+def _workspace(output: Path) -> Iterator[Path]:
+    """A directory for the block's time, where there is room for the image.
+
+    The reports of an earlier scan go first: what is there after a failure is of no other image.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    for name in (_REPORT, _SARIF, _SBOM, _SUMMARY, _RECORD):
+        (output / name).unlink(missing_ok=True)
+    for left in output.glob(f"{_SCRATCH}*"):  # a killed scan's, with a whole image in it
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=_SCRATCH) as made:
+        yield Path(made)
+
+
+def _scan(job: _Job, directory: Path) -> dict[str, Any]:
+    """The one full scan; returns what `trivy.json` holds."""
+    arguments = ["image", "--input", str(job.archive), *QUIET, *NO_UPDATE]
+    arguments += ["--scanners", "vuln,secret", "--list-all-pkgs", "--show-suppressed"]
+    arguments += ["--format", "json", "--output", _REPORT]
+    # Copies, so that the report calls them by a name and not by a path of this machine.
+    if job.options.ignore_file and job.options.ignore_file.exists():
+        shutil.copyfile(job.options.ignore_file, directory / _IGNORES)
+        arguments += ["--ignorefile", _IGNORES]
+    for number, document in enumerate(job.options.vex, start=1):
+        copy = Path("vex") / str(number) / document.name
+        (directory / copy).parent.mkdir(parents=True)
+        shutil.copyfile(document, directory / copy)
+        arguments += ["--vex", str(copy)]
+    _save(job.image, directory / job.archive)
+    with step(f"scanning {job.name}"):
+        _trivy(job, arguments, directory)
+    (directory / job.archive).unlink()
+    raw: dict[str, Any] = json.loads((directory / _REPORT).read_text(encoding="utf-8"))
+    scanned = list((raw.get("Metadata") or {}).get("DiffIDs") or ())
+    expected = list(job.image.attrs["RootFS"]["Layers"])
+    if scanned != expected:
+        raise ScanImpossibleError(
+            f"Trivy scanned another image than {job.image.id}: its layers are {scanned}, not"
+            f" {expected}"
+        )
+    shutil.copyfile(directory / _REPORT, job.output / _REPORT)
+    return raw
+
+
+def _save(image: Image, path: Path) -> None:
+    """Write the image as `docker save` does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with step("taking the image out of the engine") as progress:
+        try:
+            with path.open("wb") as file:
+                for chunk in image.save():
+                    file.write(chunk)
+                    progress.news(f"{file.tell() / 1e6:.0f} MB")
+        except DockerException as error:
+            raise ScanImpossibleError(f"the engine cannot save the image: {error}") from error
+        except OSError as error:
+            raise ScanImpossibleError(
+                f"the image cannot be written for the scan ({error.strerror}): make room in"
+                f" {path.parent}"
+            ) from error
+
+
+def _convert(job: _Job, directory: Path) -> dict[str, Any]:
+    """SARIF and the SBOM out of the one scan; returns what the SBOM holds."""
+    for form, name in (("sarif", _SARIF), ("cyclonedx", _SBOM)):
+        _trivy(job, ["convert", "--quiet", "--format", form, "--output", name, _REPORT], directory)
+        shutil.copyfile(directory / name, job.output / name)
+    sbom: dict[str, Any] = json.loads((directory / _SBOM).read_text(encoding="utf-8"))
+    return sbom
+
+
+def _trivy(job: _Job, arguments: list[str], directory: Path) -> None:
+    try:
+        job.trivy.run(arguments, cache=job.database.cache, directory=directory)
+    except CommandError as error:
+        raise ScanImpossibleError(f"Trivy cannot scan {job.name}: {words_of(error)}") from error
+
+
+def _judge(job: _Job, raw: dict[str, Any], sbom: dict[str, Any]) -> ScanReport:
+    """The gate."""
+    metadata = raw.get("Metadata") or {}
+    system = metadata.get("OS") or {}
+    findings = read_findings(raw, job.base)
+    suppressed = read_suppressed(raw)
+    binaries = modules_by_region(sbom)
+    labels = (job.image.attrs.get("Config") or {}).get("Labels") or {}
+    name = " ".join(str(system[key]) for key in ("Family", "Name") if key in system)
+    problems, warnings = system_words(
+        name or "unknown system",
+        end_of_life=bool(system.get("EOSL")),
+        packages=os_packages(raw),
+        stand_in_base="base image" in str(labels.get(STAND_INS, "")),
+        policy=job.options.end_of_life,
+    )
+    return ScanReport(
+        reference=job.name,
+        image_id=str(job.image.id),
+        system=name,
+        end_of_life=bool(system.get("EOSL")),
+        os_packages=os_packages(raw),
+        binaries=binaries,
+        trivy_version=job.trivy.version,
+        database=job.database,
+        findings=findings,
+        suppressed=suppressed,
+        problems=(
+            *finding_problems(findings),
+            *ignore_problems(job.ignores, suppressed, datetime.now(UTC)),
+            *binary_problems((region.name for region in load_regions()), binaries),
+            *problems,
+        ),
+        warnings=tuple(warnings),
+        counts=counts_of(findings),
+        trivy_json=job.output / _REPORT,
+        sarif=job.output / _SARIF,
+        sbom=job.output / _SBOM,
+        summary=job.output / _SUMMARY,
+    )

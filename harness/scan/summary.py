@@ -1,0 +1,102 @@
+"""The scan in Markdown, for a release page and for a job's summary."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from harness.report.markdown_report import inline
+from harness.report.write import STEP_SUMMARY
+from harness.scan.gate import SHOWN_PLACES
+from harness.scan.model import GATED, Finding, LayerClass, ScanReport, Severity, Suppressed
+
+
+def render_summary(report: ScanReport) -> str:
+    """Verdict, what the gate does not let pass, counts, findings, and what was left out and why."""
+    blocks = [
+        f"### Scan {inline(report.verdict)}",
+        _facts(report),
+        _list("Not let pass", report.problems),
+        _list("To know", [*_stand_ins(report), *report.warnings]),
+        _counts(report),
+        _findings([f for f in report.findings if f.severity in GATED]),
+        _suppressed(report.suppressed),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def append_step_summary(report: ScanReport, environ: Mapping[str, str]) -> None:
+    """Show the summary on the page of a GitHub Actions job, when `environ` says there is one."""
+    if path := environ.get(STEP_SUMMARY):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(render_summary(report))
+
+
+def _facts(report: ScanReport) -> str:
+    modules = sum(report.binaries.values())
+    facts = [
+        f"Trivy {report.trivy_version}",
+        f"database of {report.database_date:%Y-%m-%d %H:%M} UTC",
+        report.system or "unknown system",
+        f"{report.os_packages} packages of the system",
+        f"{len(report.binaries)} regional binaries with {modules} Go modules in the SBOM",
+    ]
+    return " · ".join(inline(fact) for fact in facts)
+
+
+def _stand_ins(report: ScanReport) -> list[str]:
+    return [
+        f"Stand-in {s.kind} in place of {s.replaces}: {s.why}. It knows next to nothing, so a pass"
+        " shows that the gate works, not that the image is clean."
+        for s in report.stand_ins
+    ]
+
+
+def _list(title: str, lines: Iterable[str]) -> str:
+    rows = [f"- {inline(line)}" for line in lines]
+    return "\n".join([f"**{title}**", "", *rows]) if rows else ""
+
+
+def _counts(report: ScanReport) -> str:
+    head = [
+        "| severity | base | packages | plugin | with a fix | without |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    rows = []
+    for severity in Severity:
+        cells = [report.count(severity, layer=layer) for layer in LayerClass]
+        cells += [report.count(severity, fixable=True), report.count(severity, fixable=False)]
+        rows.append(f"| {severity.value.lower()} | {' | '.join(str(n) for n in cells)} |")
+    return "\n".join([*head, *rows])
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return ""
+    rows = [
+        "| finding | severity | layer | package | fixed in | where |",
+        "|---|---|---|---|---|---|",
+    ]
+    for finding in findings:
+        package = f"{finding.package} {finding.installed}".strip() or finding.title
+        cells = [
+            *(finding.id, finding.severity.value.lower(), finding.layer.value, package),
+            *(finding.fixed or "no fix yet", _places(finding.places)),
+        ]
+        rows.append(f"| {' | '.join(inline(cell) for cell in cells)} |")
+    return "\n".join(rows)
+
+
+def _suppressed(suppressed: Sequence[Suppressed]) -> str:
+    if not suppressed:
+        return ""
+    rows = ["| left out | severity | by | why |", "|---|---|---|---|"]
+    for entry in suppressed:
+        why = f"{entry.status}: {entry.statement}".rstrip(": ")
+        cells = [entry.id, entry.severity.value.lower(), entry.source, why]
+        rows.append(f"| {' | '.join(inline(cell) for cell in cells)} |")
+    return "\n".join(rows)
+
+
+def _places(places: Sequence[str]) -> str:
+    shown = ", ".join(places[:SHOWN_PLACES])
+    more = len(places) - SHOWN_PLACES
+    return f"{shown} and {more} more" if more > 0 else shown

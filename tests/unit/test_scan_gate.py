@@ -1,0 +1,348 @@
+"""The gate of the scan: what is counted where, what is not let pass, and what the reports say."""
+
+from __future__ import annotations
+
+import ast
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ScanGateError, ScanImpossibleError
+from harness.proof import Check, Environment, ImageFacts, Proof, Status
+from harness.regions import REPOSITORY
+from harness.scan import passed, render_summary, with_scan
+from harness.scan.findings import os_packages, read_findings, read_suppressed
+from harness.scan.gate import binary_problems, describe, finding_problems, system_words
+from harness.scan.model import EndOfLife, LayerClass, ScanReport, Severity, counts_of
+from harness.scan.sbom import modules_by_region
+from harness.scan.summary import append_step_summary
+
+from .scan_reports import (
+    BASE,
+    EAST,
+    PACKAGES,
+    WEST,
+    binary,
+    database,
+    result,
+    scan_report,
+    trivy_report,
+    vulnerability,
+)
+
+SYSTEM = "image:v1 (alpine 3.19.9)"
+CRITICAL = vulnerability("CVE-1", "golang.org/x/net", "CRITICAL", EAST, FixedVersion="2.0.0")
+IN_BOTH = (
+    result(binary("us-east-1"), EAST, CRITICAL),
+    result(binary("us-west-2"), WEST, {**CRITICAL, "Layer": {"DiffID": WEST}}),
+)
+
+
+@pytest.mark.parametrize(
+    ("target", "layer", "expected"),
+    [
+        pytest.param(SYSTEM, BASE, LayerClass.BASE, id="base"),
+        pytest.param(SYSTEM, PACKAGES, LayerClass.PACKAGES, id="installed-package"),
+        pytest.param(binary("us-east-1"), EAST, LayerClass.PLUGIN, id="plugin"),
+        pytest.param(binary("us-east-1"), BASE, LayerClass.PLUGIN, id="image-in-one-layer"),
+        pytest.param("etc/key.pem", EAST, LayerClass.PLUGIN, id="file-beside-a-binary"),
+        pytest.param(SYSTEM, "", LayerClass.PACKAGES, id="no-layer-told"),
+    ],
+)
+def test_sc_004_layer_class_comes_from_the_digest(
+    target: str, layer: str, expected: LayerClass
+) -> None:
+    """SC-004: a finding belongs to the base, the packages or the plugin by its layer's digest."""
+    found = vulnerability("CVE-9", "some", "LOW", layer)
+    report = trivy_report(result(target, layer, found), result(binary("us-east-1"), EAST))
+    assert [finding.layer for finding in read_findings(report, [BASE])] == [expected]
+
+
+def test_sc_004_one_finding_in_two_binaries_counts_once_and_names_both() -> None:
+    """SC-004: the same vulnerable module in several binaries is one finding with every place."""
+    found = read_findings(trivy_report(*IN_BOTH), [BASE])
+    assert len(found) == 1
+    assert found[0].places == (binary("us-east-1"), binary("us-west-2"))
+    assert finding_problems(found) == [
+        "CVE-1 (critical) in golang.org/x/net 1.0.0: plugin layer,"
+        f" {binary('us-east-1')}, {binary('us-west-2')}; fixed in 2.0.0"
+    ]
+
+
+def test_sc_004_other_version_of_the_same_module_is_another_finding() -> None:
+    """SC-004: two installed versions are told apart: each needs its own fix."""
+    other = {**CRITICAL, "InstalledVersion": "0.9.0"}
+    report = trivy_report(
+        result(binary("us-east-1"), EAST, CRITICAL), result(binary("us-west-2"), WEST, other)
+    )
+    assert [f.installed for f in read_findings(report, [BASE])] == ["1.0.0", "0.9.0"]
+
+
+def test_sc_004_counts_by_severity_layer_and_fix() -> None:
+    """SC-004: each finding is counted in exactly one cell of severity, layer class and fix."""
+    report = scan_report(
+        *IN_BOTH,
+        result(
+            SYSTEM,
+            BASE,
+            vulnerability("CVE-2", "musl", "HIGH", BASE),
+            vulnerability("CVE-3", "haproxy", "HIGH", PACKAGES, FixedVersion="2.8.1"),
+            vulnerability("CVE-4", "haproxy", "NEGLIGIBLE", PACKAGES),
+        ),
+    )
+    assert report.count(Severity.CRITICAL) == 1
+    assert report.count(Severity.CRITICAL, layer=LayerClass.PLUGIN, fixable=True) == 1
+    assert report.count(Severity.HIGH) == 2
+    assert report.count(Severity.HIGH, layer=LayerClass.BASE, fixable=False) == 1
+    assert report.count(Severity.HIGH, layer=LayerClass.PACKAGES, fixable=True) == 1
+    assert report.count(Severity.HIGH, fixable=True) == 1
+    assert report.count(Severity.UNKNOWN) == 1
+    assert sum(count.number for count in report.counts) == 4
+    assert report.verdict == "failed: 1 critical, 2 high, 0 medium, 0 low, 1 unknown"
+
+
+@pytest.mark.parametrize(
+    ("severity", "passes"),
+    [("CRITICAL", False), ("HIGH", False), ("MEDIUM", True), ("LOW", True), ("UNKNOWN", True)],
+)
+@pytest.mark.parametrize("layer", [BASE, PACKAGES, EAST])
+def test_sc_004_critical_and_high_do_not_pass(severity: str, layer: str, *, passes: bool) -> None:
+    """SC-004: critical and high fail in every layer, with or without a fix; the rest pass."""
+    report = scan_report(result(SYSTEM, layer, vulnerability("CVE-1", "some", severity, layer)))
+    assert report.passed is passes
+    if passes:
+        assert passed(report) is report
+    else:
+        with pytest.raises(ScanGateError, match="CVE-1"):
+            passed(report)
+
+
+def test_sc_004_secret_is_a_finding() -> None:
+    """SC-004: a secret in the image counts like a vulnerability and names its file."""
+    secret = {"RuleID": "aws-key", "Severity": "CRITICAL", "Title": "AWS key"}
+    report = trivy_report(
+        result("root/.aws", PACKAGES, Secrets=[{**secret, "Layer": {"DiffID": PACKAGES}}])
+    )
+    (found,) = read_findings(report, [BASE])
+    assert describe(found) == (
+        "aws-key (critical) in secret: AWS key: packages layer, root/.aws; take it out of the image"
+    )
+
+
+def test_fix_and_places_are_told_in_words() -> None:
+    """No fix is said to be none, and a long list of files is shortened with its length."""
+    regions = ["us-east-1", "us-east-2", "us-west-1", "us-west-2"]
+    report = trivy_report(
+        *(result(binary(r), EAST, vulnerability("CVE-1", "m", "HIGH", EAST)) for r in regions)
+    )
+    (found,) = read_findings(report, [BASE])
+    assert describe(found).endswith("and 2 more; no fix yet")
+
+
+def test_suppressed_findings_are_told_with_source_and_reason() -> None:
+    """What an ignore or a VEX document takes out is listed once, and is no finding."""
+    entry = {
+        "Type": "vulnerability",
+        "Status": "ignored",
+        "Statement": "not reachable",
+        "Source": ".trivyignore.yaml",
+        "Finding": CRITICAL,
+    }
+    report = trivy_report(
+        result(binary("us-east-1"), EAST, ExperimentalModifiedFindings=[entry]),
+        result(binary("us-west-2"), WEST, ExperimentalModifiedFindings=[entry]),
+    )
+    (left_out,) = read_suppressed(report)
+    assert (left_out.id, left_out.severity) == ("CVE-1", Severity.CRITICAL)
+    assert (left_out.source, left_out.statement) == (".trivyignore.yaml", "not reachable")
+    assert len(left_out.places) == 2
+    assert read_findings(report, [BASE]) == ()
+
+
+def test_packages_of_the_system_are_counted() -> None:
+    """Only what Trivy calls packages of the system counts as such."""
+    report = trivy_report(result(SYSTEM, BASE), result(binary("us-east-1"), EAST))
+    assert os_packages(report) == 1
+
+
+@pytest.mark.parametrize("policy", EndOfLife)
+def test_end_of_life_is_said_and_the_policy_decides(policy: EndOfLife) -> None:
+    """A base past its end of support is a sentence with what to do; it fails only if asked to."""
+    problems, warnings = system_words(
+        "alpine 3.19.9", end_of_life=True, packages=30, stand_in_base=False, policy=policy
+    )
+    told = problems if policy is EndOfLife.FAIL else warnings
+    assert len(problems) + len(warnings) == len(told) == 1
+    assert "alpine 3.19.9, is past its end of support" in told[0]
+    assert "BASE_IMAGE" in told[0]
+
+
+@pytest.mark.parametrize("stand_in_base", [True, False])
+def test_sc_004_system_without_packages_is_no_pass(*, stand_in_base: bool) -> None:
+    """SC-004: a base in which Trivy sees no package was not scanned; a stand-in may be so."""
+    problems, warnings = system_words(
+        "alpine 3.19.9",
+        end_of_life=False,
+        packages=0,
+        stand_in_base=stand_in_base,
+        policy=EndOfLife.WARN,
+    )
+    assert bool(problems) is not stand_in_base
+    assert bool(warnings) is stand_in_base
+
+
+def test_supported_system_with_packages_needs_no_words() -> None:
+    """Nothing is said of a base that is in support and was seen."""
+    words = system_words(
+        "alpine 3.22.1", end_of_life=False, packages=9, stand_in_base=False, policy=EndOfLife.FAIL
+    )
+    assert words == ([], [])
+
+
+def sbom(*regions: str, version: str = "v1.2.3") -> dict[str, object]:
+    """An SBOM in which each binary depends on its main module, and that on two others."""
+    components: list[dict[str, str]] = []
+    edges = []
+    for region in regions:
+        components += [
+            {"bom-ref": region, "type": "application", "name": binary(region)},
+            {"bom-ref": f"{region}/main", "type": "library", "purl": "pkg:golang/main"},
+        ]
+        edges += [{"ref": region, "dependsOn": [f"{region}/main"]}]
+        modules = [f"{region}/a", f"{region}/b"]
+        edges += [{"ref": f"{region}/main", "dependsOn": modules}]
+        for module in modules:
+            purl = f"pkg:golang/{module}@{version}"
+            components.append(
+                {"bom-ref": module, "type": "library", "purl": purl, "version": version}
+            )
+    return {"components": components, "dependencies": edges}
+
+
+def test_sbom_modules_are_counted_per_binary() -> None:
+    """The SBOM's modules with a version are followed through the main module of each binary."""
+    assert modules_by_region(sbom("us-east-1", "us-west-2")) == {"us-east-1": 2, "us-west-2": 2}
+
+
+def test_sc_004_binary_that_the_sbom_lacks_does_not_pass() -> None:
+    """SC-004: a missing binary and one without modules are each named: nothing is known of them."""
+    modules = {**modules_by_region(sbom("us-east-1")), **modules_by_region(sbom("b", version=""))}
+    problems = binary_problems(["us-east-1", "b", "c"], modules)
+    assert [problem.partition(":")[0] for problem in problems] == ["b", "c"]
+
+
+def test_summary_has_counts_findings_reasons_and_stand_ins() -> None:
+    """The Markdown has the verdict, a table of counts, each finding, what was left out and why."""
+    entry = {
+        "Status": "not_affected",
+        "Statement": "vulnerable_code_not_present",
+        "Source": "vex/1/openvex.json",
+        "Finding": vulnerability("CVE-7", "some", "HIGH", BASE),
+    }
+    text = render_summary(
+        scan_report(
+            *IN_BOTH,
+            result(SYSTEM, BASE, ExperimentalModifiedFindings=[entry]),
+            database=database(stand_in=True),
+            warnings=("the base is old",),
+        )
+    )
+    assert text.startswith("### Scan failed with a stand-in database: 1 critical, 0 high")
+    assert "| critical | 0 | 0 | 1 | 1 | 0 |" in text
+    assert "| CVE-1 | critical | plugin | golang.org/x/net 1.0.0 | 2.0.0 |" in text
+    assert r"| CVE-7 | high | vex/1/openvex.json | not\_affected: vulnerable\_code" in text
+    assert "Stand-in vulnerability database in place of Trivy's" in text
+    assert "- the base is old" in text
+    assert "17 Go modules" in text
+
+
+def test_summary_is_appended_to_the_page_of_the_job(tmp_path: Path) -> None:
+    """The step summary of GitHub Actions gets the Markdown; without one nothing is written."""
+    page = tmp_path / "summary.md"
+    page.write_text("before\n", encoding="utf-8")
+    append_step_summary(scan_report(), {"GITHUB_STEP_SUMMARY": str(page)})
+    append_step_summary(scan_report(), {})
+    assert page.read_text(encoding="utf-8").startswith("before\n### Scan passed")
+    assert page.read_text(encoding="utf-8").count("### Scan") == 1
+
+
+def test_report_is_json_with_counts_and_file_names_only() -> None:
+    """The JSON form holds the counts and no path of the machine."""
+    report = scan_report(*IN_BOTH, trivy_json=Path("/somewhere/trivy.json"))
+    data = json.loads(json.dumps(report.to_json_dict()))
+    assert data["counts"] == [
+        {"severity": "CRITICAL", "layer": "plugin", "fixable": True, "number": 1}
+    ]
+    assert data["passed"] is False
+    assert "/somewhere" not in json.dumps(data)
+
+
+def sc_004(report: ScanReport) -> tuple[Check, ...]:
+    """The checks of SC-004 in a proof to which `report` was added."""
+    before = Proof(
+        started_at=datetime(2026, 11, 24, tzinfo=UTC),
+        finished_at=datetime(2026, 11, 24, tzinfo=UTC),
+        image=ImageFacts(reference="image", image_id="sha256:1"),
+        version="v1",
+        architecture="amd64",
+        environment=Environment(**dict.fromkeys(Environment.__dataclass_fields__, "")),  # type: ignore[arg-type]
+        checks=(Check(requirement="FR-001", title="before", status=Status.PASSED),),
+        required=("FR-001",),
+    )
+    after = with_scan(before, report)
+    assert after.required == ("FR-001", "SC-004")
+    assert after.stand_ins == report.stand_ins
+    assert after.checks[0] == before.checks[0]
+    return after.checks[1:]
+
+
+def test_sc_004_proof_names_the_counts() -> None:
+    """SC-004: the proof has the number of findings, Trivy's version and the database's date."""
+    first, second, third = sc_004(scan_report(*IN_BOTH))
+    assert first.status is Status.FAILED
+    assert (first.value, first.bound) == (1, 0)
+    assert first.measured == "1 critical, 0 high; Trivy 0.74.0, database of 2026-11-23"
+    assert "CVE-1" in first.detail
+    assert (second.status, second.measured) == (Status.PASSED, "2 binaries, 17 modules")
+    assert third.status is Status.PASSED, "the same finding is not told twice"
+
+
+def test_sc_004_proof_of_a_clean_image_passes() -> None:
+    """SC-004: nothing found is a pass of every check."""
+    assert {check.status for check in sc_004(scan_report())} == {Status.PASSED}
+
+
+def test_sc_004_stand_in_database_proves_nothing() -> None:
+    """SC-004: nothing found in a stand-in database is skipped, something found still fails."""
+    stand_in = database(stand_in=True)
+    assert sc_004(scan_report(database=stand_in))[0].status is Status.SKIPPED
+    assert sc_004(scan_report(*IN_BOTH, database=stand_in))[0].status is Status.FAILED
+
+
+def test_sc_004_other_problems_of_the_gate_fail_the_proof() -> None:
+    """SC-004: a stale ignore is not a finding, and yet no pass."""
+    checks = sc_004(scan_report(problems=("the ignore of CVE-5 matches nothing: remove it",)))
+    assert [check.status for check in checks] == [Status.PASSED, Status.PASSED, Status.FAILED]
+    assert "CVE-5" in checks[2].detail
+
+
+def test_exit_codes_tell_a_failed_gate_from_an_impossible_scan() -> None:
+    """6 and 7 are the documented exit codes."""
+    assert (ScanGateError.exit_code, ScanImpossibleError.exit_code) == (6, 7)
+
+
+def test_only_the_scan_makes_a_scanned_image() -> None:
+    """No other module of the harness calls `ScannedImage(…)`."""
+    makers = set()
+    for path in (REPOSITORY / "harness").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("ScannedImage"):
+                makers.add(path.relative_to(REPOSITORY).as_posix())
+    assert makers == {"harness/scan/scan.py"}
+
+
+def test_counts_of_nothing_is_nothing() -> None:
+    """No findings make no counts."""
+    assert counts_of(()) == ()
