@@ -26,6 +26,13 @@ def e2e(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Release a version: `-- v0.1.6`; `-- v0.0.0-local --registry localhost` is a rehearsal."""
+    session.install("-e", ".")
+    session.run("harness", "release", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
     session.install("-e", ".[test]")
@@ -71,6 +78,7 @@ def clean(session: nox.Session) -> None:
         "build-out",
         "bench-out",
         "faults-out",
+        "release-out",
         ".nox",
         ".pytest_cache",
         ".mypy_cache",

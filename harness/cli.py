@@ -10,6 +10,7 @@ import typer
 from harness import __version__, console, doctor, pipeline, runner
 from harness.base_image import DEFAULT_BASE
 from harness.build import build_record
+from harness.cli_release import release
 from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
@@ -113,6 +114,9 @@ def verify(
 ) -> None:
     """Examine an image against every requirement."""
     _finish(pipeline.verify_image(image, reports, full_size=full_size), as_json=as_json)
+
+
+app.command()(release)
 
 
 @app.command()

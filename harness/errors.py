@@ -2,7 +2,8 @@
 
 Exit codes of the command, documented in the README:
 0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
-5 build failed, 70 a defect of the harness, 130 interrupted.
+5 build failed, 8 registry refused or failed, 9 tag conflict, 70 a defect of the harness,
+130 interrupted.
 """
 
 from typing import ClassVar
@@ -40,6 +41,18 @@ class BuildError(HarnessError):
     """The engine refused or failed to build the image."""
 
     exit_code = 5
+
+
+class RegistryError(HarnessError):
+    """The registry refused, failed, or has other content than it was given."""
+
+    exit_code = 8
+
+
+class TagConflictError(HarnessError):
+    """A tag that must not move has other content, or another release of it is running."""
+
+    exit_code = 9
 
 
 class CommandError(EnvironmentMissingError):

@@ -20,10 +20,12 @@ def run(
     timeout: float = 600,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    stdin: str | None = None,
 ) -> str:
     """Run `command` and return its standard output.
 
-    `environ` is added to this process's environment; its values are never printed. Raises
+    `environ` is added to this process's environment and `stdin` is its input; neither is ever
+    printed. Raises
     `CommandError` with the end of the tool's own words when it fails, is missing or takes longer
     than `timeout` seconds.
     """
@@ -38,6 +40,7 @@ def run(
             timeout=timeout,
             check=False,
             cwd=cwd,
+            input=stdin,
             env={**os.environ, **(environ or {})},
         )
     except FileNotFoundError as error:

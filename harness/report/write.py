@@ -47,14 +47,14 @@ def write_reports(proof: Proof, directory: Path, *, environ: Mapping[str, str]) 
     texts = {path: render(proof) for path, render in writers.items()}
     directory.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
-        _write_whole(path, text)
+        write_whole(path, text)
     if summary := environ.get(STEP_SUMMARY):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(texts[paths.markdown])
     return paths
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Replace the file at `path`; a reader sees the old text or the new one, never a part."""
     with NamedTemporaryFile(
         "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False

@@ -1,0 +1,89 @@
+"""The command `harness release`: parses, builds a config, calls the release. No logic."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import release as releasing
+from harness.base_image import DEFAULT_BASE
+from harness.model import Architecture, StandInPolicy
+from harness.pipeline import BuildConfig
+from harness.publishing.plan import TagPolicy
+from harness.publishing.results import to_json_dict
+from harness.registry.credentials import GITHUB
+from harness.releases import RELEASES
+from harness.scanned import ScanOptions
+
+
+def release(
+    version: Annotated[str, typer.Argument(help="Release of the plugin, such as v0.1.5.")],
+    *,
+    arch: Annotated[
+        list[Architecture] | None, typer.Option(help="With --export: what to seal.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Build, prove, scan and seal into this directory only.")
+    ] = None,
+    source: Annotated[
+        list[Path] | None, typer.Option("--from", help="Publish what was sealed there.")
+    ] = None,
+    registry: Annotated[
+        str, typer.Option(help="Host; localhost starts a local one for the run.")
+    ] = GITHUB,
+    repository: Annotated[
+        str, typer.Option(help="Name there.", envvar="HARNESS_REPOSITORY")
+    ] = releasing.REPOSITORY,
+    registry_ca: Annotated[
+        Path | None, typer.Option(help="Authority of the registry's certificate, PEM.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+    latest: Annotated[
+        bool | None, typer.Option("--latest/--no-latest", help="Default: by version.")
+    ] = None,
+    floating: Annotated[bool, typer.Option("--floating", help="Also tags v1.2 and v1.")] = False,
+    base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE,
+    release_url: Annotated[str, typer.Option(help="Where the releases are.")] = RELEASES,
+    stand_ins: Annotated[
+        StandInPolicy, typer.Option(help="When a stand-in may be used.")
+    ] = StandInPolicy.AUTO,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")
+    ] = False,
+    output: Annotated[Path, typer.Option(help="Directory for records, seals and page.")] = Path(
+        "release-out"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Build, prove, scan and publish a release for every architecture."""
+    config = releasing.ReleaseConfig(
+        build=BuildConfig(
+            version=version,
+            base=base,
+            release_url=release_url,
+            stand_ins=stand_ins,
+            full_size=full_size,
+        ),
+        registry=registry,
+        repository=repository,
+        architectures=tuple(arch or ()),
+        export=export,
+        sources=tuple(source or ()),
+        ca=registry_ca,
+        dry_run=dry_run,
+        resume=resume,
+        tags=TagPolicy(latest=latest, floating=floating),
+        scan=ScanOptions(stand_ins=stand_ins),
+        output=output,
+    )
+    if export:
+        sealed = releasing.export(config)
+        print(f"{sealed.directory} {sealed.digest}")
+        return
+    published = releasing.release(config)
+    if published and as_json:
+        print(json.dumps(to_json_dict(published)))
+    elif published:
+        print(published.plan.name)

@@ -1,0 +1,206 @@
+"""Makes an OCI image layout of an image of the engine, without a registry.
+
+What `docker save` sends is read as a stream, once: each layer is hashed as the engine has it (its
+diff ID), compressed and hashed again. The config is the engine's own, byte for byte, so that the
+layout's config digest is the ID of the image that was tested.
+"""
+
+import gzip
+import io
+import json
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+import docker
+from docker.errors import DockerException
+
+from harness.console import step
+from harness.errors import EnvironmentMissingError, NotProvenError
+from harness.oci.compress import Readable, compress
+from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json, sha256
+from harness.oci.layout import ImageLayout, blob_path, write_index, write_marker
+from harness.regions import BINARY_PREFIX
+from harness.transfer import Transfer, transfer
+
+REGION_ANNOTATION = "com.finfocus.region"
+_JSON_LIMIT = 4 << 20
+_BINARY = re.compile(rf"(?:^|/){re.escape(BINARY_PREFIX)}(?P<region>[a-z0-9-]+)$")
+
+
+def export_image(client: docker.DockerClient, image_id: str, directory: Path) -> ImageLayout:
+    """Write image `image_id` to `directory` as an OCI image layout with one manifest.
+
+    https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md. The same image gives
+    the same bytes. Raises `NotProvenError` when the engine sends something else than the image,
+    and `EnvironmentMissingError` when the disk does not take it; `directory` is removed then.
+    """
+    try:
+        size = int(client.images.get(image_id).attrs["Size"])
+        with (
+            removed_unless_complete(directory),
+            transfer(f"exporting {image_id[7:19]}", size) as progress,
+        ):
+            stream = cast("Readable", _Stream(client.api.get_image(image_id)))
+            return write_layout(stream, image_id, directory, progress)
+    except DockerException as error:
+        raise EnvironmentMissingError(f"the engine cannot save {image_id}: {error}") from error
+    except tarfile.TarError as error:
+        raise EnvironmentMissingError(
+            f"the engine broke off while it saved {image_id}: {error}; see its own log"
+        ) from error
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"{image_id} cannot be written to {directory}: {error.strerror or error};"
+            f" it needs up to {size / 1e9:.1f} GB there"
+        ) from error
+
+
+def write_layout(
+    saved: Readable, image_id: str, directory: Path, progress: Transfer
+) -> ImageLayout:
+    """The layout of what `docker save` sent as `saved`; see `export_image`."""
+    found = _Saved(directory=directory)
+    blob_path(directory, sha256(b"")).parent.mkdir(parents=True)
+    with tarfile.open(fileobj=cast("IO[bytes]", saved), mode="r|") as tar:
+        for member in tar:
+            if member.isfile() and (file := tar.extractfile(member)):
+                found.take(member.name, cast("io.BufferedReader", file), progress)
+    with step("writing the manifest"):
+        return _assemble(found, image_id)
+
+
+@dataclass(kw_only=True)
+class _Saved:
+    """What `docker save` sent so far."""
+
+    directory: Path
+    documents: dict[str, bytes] = field(default_factory=dict)  # small JSON files, by name
+    layers: dict[str, Descriptor] = field(default_factory=dict)  # by diff ID
+
+    def take(self, name: str, file: io.BufferedReader, progress: Transfer) -> None:
+        head = file.peek(2)[:2]
+        if head[:1] in {b"{", b"["}:
+            self.documents[name] = file.read(_JSON_LIMIT)
+        elif not name.endswith(("VERSION", "repositories")):
+            self._take_layer(file, progress, packed=head == b"\x1f\x8b")
+
+    def _take_layer(self, file: io.BufferedReader, progress: Transfer, *, packed: bool) -> None:
+        # The containerd image store saves layers as they were pulled.
+        source = cast("Readable", gzip.GzipFile(fileobj=file) if packed else file)
+        partial = self.directory / "blobs" / "sha256" / "partial"
+        with partial.open("wb") as target:
+            made = compress(source, target, progress)
+        partial.replace(blob_path(self.directory, made.digest))
+        region = region_in(made.first_piece)
+        self.layers[made.plain_digest] = Descriptor(
+            media_type=MediaType.LAYER,
+            digest=made.digest,
+            size=made.size,
+            annotations={REGION_ANNOTATION: region} if region else {},
+        )
+
+
+def region_in(tar_start: bytes) -> str:
+    """The region whose binary a layer holds, seen from the start of its tar; "" for no binary."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(tar_start), mode="r:") as tar:
+            for member in tar:
+                if match := _BINARY.search(member.name):
+                    return match["region"]
+    except tarfile.TarError:
+        pass  # the rest of the layer is not here
+    return ""
+
+
+def _assemble(found: _Saved, image_id: str) -> ImageLayout:
+    """Write config, manifest and index; drop what the image does not use."""
+    config = _config(found.documents, image_id)
+    facts: dict[str, Any] = json.loads(config)
+    diff_ids = [str(diff_id) for diff_id in facts["rootfs"]["diff_ids"]]
+    if missing := [diff_id for diff_id in diff_ids if diff_id not in found.layers]:
+        raise NotProvenError(
+            f"the engine did not save {len(missing)} layers of {image_id}, or saved other bytes:"
+            f" {', '.join(missing)}"
+        )
+    layers = tuple(found.layers[diff_id] for diff_id in diff_ids)
+    used = {layer.digest for layer in layers}
+    for layer in found.layers.values():
+        if layer.digest not in used:
+            blob_path(found.directory, layer.digest).unlink()
+    described = Descriptor.of(config, MediaType.CONFIG)
+    platform = Platform(architecture=str(facts["architecture"]), os=str(facts["os"]))
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MediaType.MANIFEST,
+            "config": described.to_json_dict(),
+            "layers": [layer.to_json_dict() for layer in layers],
+        }
+    )
+    top = Descriptor.of(manifest, MediaType.MANIFEST, platform=platform)
+    blob_path(found.directory, described.digest).write_bytes(config)
+    blob_path(found.directory, top.digest).write_bytes(manifest)
+    write_index(found.directory, top)
+    write_marker(found.directory)
+    return ImageLayout(
+        directory=found.directory,
+        manifest=top,
+        config=described,
+        layers=layers,
+        labels={k: str(v) for k, v in ((facts.get("config") or {}).get("Labels") or {}).items()},
+    )
+
+
+def _config(documents: Mapping[str, bytes], image_id: str) -> bytes:
+    """The image's config: its digest is the image ID, or that ID's manifest names it."""
+    by_digest = {sha256(data): data for data in documents.values()}
+    wanted, depth = image_id, 0
+    # With the containerd image store the ID is the digest of an index or a manifest.
+    while wanted in by_digest and depth <= len(MediaType):
+        document = json.loads(by_digest[wanted])
+        if "rootfs" in document:
+            return by_digest[wanted]
+        below = [document["config"]] if "config" in document else document.get("manifests", [])
+        wanted = next((str(d["digest"]) for d in below if str(d["digest"]) in by_digest), "")
+        depth += 1
+    raise NotProvenError(
+        f"the engine saved another image than {image_id}: no config there has that digest"
+    )
+
+
+class _Stream(io.RawIOBase):
+    """The engine's chunks as a file."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        while not self._rest:
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._rest = memoryview(chunk)
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(part)
+
+
+@contextmanager
+def removed_unless_complete(directory: Path) -> Iterator[None]:
+    """`directory`, new and empty to begin with, for work that is there wholly or not at all."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise

@@ -1,0 +1,1 @@
+"""From a scanned image to what a registry has: seal, plan, tags, signature, record, page."""

@@ -1,0 +1,24 @@
+"""A client of OCI registries that pushes, reads back and never hides a difference."""
+
+from harness.registry.client import RegistryClient
+from harness.registry.credentials import Credentials, Secret, find_credentials
+from harness.registry.reference import Repository
+from harness.registry.referrers import Artifact, attach, referrers
+from harness.registry.transport import DeniedError, RetryPolicy, Transport, UnreachableError
+from harness.registry.upload import UploadNotes
+
+__all__ = [
+    "Artifact",
+    "Credentials",
+    "DeniedError",
+    "RegistryClient",
+    "Repository",
+    "RetryPolicy",
+    "Secret",
+    "Transport",
+    "UnreachableError",
+    "UploadNotes",
+    "attach",
+    "find_credentials",
+    "referrers",
+]

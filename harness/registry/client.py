@@ -1,0 +1,180 @@
+"""The registry's side of a release: blobs, manifests and tags of one repository.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. Whatever is read is hashed
+here and compared with the digest it was asked for by.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+
+from harness.errors import RegistryError
+from harness.oci.descriptor import Descriptor, MediaType, sha256
+from harness.registry.reference import check_tag
+from harness.registry.transport import MayPassError, Transport, bare
+from harness.registry.upload import Upload, UploadNotes
+
+_OK = requests.codes
+_MANIFESTS = {"Accept": ", ".join((MediaType.INDEX, MediaType.MANIFEST))}
+_DIGEST_HEADER = "Docker-Content-Digest"
+_NEXT = re.compile(r'<(?P<url>[^>]+)>\s*;\s*rel="?next"?')
+_MANIFEST_LIMIT = 4 << 20  # distribution-spec: registries need not take more
+_READ = 1 << 20
+_PAGES = 1000
+
+
+class RegistryClient:
+    """One repository. Every method raises `RegistryError` when the registry refuses or lies."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+        self.repository = transport.repository
+
+    def __enter__(self) -> "RegistryClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.transport.close()
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Whether the registry says that it has the blob, with that digest and size."""
+        answer = self.transport.request(
+            "HEAD", self._blob(descriptor), expect={_OK.ok, _OK.not_found}
+        )
+        if answer.status_code == _OK.not_found:
+            return False
+        self._compare_headers(answer, descriptor.digest)
+        size = answer.headers.get("Content-Length", str(descriptor.size))
+        if size != str(descriptor.size):
+            raise RegistryError(
+                f"the registry has {descriptor.digest} with {size} bytes,"
+                f" but it has {descriptor.size}: it must be repaired there"
+            )
+        return True
+
+    def push_blob(
+        self,
+        descriptor: Descriptor,
+        path: Path,
+        *,
+        on_bytes: Callable[[int], object] = int,
+        notes: UploadNotes | None = None,
+    ) -> bool:
+        """Upload the file at `path` unless the registry has it; returns whether it was sent."""
+        if self.has_blob(descriptor):
+            return False
+        upload = Upload(self.transport, descriptor, path, on_bytes=on_bytes, notes=notes)
+        upload.run(lambda: self.has_blob(descriptor))
+        return True
+
+    def check_blob(
+        self, descriptor: Descriptor, *, on_bytes: Callable[[int], object] = int
+    ) -> None:
+        """Read the blob back and compare what comes with its digest."""
+        for attempt in self.transport.retrying():
+            with attempt:
+                self._check_blob(descriptor, on_bytes)
+
+    def _check_blob(self, descriptor: Descriptor, on_bytes: Callable[[int], object]) -> None:
+        answer = self.transport.once("GET", self._blob(descriptor), expect={_OK.ok}, stream=True)
+        self._compare_headers(answer, descriptor.digest)
+        found, size = hashlib.sha256(), 0
+        with answer, _broken_off(answer.url):
+            for chunk in answer.iter_content(_READ):
+                found.update(chunk)
+                size += len(chunk)
+                on_bytes(len(chunk))
+        if size < descriptor.size:
+            on_bytes(-size)
+            raise MayPassError(f"{descriptor.digest} came with {size} of {descriptor.size} bytes")
+        self._compare(f"sha256:{found.hexdigest()}", descriptor.digest)
+
+    def push_manifest(self, data: bytes, media_type: str, reference: str = "") -> requests.Response:
+        """Put a manifest or index under `reference`: a tag, or by default its digest."""
+        digest = sha256(data)
+        target = reference or digest
+        answer = self.transport.request(
+            "PUT",
+            self._manifest(target),
+            expect={_OK.created},
+            headers={"Content-Type": media_type},
+            body=lambda: data,
+        )
+        self._compare_headers(answer, digest)
+        return answer
+
+    def manifest(self, reference: str) -> bytes | None:
+        """The manifest or index with a digest or a tag, hashed and compared; None without one."""
+        answer = self.transport.request(
+            "GET", self._manifest(reference), expect={_OK.ok, _OK.not_found}, headers=_MANIFESTS
+        )
+        if answer.status_code == _OK.not_found:
+            return None
+        data = answer.content
+        if len(data) > _MANIFEST_LIMIT:
+            raise RegistryError(f"{self.repository.at(reference)} is too large for a manifest")
+        found = sha256(data)
+        if ":" in reference:
+            self._compare(found, reference)
+        self._compare_headers(answer, found)
+        return data
+
+    def tag_digest(self, tag: str) -> str | None:
+        """Digest of what `tag` names; None when there is no such tag."""
+        data = self.manifest(check_tag(tag))
+        return None if data is None else sha256(data)
+
+    def tags(self) -> tuple[str, ...]:
+        """All tags; none when there is no such repository yet."""
+        found: list[str] = []
+        url = f"{self.repository.url}/tags/list?n=1000"
+        for _ in range(_PAGES):
+            answer = self.transport.request("GET", url, expect={_OK.ok, _OK.not_found})
+            if answer.status_code == _OK.not_found:
+                return ()
+            found += _tags_in(answer)
+            following = _NEXT.search(answer.headers.get("Link", ""))
+            if following is None:
+                break
+            url = urljoin(answer.url, following["url"])
+            if not url.startswith(f"{self.repository.scheme}://{self.repository.host}/"):
+                raise RegistryError("the registry's list of tags goes on at another host")
+        return tuple(found)
+
+    def _blob(self, descriptor: Descriptor) -> str:
+        return f"{self.repository.url}/blobs/{descriptor.digest}"
+
+    def _manifest(self, reference: str) -> str:
+        return f"{self.repository.url}/manifests/{reference}"
+
+    def _compare_headers(self, answer: requests.Response, digest: str) -> None:
+        # Optional in the specification; when it is there, it has to be right.
+        self._compare(answer.headers.get(_DIGEST_HEADER, digest), digest)
+
+    def _compare(self, found: str, expected: str) -> None:
+        if found != expected:
+            raise RegistryError(
+                f"{self.repository} answers with {found[:71]} when asked for {expected}:"
+                " what is there is not what was pushed"
+            )
+
+
+def _tags_in(answer: requests.Response) -> list[str]:
+    try:
+        return [str(tag) for tag in answer.json().get("tags") or []]
+    except (AttributeError, TypeError, ValueError):
+        raise RegistryError(f"GET {bare(answer.url)}: this is not a list of tags") from None
+
+
+@contextmanager
+def _broken_off(url: str) -> Iterator[None]:
+    """What breaks while a body is read can pass."""
+    try:
+        yield
+    except requests.RequestException:
+        raise MayPassError(f"GET {bare(url)}: the connection broke") from None

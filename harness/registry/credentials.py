@@ -1,0 +1,139 @@
+"""Finds the user name and the secret for a registry, and keeps the secret out of every text.
+
+In this order: GITHUB_TOKEN for ghcr.io, then Docker's configuration as `docker login` leaves it:
+a credential helper of the registry, the credential store, or an entry in `auths`.
+https://github.com/docker/docker-credential-helpers, https://docs.docker.com/reference/cli/docker/login/
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import CommandError, EnvironmentMissingError
+from harness.process import run
+
+GITHUB = "ghcr.io"
+HIDDEN = "***"
+_TOKEN_USER = "<token>"
+_DOCKER_HUB = {"docker.io", "index.docker.io", "registry-1.docker.io"}
+
+
+class Secret:
+    """Text that is shown to nobody; `reveal` gives it to the one that sends it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    __str__ = __repr__
+
+    def __format__(self, _specification: str) -> str:
+        return HIDDEN
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        raise TypeError("a secret is not written anywhere")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Who pushes."""
+
+    username: str
+    secret: Secret
+    identity_token: bool = False  # to be changed for a token at the token server
+    source: str = ""  # for people: where it was found
+
+    @property
+    def basic(self) -> Secret:
+        """Value of the header `Authorization` (RFC 7617)."""
+        pair = f"{self.username}:{self.secret.reveal()}"
+        return Secret(f"Basic {base64.b64encode(pair.encode()).decode()}")
+
+
+def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | None:
+    """Credentials for the registry `host`; None when there are none.
+
+    Raises `EnvironmentMissingError` when Docker's configuration cannot be read or a helper fails.
+    """
+    if host == GITHUB and (token := environ.get("GITHUB_TOKEN")):
+        user = environ.get("GITHUB_ACTOR") or "x-access-token"
+        return Credentials(username=user, secret=Secret(token), source="GITHUB_TOKEN")
+    path = _configuration(environ)
+    try:
+        config: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        # What cannot be parsed may be a password: the reason is told, the text is not.
+        reason = getattr(error, "msg", None) or getattr(error, "strerror", None) or "not JSON"
+        raise EnvironmentMissingError(f"{path} cannot be read: {reason}") from None
+    for name in _names(host):
+        helper = (config.get("credHelpers") or {}).get(name) or config.get("credsStore")
+        if helper and (found := _from_helper(str(helper), name)):
+            return found
+        if entry := (config.get("auths") or {}).get(name):
+            return _from_entry(entry, path, name)
+    return None
+
+
+def _configuration(environ: Mapping[str, str]) -> Path:
+    directory = environ.get("DOCKER_CONFIG")
+    return (Path(directory) if directory else Path.home() / ".docker") / "config.json"
+
+
+def _names(host: str) -> list[str]:
+    """The names under which a configuration may have `host`."""
+    names = [host, f"https://{host}", f"http://{host}", f"https://{host}/v2/"]
+    return ["https://index.docker.io/v1/", *names] if host in _DOCKER_HUB else names
+
+
+def _from_helper(helper: str, name: str) -> Credentials | None:
+    program = f"docker-credential-{helper}"
+    try:
+        answer = json.loads(run([program, "get"], stdin=name, timeout=60))
+        user, secret = str(answer["Username"]), str(answer["Secret"])
+    except CommandError as error:
+        if "credentials not found" in str(error):
+            return None
+        raise EnvironmentMissingError(
+            f"{program}, named in Docker's configuration, gives no credentials for {name}: {error}"
+        ) from None
+    except (KeyError, TypeError, ValueError):
+        raise EnvironmentMissingError(f"{program} gave no credentials that can be read") from None
+    return Credentials(
+        username=user,
+        secret=Secret(secret),
+        identity_token=user == _TOKEN_USER,
+        source=program,
+    )
+
+
+def _from_entry(entry: Mapping[str, Any], path: Path, name: str) -> Credentials | None:
+    source = f"{path}, {name}"
+    if token := entry.get("identitytoken"):
+        return Credentials(
+            username=_TOKEN_USER, secret=Secret(str(token)), identity_token=True, source=source
+        )
+    try:
+        decoded = base64.b64decode(str(entry.get("auth", "")), validate=True).decode()
+    except ValueError:
+        raise EnvironmentMissingError(f"{source}: `auth` is not base64; log in again") from None
+    user, _, secret = decoded.partition(":")
+    user, secret = entry.get("username") or user, entry.get("password") or secret
+    if not user or not secret:
+        return None
+    return Credentials(username=str(user), secret=Secret(str(secret)), source=source)

@@ -1,0 +1,75 @@
+"""Names of registries, repositories and tags.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pulling-manifests
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
+_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
+_HOST = re.compile(r"[a-zA-Z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One repository of a registry."""
+
+    host: str  # "ghcr.io", "127.0.0.1:5000"
+    name: str  # "owner/finfocus-plugin-aws-public"
+    scheme: str = "https"
+
+    @classmethod
+    def from_names(cls, registry: str, name: str) -> "Repository":
+        """The repository `name` at `registry`, a host with or without scheme and port.
+
+        Without TLS only this machine's own registries are spoken to. Raises `UsageError`.
+        """
+        scheme, separator, host = registry.rpartition("://")
+        if not _HOST.fullmatch(host) or (separator and scheme not in {"http", "https"}):
+            raise UsageError(f"{registry!r} is not a registry: give a host such as ghcr.io")
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{name!r} is not a repository: use lower case, such as owner/image"
+                " (distribution-spec)"
+            )
+        repository = cls(host=host, name=name, scheme=scheme or "https")
+        if repository.scheme == "http" and not repository.on_loopback:
+            raise UsageError(f"{host} would get passwords without TLS: use https://{host}")
+        return repository
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether this is a registry of this machine."""
+        return is_loopback(self.host)
+
+    @property
+    def url(self) -> str:
+        """Where the registry's API has this repository."""
+        return f"{self.scheme}://{self.host}/v2/{self.name}"
+
+    def at(self, reference: str) -> str:
+        """Name to pull by, of a tag or a digest."""
+        return f"{self}{'@' if ':' in reference else ':'}{reference}"
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, with or without port, is this machine."""
+    bare = re.sub(r":[0-9]+$", "", host).strip("[]")
+    try:
+        return ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        return bare == "localhost"
+
+
+def check_tag(tag: str) -> str:
+    """`tag` when a registry can have it; `UsageError` otherwise."""
+    if not _TAG.fullmatch(tag):
+        raise UsageError(f"{tag!r} cannot be a tag: letters, digits, '.', '_' and '-' only")
+    return tag

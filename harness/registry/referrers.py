@@ -1,0 +1,111 @@
+"""Attaches artifacts to a manifest: SBOM, provenance, proof.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers, with the
+referrers tag schema for registries that have no referrers API, as the specification asks for.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from harness.errors import RegistryError
+from harness.oci.descriptor import Descriptor, MediaType, canonical_json
+from harness.registry.client import RegistryClient
+
+_OK = requests.codes
+EMPTY = b"{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file about an image."""
+
+    path: Path
+    content: Descriptor  # of the file
+    artifact_type: str
+    subject: Descriptor  # the manifest that it is about
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def manifest(self) -> bytes:
+        """https://github.com/opencontainers/image-spec/blob/v1.1.0/manifest.md#guidelines-for-artifact-usage."""
+        empty = Descriptor.of(EMPTY, MediaType.EMPTY)
+        subject = Descriptor(
+            media_type=self.subject.media_type, digest=self.subject.digest, size=self.subject.size
+        )
+        return canonical_json(
+            {
+                "schemaVersion": 2,
+                "mediaType": MediaType.MANIFEST,
+                "artifactType": self.artifact_type,
+                "config": empty.to_json_dict(),
+                "layers": [self.content.to_json_dict()],
+                "subject": subject.to_json_dict(),
+                "annotations": dict(self.annotations),
+            }
+        )
+
+    @property
+    def descriptor(self) -> Descriptor:
+        """As it is listed among the referrers of its subject."""
+        return Descriptor.of(
+            self.manifest,
+            MediaType.MANIFEST,
+            artifact_type=self.artifact_type,
+            annotations=self.annotations,
+        )
+
+
+def attach(client: RegistryClient, artifact: Artifact, empty_blob: Path) -> None:
+    """Push `artifact`, with its file, and have the registry list it for its subject.
+
+    `empty_blob` is a file with `EMPTY` in it.
+    """
+    client.push_blob(Descriptor.of(EMPTY, MediaType.EMPTY), empty_blob)
+    client.push_blob(artifact.content, artifact.path)
+    answer = client.push_manifest(artifact.manifest, MediaType.MANIFEST)
+    if answer.headers.get("OCI-Subject") != artifact.subject.digest:
+        _list_by_tag(client, artifact)
+
+
+def referrers(client: RegistryClient, digest: str) -> tuple[Descriptor, ...]:
+    """What is attached to the manifest with `digest`."""
+    answer = client.transport.request(
+        "GET",
+        f"{client.repository.url}/referrers/{quote(digest, safe=':')}",
+        expect={_OK.ok, _OK.not_found},
+    )
+    data = answer.content if answer.status_code == _OK.ok else client.manifest(_tag_for(digest))
+    return tuple(_entries(data)) if data else ()
+
+
+def _tag_for(digest: str) -> str:
+    """https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#referrers-tag-schema."""
+    return digest.replace(":", "-")
+
+
+def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
+    tag = _tag_for(artifact.subject.digest)
+    data = client.manifest(tag)
+    listed = {entry.digest: entry for entry in (_entries(data) if data else [])}
+    if artifact.descriptor.digest in listed:
+        return
+    listed[artifact.descriptor.digest] = artifact.descriptor
+    index: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.INDEX,
+        "manifests": [entry.to_json_dict() for entry in listed.values()],
+    }
+    client.push_manifest(canonical_json(index), MediaType.INDEX, tag)
+
+
+def _entries(data: bytes) -> list[Descriptor]:
+    try:
+        return [Descriptor.from_json_dict(entry) for entry in json.loads(data)["manifests"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegistryError(f"the registry's list of referrers cannot be read: {error}") from None

@@ -1,0 +1,196 @@
+"""Uploads a blob, and continues where it was when the connection breaks.
+
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-blobs: POST opens
+an upload, one PATCH sends the bytes, PUT closes it with the digest. After a break the upload is
+asked how far it is; a registry that does not know any more gets the blob from the start.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+from harness.errors import RegistryError
+from harness.oci.descriptor import Descriptor
+from harness.registry.reference import is_loopback
+from harness.registry.transport import MayPassError, Transport, bare
+
+_OK = requests.codes
+_RANGE = re.compile(r"(?:bytes=)?0-(?P<last>\d+)")
+_BINARY = {"Content-Type": "application/octet-stream"}
+
+
+class UploadNotes(Protocol):
+    """Remembers unfinished uploads, so that another run can continue them."""
+
+    def location(self, digest: str) -> str:
+        """Where the upload of `digest` goes on; "" when there is none."""
+
+    def note(self, digest: str, location: str) -> None:
+        """The upload of `digest` goes on at `location`; "" when it is over."""
+
+
+class Upload:
+    """The upload of one blob from a file."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        descriptor: Descriptor,
+        path: Path,
+        *,
+        on_bytes: Callable[[int], object] = int,
+        notes: UploadNotes | None = None,
+    ) -> None:
+        self._transport = transport
+        self._descriptor = descriptor
+        self._path = path
+        self._on_bytes = on_bytes
+        self._notes = notes
+        noted = notes.location(descriptor.digest) if notes else ""
+        # A local registry may be back at another port.
+        same_port = urlsplit(noted).netloc == urlsplit(transport.repository.url).netloc
+        self._location = noted if same_port and self._is_ours(noted) else ""
+        self._sent = 0
+
+    def run(self, already_there: Callable[[], bool]) -> None:
+        """Upload it; `already_there` is asked when the end of an attempt was not seen.
+
+        Raises `RegistryError` when the registry does not take it.
+        """
+        for attempt in self._transport.retrying():
+            with attempt:
+                if attempt.retry_state.attempt_number > 1 and already_there():
+                    break
+                self._attempt()
+        self._go_on_at("")
+
+    def _attempt(self) -> None:
+        offset = self._ask() if self._location else 0
+        if not self._location:
+            self._open()
+        self._progress(offset)
+        if offset < self._descriptor.size:
+            self._send(offset)
+        self._close()
+
+    def _open(self) -> None:
+        url = f"{self._transport.repository.url}/blobs/uploads/"
+        self._follow(self._transport.once("POST", url, expect={_OK.accepted}))
+
+    def _ask(self) -> int:
+        """Number of bytes that the registry has; forgets an upload that cannot go on."""
+        answer = self._transport.once(
+            "GET", self._location, expect={_OK.no_content, _OK.not_found, _OK.bad_request}
+        )
+        match = _RANGE.fullmatch(answer.headers.get("Range", ""))
+        offset = int(match["last"]) + 1 if match else 0
+        # "0-0" is said of one byte and of none.
+        usable = answer.status_code == _OK.no_content and 1 < offset <= self._descriptor.size
+        if not usable:
+            self._go_on_at("")
+            return 0
+        if "Location" in answer.headers:
+            self._follow(answer)
+        return offset
+
+    def _send(self, offset: int) -> None:
+        size = self._descriptor.size
+        headers = dict(_BINARY)
+        if offset:
+            headers["Content-Range"] = f"{offset}-{size - 1}"
+        with self._path.open("rb") as file:
+            answer = self._transport.once(
+                "PATCH",
+                self._location,
+                expect={_OK.accepted, _OK.no_content, *_LOST},
+                headers=headers,
+                body=lambda: _Section(file, offset, size, self._sending(offset)),
+            )
+        if answer.status_code in _LOST:
+            self._lost(answer)
+        self._follow(answer)
+
+    def _close(self) -> None:
+        separator = "&" if urlsplit(self._location).query else "?"
+        url = f"{self._location}{separator}digest={self._descriptor.digest}"
+        answer = self._transport.once(
+            "PUT",
+            url,
+            expect={_OK.created, _OK.no_content, _OK.bad_request, *_LOST},
+            headers={**_BINARY, "Content-Length": "0"},
+        )
+        if answer.status_code in {_OK.bad_request, *_LOST}:
+            self._lost(answer)
+
+    def _lost(self, answer: requests.Response) -> None:
+        """The registry has something else than what was sent: from the start, a few times."""
+        self._go_on_at("")
+        raise MayPassError(
+            f"the registry lost what was uploaded of {self._descriptor.digest}"
+            f" (HTTP {answer.status_code})"
+        )
+
+    def _follow(self, answer: requests.Response) -> None:
+        """Remember where the upload goes on; no other host gets our authorization."""
+        location = urljoin(answer.url, answer.headers.get("Location", ""))
+        if not self._is_ours(location):
+            raise RegistryError(f"the registry sends the upload to {bare(location)}: not done")
+        self._go_on_at(location)
+
+    def _is_ours(self, location: str) -> bool:
+        ours, theirs = urlsplit(self._transport.repository.url), urlsplit(location)
+        same = theirs.netloc == ours.netloc and theirs.scheme == ours.scheme
+        # A local registry may name itself by another of its names.
+        return same or (is_loopback(ours.netloc) and is_loopback(theirs.netloc))
+
+    def _go_on_at(self, location: str) -> None:
+        self._location = location
+        if self._notes:
+            self._notes.note(self._descriptor.digest, location)
+
+    def _progress(self, offset: int) -> None:
+        self._on_bytes(offset - self._sent)
+        self._sent = offset
+
+    def _sending(self, offset: int) -> Callable[[int], None]:
+        """For one body: counts from `offset`, also when it is sent anew."""
+        self._progress(offset)
+
+        def count(number: int) -> None:
+            self._progress(self._sent + number)
+
+        return count
+
+
+_LOST = {_OK.not_found, _OK.requested_range_not_satisfiable, _OK.gone}
+
+
+class _Section:
+    """A part of a file as the body of a request; its length is known (`Content-Length`)."""
+
+    def __init__(
+        self, file: IO[bytes], start: int, end: int, on_bytes: Callable[[int], object]
+    ) -> None:
+        self._file = file
+        self._file.seek(start)
+        self._left = end - start
+        self._on_bytes = on_bytes
+
+    def __len__(self) -> int:
+        return self._left
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of the section."""
+        size = self._left if size < 0 else min(max(size, _LEAST), self._left)
+        data = self._file.read(size)
+        self._left -= len(data)
+        self._on_bytes(len(data))
+        return data
+
+
+# The HTTP client asks for 16 kB at a time; 2 GB are sent faster in larger pieces.
+_LEAST = 1 << 18

@@ -1,0 +1,205 @@
+"""The release, in order: build, verify, scan, seal for each architecture, then publish."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.build import REPOSITORY_NAME
+from harness.console import say, warn
+from harness.engine import Engine, container_engine
+from harness.errors import NotProvenError, RegistryError, UsageError
+from harness.model import Architecture
+from harness.pipeline import BuildConfig, build, verified
+from harness.publish import PublishedImage, publish
+from harness.publishing.page import Sizes, render_page, sizes_of
+from harness.publishing.plan import TagPolicy, make_plan, render_plan
+from harness.publishing.record import RECORD, Record, only_release
+from harness.publishing.results import write_results
+from harness.publishing.seal import SealedImage, seal, unseal
+from harness.publishing.sign import Signer
+from harness.publishing.tags import parse, previous
+from harness.publishing.trial import pull_and_run
+from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
+from harness.scanned import ScanOptions, scan
+from harness.stand_ins.registry import local_registry
+from harness.sweep import sweep
+
+LOCAL = "localhost"
+REPOSITORY = f"rshade/{REPOSITORY_NAME}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseConfig:
+    """What to release, from what, and to where."""
+
+    build: BuildConfig
+    registry: str
+    repository: str
+    architectures: tuple[Architecture, ...] = ()  # () for all
+    export: Path | None = None  # seal there and publish nothing
+    sources: tuple[Path, ...] = ()  # publish these seals and build nothing
+    ca: Path | None = None  # of the registry's certificate
+    dry_run: bool = False
+    resume: bool = False
+    tags: TagPolicy = field(default_factory=TagPolicy)
+    scan: ScanOptions = field(default_factory=ScanOptions)
+    output: Path = field(default_factory=lambda: Path("release-out"))
+
+    @property
+    def target(self) -> str:
+        """Where to, for people and for the record; a local registry's port changes."""
+        if self.registry == LOCAL:
+            return f"{LOCAL}/{self.repository}"
+        return str(Repository.from_names(self.registry, self.repository))
+
+    def check(self) -> None:
+        """`UsageError` when the parts do not go together."""
+        parse(self.build.version)
+        if self.export and (self.sources or self.resume or self.dry_run):
+            raise UsageError("--export builds and seals only: drop --from, --resume and --dry-run")
+        if self.export and len(self.architectures) != 1:
+            raise UsageError("--export seals one architecture: give it with --arch")
+        if self.architectures and not self.export:
+            raise UsageError("a release has every architecture: --arch goes with --export only")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where the registry is and how to get in."""
+
+    repository: Repository
+    credentials: Credentials | None
+    ca: Path | None
+
+
+def export(config: ReleaseConfig) -> SealedImage:
+    """Build, verify and scan one architecture, and seal it into `config.export`."""
+    config.check()
+    directory = config.export or _export_of(config, config.architectures[0])
+    with container_engine() as engine:
+        sweep(engine.client)
+        return _made(engine, config, config.architectures[0], directory)
+
+
+def release(config: ReleaseConfig) -> PublishedImage | None:
+    """Publish one release with all its architectures; None when it is only planned.
+
+    Raises a `HarnessError` that says what is missing, and where nothing was published.
+    """
+    config.check()
+    version = config.build.version
+    with (
+        only_release(version, config.target, config.output),
+        _told_how_to_go_on(config),
+        container_engine() as engine,
+        _registry(config) as access,
+        RegistryClient(Transport(access.repository, access.credentials, ca=access.ca)) as client,
+    ):
+        signer = Signer.from_environ(os.environ, offline=access.repository.on_loopback)
+        record = _record(config)
+        images = _sealed(engine, config, record)
+        if config.dry_run:
+            print(render_plan(make_plan(images, version, client, config.tags)))
+            return None
+        before = _before(version, client)
+        published = publish(
+            images,
+            version,
+            client,
+            record=record,
+            policy=config.tags,
+            signer=signer,
+            trial=lambda plan: pull_and_run(engine, plan, access.credentials),
+            ca=access.ca,
+        )
+        write_results(published, render_page(published, before), config.output, os.environ)
+        return published
+
+
+@contextmanager
+def _told_how_to_go_on(config: ReleaseConfig) -> Iterator[None]:
+    """What was made is not lost when the rest fails, and people should know."""
+    try:
+        yield
+    except (KeyboardInterrupt, RegistryError):
+        if (config.output / RECORD).exists() and not config.dry_run:
+            again = f"harness release {config.build.version} --resume --output {config.output}"
+            warn(f"  go on with: {again}, and the same --registry and --repository")
+        raise
+
+
+def _sealed(engine: Engine, config: ReleaseConfig, record: Record) -> list[SealedImage]:
+    """One sealed image for each architecture: given, made before, or made now."""
+    if sources := config.sources or record.sources:
+        return [unseal(source) for source in sources]
+    sweep(engine.client)
+    images = []
+    for architecture in Architecture:
+        directory = _export_of(config, architecture)
+        image = _kept(directory) if config.resume else None
+        image = image or _made(engine, config, architecture, directory)
+        record.done(f"{architecture} sealed", image.digest)
+        images.append(image)
+    return images
+
+
+def _kept(directory: Path) -> SealedImage | None:
+    """What a run that is continued sealed already; None when it has to be made."""
+    try:
+        return unseal(directory)
+    except NotProvenError as error:
+        say(f"  made again: {error}")
+        return None
+
+
+def _made(
+    engine: Engine, config: ReleaseConfig, architecture: Architecture, directory: Path
+) -> SealedImage:
+    """The stages of one architecture; each takes what only the stage before can make."""
+    work = config.output / architecture.value
+    made = replace(config.build, architecture=architecture, output=work)
+    built = build(engine, made)
+    proven = verified(engine, built, made, work / "proof")
+    scanned = scan(engine, proven, config.scan, work / "scan")
+    sealed = seal(engine.client, scanned, directory)
+    say(f"  sealed {architecture}: {sealed.image.manifest.digest} in {directory}")
+    return sealed
+
+
+def _export_of(config: ReleaseConfig, architecture: Architecture) -> Path:
+    return config.output / f"sealed-{architecture}"
+
+
+def _record(config: ReleaseConfig) -> Record:
+    if config.resume:
+        return Record.load(config.output, config.build.version, config.target)
+    return Record.new(
+        config.output,
+        config.build.version,
+        config.target,
+        config.sources,
+        written=not config.dry_run,
+    )
+
+
+def _before(version: str, client: RegistryClient) -> tuple[str, Sizes] | None:
+    """The release before this one, to compare sizes with."""
+    last = previous(version, client.tags())
+    sizes = sizes_of(client, last) if last else None
+    return (last, sizes) if last and sizes else None
+
+
+@contextmanager
+def _registry(config: ReleaseConfig) -> Iterator[Access]:
+    """The registry of `config`: the one there, or a local stand-in for the run."""
+    if config.registry != LOCAL:
+        repository = Repository.from_names(config.registry, config.repository)
+        found = find_credentials(repository.host, os.environ)
+        yield Access(repository=repository, credentials=found, ca=config.ca)
+        return
+    with local_registry(config.output / "registry", keep=config.resume) as local:
+        repository = Repository.from_names(local.host, config.repository)
+        say(f"  stand-in: registry in place of {local.stand_in.replaces}: {local.stand_in.why}")
+        yield Access(repository=repository, credentials=local.credentials, ca=local.ca)

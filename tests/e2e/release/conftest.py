@@ -1,0 +1,171 @@
+"""Fixtures of the release tests: sealed images, and a local registry as strict as a real one.
+
+amd64 is the session's image with its own proof. The other architecture is a small stand-in, since
+a release needs both; what it is made of says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from harness.engine import Engine
+from harness.model import Architecture, BuiltImage, VerifiedImage
+from harness.proof import Proof, StandIn
+from harness.publishing.seal import SealedImage, seal
+from harness.stand_ins.registry import LocalRegistry, local_registry
+
+from ..conftest import VERSION
+from .scan_stand_in import scanned_image
+
+REPOSITORY = "owner/finfocus-plugin-aws-public"
+_SMALL = "FROM scratch\nCOPY note /note\nLABEL {labels}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """A sealed image for each architecture, and the engine's image that one is of."""
+
+    images: tuple[SealedImage, ...]
+    image_id: str
+
+    @property
+    def directories(self) -> list[str]:
+        return [str(image.directory) for image in self.images]
+
+
+@pytest.fixture(scope="session")
+def sealed(
+    engine: Engine, image: BuiltImage, proof: Proof, tmp_path_factory: pytest.TempPathFactory
+) -> Sealed:
+    """Both architectures, sealed; the other one is a stand-in."""
+    root = tmp_path_factory.mktemp("release")
+    ours = seal(
+        engine.client,
+        scanned_image(VerifiedImage(built=image, proof=proof), root / "scan-ours"),
+        root / f"sealed-{image.architecture}",
+    )
+    other = next(a for a in Architecture if a is not image.architecture)
+    verified = _small(engine, image, proof, other, root / "small")
+    theirs = seal(
+        engine.client, scanned_image(verified, root / "scan-other"), root / f"sealed-{other}"
+    )
+    return Sealed(images=(ours, theirs), image_id=image.image_id)
+
+
+def _small(
+    engine: Engine, image: BuiltImage, proof: Proof, architecture: Architecture, directory: Path
+) -> VerifiedImage:
+    """A small image that says that it is for `architecture`."""
+    directory.mkdir()
+    directory.joinpath("note").write_text("a stand-in for tests of the release\n", encoding="utf-8")
+    labels = engine.client.images.get(image.image_id).labels
+    quoted = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+    directory.joinpath("Dockerfile").write_text(_SMALL.format(labels=quoted), encoding="utf-8")
+    made, _ = engine.client.images.build(
+        path=str(directory),
+        tag=f"finfocus-broken:small-{architecture}",
+        platform=f"linux/{architecture}",
+        rm=True,
+    )
+    stand_in = StandIn(kind="image", replaces=f"linux/{architecture}", why="tests of the release")
+    built = replace(
+        image,
+        image_id=str(made.id),
+        architecture=architecture,
+        release=replace(image.release, architecture=architecture, stand_in=stand_in),
+    )
+    about = replace(proof.image, image_id=str(made.id), architecture=architecture.value)
+    return VerifiedImage(built=built, proof=replace(proof, image=about))
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[LocalRegistry]:
+    """A registry of its own with TLS and tokens."""
+    with local_registry(tmp_path / "registry") as running:
+        yield running
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cli:
+    """Runs `harness release` as a process of its own, logged in at a registry."""
+
+    registry: LocalRegistry
+    home: Path
+    output: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """With Docker's configuration as `docker login` leaves it."""
+        basic = self.registry.credentials.basic.reveal().removeprefix("Basic ")
+        self.home.mkdir(exist_ok=True)
+        config = {"auths": {self.registry.host: {"auth": basic}}}
+        (self.home / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        return {**os.environ, "DOCKER_CONFIG": str(self.home)}
+
+    def command(self, *arguments: str, version: str = VERSION) -> list[str]:
+        return [
+            *(sys.executable, "-m", "harness", "release", version),
+            *("--registry", self.registry.host, "--registry-ca", str(self.registry.ca)),
+            *("--repository", REPOSITORY, "--output", str(self.output), *arguments),
+        ]
+
+    def run(
+        self,
+        *arguments: str,
+        version: str = VERSION,
+        environ: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """The run, whatever its exit code."""
+        return subprocess.run(
+            self.command(*arguments, version=version),
+            env={**self.environ, **(environ or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def skopeo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """An independent client, with the same login and the same authority."""
+        certificates = self.home / "certs"
+        certificates.mkdir(exist_ok=True, parents=True)
+        (certificates / "ca.crt").write_bytes(self.registry.ca.read_bytes())
+        command = ["skopeo", arguments[0], *_TRUST[arguments[0]], *arguments[1:]]
+        return subprocess.run(
+            [c.replace("CERTS", str(certificates)) for c in command],
+            env={**self.environ, "REGISTRY_AUTH_FILE": str(self.home / "config.json")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def tags(self) -> set[str]:
+        """The tags that people pull by, as the independent client lists them."""
+        done = self.skopeo("list-tags", f"docker://{self.registry.host}/{REPOSITORY}")
+        if done.returncode:
+            assert "404 (Not Found)" in done.stderr, done.stderr
+            return set()
+        found = json.loads(done.stdout)["Tags"] or []
+        return {tag for tag in found if not tag.startswith("sha256-")}
+
+
+_TRUST: Mapping[str, Sequence[str]] = {
+    "list-tags": ("--cert-dir", "CERTS"),
+    "inspect": ("--cert-dir", "CERTS"),
+    "copy": ("--src-cert-dir", "CERTS"),
+}
+
+
+@pytest.fixture
+def cli(registry: LocalRegistry, tmp_path: Path) -> Cli:
+    """The command line, logged in."""
+    return Cli(registry=registry, home=tmp_path / "docker", output=tmp_path / "out")

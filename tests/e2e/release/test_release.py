@@ -1,0 +1,174 @@
+"""A release into a real registry with TLS and tokens, looked at by an independent client."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from harness.process import ensure_tools
+from harness.stand_ins.registry import LocalRegistry
+from harness.wait import wait_until
+
+from ..conftest import VERSION
+from .conftest import REPOSITORY, Cli, Sealed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _skopeo() -> None:
+    """The independent client."""
+    ensure_tools({"skopeo": "skopeo"}, wanted_for="looking at the registry")
+
+
+def sources(sealed: Sealed) -> list[str]:
+    return [word for directory in sealed.directories for word in ("--from", directory)]
+
+
+def secrets_of(registry: LocalRegistry) -> list[str]:
+    held = registry.credentials
+    return [held.secret.reveal(), held.basic.reveal().removeprefix("Basic ")]
+
+
+def test_release_is_in_the_registry_as_its_page_and_proof_say(sealed: Sealed, cli: Cli) -> None:
+    """Published, read back, pulled, run; skopeo finds the digests of page and proof."""
+    planned = cli.run(*sources(sealed), "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert cli.tags() == set(), "a plan publishes nothing"
+    done = cli.run(*sources(sealed), "--json")
+    assert done.returncode == 0, done.stderr
+    published = json.loads(done.stdout)
+    index = published["index"]["digest"]
+    assert index in planned.stdout, "the digest is known before anything is pushed"
+    assert published["trial"].startswith("pulled by digest and run")
+    name = f"docker://{cli.registry.host}/{REPOSITORY}"
+    for reference in (f"{name}@{index}", f"{name}:{VERSION}", f"{name}:latest"):
+        seen = cli.skopeo("inspect", "--raw", reference)
+        assert f"sha256:{hashlib.sha256(seen.stdout.encode()).hexdigest()}" == index, seen.stderr
+    platforms = {
+        m["platform"]["architecture"]: m["digest"] for m in json.loads(seen.stdout)["manifests"]
+    }
+    assert set(platforms) == {"amd64", "arm64"}
+    ours = sealed.images[0]
+    seen = cli.skopeo("inspect", "--raw", f"{name}@{platforms[ours.architecture]}")
+    assert json.loads(seen.stdout)["config"]["digest"] == sealed.image_id, "tested is published"
+    page = (cli.output / "release.md").read_text(encoding="utf-8")
+    assert f"docker pull {cli.registry.host}/{REPOSITORY}@{index}" in page
+    for architecture, digest in platforms.items():
+        proof = json.loads((cli.output / f"proof-{architecture}.json").read_bytes())
+        assert proof["image"]["repo_digests"] == [f"{cli.registry.host}/{REPOSITORY}@{digest}"]
+        assert f"`{digest}`" in page
+    told = done.stdout + done.stderr + page + (cli.output / "release.json").read_text("utf-8")
+    assert not any(secret in told for secret in secrets_of(cli.registry))
+
+
+def test_independent_client_copies_what_was_pushed(
+    sealed: Sealed, cli: Cli, tmp_path: Path
+) -> None:
+    """skopeo pulls the whole index by digest, which checks every digest in its own code."""
+    done = cli.run(*sources(sealed))
+    assert done.returncode == 0, done.stderr
+    name = done.stdout.strip()
+    copied = cli.skopeo("copy", "--all", f"docker://{name}", f"oci:{tmp_path}/copy")
+    assert copied.returncode == 0, copied.stderr
+    listed = json.loads((tmp_path / "copy" / "index.json").read_bytes())["manifests"]
+    assert [entry["digest"] for entry in listed] == [name.partition("@")[2]]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_killed_release_is_resumed(name: str, sealed: Sealed, cli: Cli) -> None:
+    """Killed in the middle of a push: no tag; --resume publishes it without sending all again."""
+    process = subprocess.Popen(
+        cli.command(*sources(sealed)),
+        env=cli.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = cli.registry.log
+    wait_until(
+        lambda: (
+            log.read_text(errors="replace").count('"PUT /v2/') >= 3 or process.poll() is not None
+        ),
+        timeout=120,
+        what="three blobs are pushed",
+        interval=0.005,
+    )
+    os.kill(process.pid, getattr(signal, name))
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == {"SIGINT": 130, "SIGKILL": -9}[name], words
+    if name == "SIGINT":
+        assert "--resume" in words
+    assert cli.tags() == set()
+    before = log.read_text(errors="replace").count('"PUT /v2/')
+    done = cli.run("--resume")
+    assert done.returncode == 0, done.stderr
+    assert cli.tags() == {VERSION, "latest"}
+    assert "were there already" in done.stderr
+    again = log.read_text(errors="replace")
+    blobs = len({b.digest for image in sealed.images for b in image.image.blobs})
+    assert before >= 3
+    assert again.count("/blobs/uploads/") < 3 * (blobs + 8), "what was there was not sent again"
+
+
+def test_changed_version_is_a_conflict(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+    """The version is there with other content: exit code 9, and the tag stays."""
+    directory = Path(sealed.directories[1])
+    assert cli.tags() == set()
+    copied = subprocess.run(
+        [
+            *("skopeo", "copy", "--dest-cert-dir", str(cli.home / "certs")),
+            *(f"oci:{directory}/oci", f"docker://{cli.registry.host}/{REPOSITORY}:{VERSION}"),
+        ],
+        env={**cli.environ, "REGISTRY_AUTH_FILE": str(cli.home / "config.json")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert copied.returncode == 0, copied.stderr
+    done = cli.run(*sources(sealed))
+    assert done.returncode == 9, done.stderr
+    assert "published already with other content" in done.stderr
+    assert cli.tags() == {VERSION}
+
+
+def test_damaged_seal_is_not_published(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+    """One flipped byte in a layer that another machine handed over: nothing is pushed."""
+    copy = tmp_path / "damaged"
+    shutil.copytree(sealed.directories[1], copy)
+    layer = copy / "oci" / "blobs" / "sha256" / sealed.images[1].image.layers[0].digest[7:]
+    data = bytearray(layer.read_bytes())
+    data[len(data) // 2] ^= 1
+    layer.write_bytes(data)
+    done = cli.run("--from", sealed.directories[0], "--from", str(copy))
+    assert done.returncode == 1, done.stderr
+    assert "not what was sealed" in done.stderr
+    assert '"PUT /v2/' not in cli.registry.log.read_text(errors="replace")
+
+
+def test_registry_that_dies_is_said(sealed: Sealed, cli: Cli) -> None:
+    """The registry's process is gone: exit code 8 and its name, soon."""
+    cli.registry.process.kill()
+    cli.registry.process.wait()
+    done = cli.run(*sources(sealed))
+    assert done.returncode == 8, done.stderr
+    assert f"{cli.registry.host} cannot be reached" in done.stderr
+
+
+def test_wrong_password_is_refused_once(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+    """No retry for a no: exit code 8, and who was asked as."""
+    nobody = tmp_path / "nobody"
+    nobody.mkdir()
+    config = {"auths": {cli.registry.host: {"auth": "aGFybmVzczp3cm9uZy1wYXNz"}}}
+    (nobody / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    done = cli.run(*sources(sealed), environ={"DOCKER_CONFIG": str(nobody)})
+    assert done.returncode == 8, done.stderr
+    assert "HTTP 401" in done.stderr
+    assert "docker login" in done.stderr
+    assert "wrong-pass" not in done.stderr
+    assert cli.registry.token_server.given == 0

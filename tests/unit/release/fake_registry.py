@@ -1,0 +1,306 @@
+"""A registry in this process that misbehaves to order and remembers all that it was asked.
+
+It takes what it gets, so that a client that pushes in a wrong order is seen: `half` has every
+manifest that came before its parts.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import socket
+import struct
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+USER, PASSWORD = "releaser", "correct-horse-battery"
+BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+@dataclass
+class Fault:
+    """What to do instead, for requests whose "METHOD path" matches."""
+
+    match: str
+    status: int = 0  # answer with it
+    headers: dict[str, str] = field(default_factory=dict)
+    reset_after: int = -1  # take this many bytes of the body, then reset the connection
+    lose: bool = False  # do what is asked, then reset the connection instead of answering
+    lie: bool = False  # answer with a digest of something else
+    corrupt: bool = False  # answer with other bytes
+    truncate: bool = False  # answer with half of the bytes
+    expire: bool = False  # forget every token first
+    skip: int = 0  # let this many go by first
+    times: int = 1
+
+
+class FakeRegistry:
+    """State, orders and log of one fake registry."""
+
+    def __init__(self, *, auth: str = "", referrers_api: bool = False) -> None:
+        self.auth = auth  # "", "basic" or "bearer"
+        self.referrers_api = referrers_api
+        self.blobs: dict[str, bytes] = {}
+        self.manifests: dict[str, bytes] = {}
+        self.tags: dict[str, str] = {}
+        self.uploads: dict[str, bytearray] = {}
+        self.tokens: set[str] = set()
+        self.faults: list[Fault] = []
+        self.log: list[str] = []
+        self.received = 0  # bytes of blobs
+        self.half: list[str] = []
+        self.moves: list[tuple[str, str]] = []
+        self.lock = threading.RLock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.server.daemon_threads = True
+        self.host = f"127.0.0.1:{self.server.server_port}"
+        self.url = f"http://{self.host}"
+
+    def asked(self, pattern: str) -> int:
+        """How many requests matched."""
+        return sum(re.search(pattern, line) is not None for line in self.log)
+
+    def fault_for(self, line: str) -> Fault | None:
+        for fault in self.faults:
+            if fault.times > 0 and re.search(fault.match, line):
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    continue
+                fault.times -= 1
+                return fault
+        return None
+
+    def parts(self, data: bytes) -> list[str]:
+        """What a manifest or index refers to."""
+        plain = json.loads(data)
+        listed = [*plain.get("layers", []), *plain.get("manifests", [])]
+        listed += [plain[key] for key in ("config",) if key in plain]
+        return [entry["digest"] for entry in listed]
+
+    def complete(self, digest: str) -> bool:
+        """Whether everything below the manifest with `digest` is here, and is what it says."""
+        if digest in self.blobs:
+            return f"sha256:{hashlib.sha256(self.blobs[digest]).hexdigest()}" == digest
+        data = self.manifests.get(digest)
+        return data is not None and all(self.complete(part) for part in self.parts(data))
+
+
+@contextmanager
+def fake_registry(**options: Any) -> Iterator[FakeRegistry]:
+    """A running fake registry."""
+    registry = FakeRegistry(**options)
+    thread = threading.Thread(target=registry.server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield registry
+    finally:
+        registry.server.shutdown()
+        registry.server.server_close()
+        thread.join()
+
+
+def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(_Handler):
+        fake = registry
+
+    return Handler
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    fake: FakeRegistry
+    timeout = 20
+    wbufsize = -1  # head and body in one piece: no waiting for acknowledgements
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    def do_HEAD(self) -> None:
+        self._serve()
+
+    def do_POST(self) -> None:
+        self._serve()
+
+    def do_PATCH(self) -> None:
+        self._serve()
+
+    def do_PUT(self) -> None:
+        self._serve()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+    def _serve(self) -> None:
+        path, self.fault = urlsplit(self.path).path, None
+        line = f"{self.command} {path}"
+        with self.fake.lock:
+            self.fake.log.append(line)
+            self.fault = fault = self.fake.fault_for(line)
+        if fault and fault.expire:
+            self.fake.tokens.clear()
+        if fault and fault.reset_after >= 0:
+            return self._reset_after(path, fault.reset_after)
+        body = self._body()
+        if fault and fault.status:
+            errors = {"errors": [{"code": "TEST", "message": self._echo()}]}
+            return self._answer(fault.status, json.dumps(errors).encode(), fault.headers)
+        if not self._authorized(path):
+            return None
+        with self.fake.lock:
+            return self._route(path, body)
+
+    def _echo(self) -> str:
+        """What a careless registry writes into its errors."""
+        return f"failed to order, asked with {self.headers.get('Authorization')}"
+
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+
+    def _reset_after(self, path: str, count: int) -> None:
+        """Keep the first bytes of an upload, then break the connection."""
+        data = self.rfile.read(min(count, int(self.headers.get("Content-Length") or 0)))
+        identity = path.rpartition("/")[2]
+        if self.command == "PATCH" and identity in self.fake.uploads:
+            self.fake.uploads[identity] += data
+            self.fake.received += len(data)
+        self._reset()
+
+    def _reset(self) -> None:
+        linger = struct.pack("ii", 1, 0)  # socket(7): close with a reset
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close_connection = True
+        self.connection.close()
+
+    def _authorized(self, path: str) -> bool:
+        given = self.headers.get("Authorization", "")
+        if path == "/token":
+            allowed = given == BASIC
+        elif self.fake.auth == "bearer":
+            allowed = given.removeprefix("Bearer ") in self.fake.tokens
+        else:
+            allowed = not self.fake.auth or given == BASIC
+        if not allowed:
+            realm = f'Bearer realm="{self.fake.url}/token",service="fake"'
+            wanted = realm if self.fake.auth == "bearer" else 'Basic realm="fake"'
+            self._answer(401, b"{}", {"WWW-Authenticate": wanted})
+        return allowed
+
+    def _route(self, path: str, body: bytes) -> None:
+        if path == "/token":
+            token = uuid.uuid4().hex
+            self.fake.tokens.add(token)
+            return self._answer(200, json.dumps({"token": token, "expires_in": 300}).encode())
+        kind = re.search(r"/(blobs/uploads|blobs|manifests|tags|referrers)/", path)
+        if kind is None:
+            return self._answer(200, b"{}")
+        last = path.rpartition("/")[2]
+        return {
+            "blobs/uploads": self._upload,
+            "blobs": self._blob,
+            "manifests": self._manifest,
+            "tags": self._tags,
+            "referrers": self._referrers,
+        }[kind[1]](last, body)
+
+    def _upload(self, identity: str, body: bytes) -> None:  # noqa: PLR0911
+        if self.command == "POST":
+            identity = uuid.uuid4().hex
+            self.fake.uploads[identity] = bytearray()
+            return self._answer(202, b"", self._where(identity))
+        data = self.fake.uploads.get(identity)
+        if data is None:
+            return self._answer(404, b"{}")
+        if self.command == "GET":
+            return self._answer(204, b"", self._where(identity))
+        start = self.headers.get("Content-Range", f"{len(data)}-").partition("-")[0]
+        if int(start) != len(data):
+            return self._answer(416, b"")
+        data += body
+        self.fake.received += len(body)
+        if self.command == "PATCH":
+            return self._answer(202, b"", self._where(identity))
+        digest = parse_qs(urlsplit(self.path).query)["digest"][0]
+        del self.fake.uploads[identity]
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
+            return self._answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
+        self.fake.blobs[digest] = bytes(data)
+        return self._answer(201, b"", {"Docker-Content-Digest": digest})
+
+    def _where(self, identity: str) -> dict[str, str]:
+        size = len(self.fake.uploads[identity])
+        repository = self.path.partition("/blobs/")[0]
+        return {
+            "Location": f"{repository}/blobs/uploads/{identity}?_state=opaque",
+            "Range": f"0-{max(size - 1, 0)}",
+        }
+
+    def _blob(self, digest: str, _body: bytes) -> None:
+        self._content(self.fake.blobs.get(digest), digest)
+
+    def _content(self, data: bytes | None, digest: str, kind: str = "") -> None:
+        if data is None:
+            return self._answer(404, b'{"errors":[{"code":"UNKNOWN"}]}')
+        headers = {"Docker-Content-Digest": digest}
+        return self._answer(200, data, {**headers, **({"Content-Type": kind} if kind else {})})
+
+    def _manifest(self, reference: str, body: bytes) -> None:
+        if self.command == "PUT":
+            digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+            if not all(self.fake.complete(part) for part in self.fake.parts(body)):
+                self.fake.half.append(digest)
+            self.fake.manifests[digest] = body
+            if ":" not in reference:
+                self.fake.tags[reference] = digest
+                self.fake.moves.append((reference, digest))
+            headers = {"Docker-Content-Digest": digest}
+            subject = json.loads(body).get("subject")
+            if subject and self.fake.referrers_api:
+                headers["OCI-Subject"] = subject["digest"]
+            return self._answer(201, b"", headers)
+        digest = self.fake.tags.get(reference, reference)
+        return self._content(self.fake.manifests.get(digest), digest)
+
+    def _tags(self, _last: str, _body: bytes) -> None:
+        self._answer(200, json.dumps({"name": "x", "tags": sorted(self.fake.tags)}).encode())
+
+    def _referrers(self, digest: str, _body: bytes) -> None:
+        if not self.fake.referrers_api:
+            return self._answer(404, b"404 page not found")
+        found = []
+        for key, data in self.fake.manifests.items():
+            plain = json.loads(data)
+            if plain.get("subject", {}).get("digest") == digest:
+                entry = {"mediaType": plain["mediaType"], "digest": key, "size": len(data)}
+                found.append({**entry, "artifactType": plain["artifactType"]})
+        return self._answer(200, json.dumps({"schemaVersion": 2, "manifests": found}).encode())
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        sent, fault = dict(headers or {}), self.fault
+        if fault and fault.lose:
+            return self._reset()
+        if fault and fault.lie and "Docker-Content-Digest" in sent:
+            sent["Docker-Content-Digest"] = f"sha256:{'0' * 64}"
+        if fault and fault.corrupt and body:
+            body = bytes([body[0] ^ 1]) + body[1:]
+        self.send_response(status)
+        for name, value in sent.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "HEAD":
+            return None
+        if fault and fault.truncate:
+            self.wfile.write(body[: len(body) // 2])
+            self.wfile.flush()
+            return self._reset()
+        self.wfile.write(body)
+        return None

@@ -1,0 +1,182 @@
+"""Scanned and sealed images that no engine made, for tests of what comes after."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from harness.model import Architecture, Asset, BaseImage, BuiltImage, Release, VerifiedImage
+from harness.proof import Check, Environment, ImageFacts, Proof, StandIn, Status
+from harness.publish import PublishedImage, publish
+from harness.publishing.plan import Plan, TagPolicy
+from harness.publishing.record import Record
+from harness.publishing.seal import SealedImage, seal
+from harness.publishing.sign import Signer
+from harness.regions import load_regions
+from harness.registry import (
+    Credentials,
+    RegistryClient,
+    Repository,
+    RetryPolicy,
+    Secret,
+    Transport,
+)
+from harness.scanned import ScannedImage, ScanReport
+
+from .fake_registry import PASSWORD, USER, FakeRegistry
+from .saved import layers, saved
+
+VERSION = "v1.2.3"
+REGIONS = load_regions()[:3]
+QUICK = RetryPolicy(attempts=3, pause=0.001, longest_pause=2)
+HELD = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
+
+
+class FakeDocker:
+    """The two calls of docker-py that an export makes."""
+
+    def __init__(self, data: bytes) -> None:
+        self.images = SimpleNamespace(get=lambda _: SimpleNamespace(attrs={"Size": len(data)}))
+        self.api = SimpleNamespace(
+            get_image=lambda _: iter([data[i : i + 4000] for i in range(0, len(data), 4000)])
+        )
+
+
+def proof_of(image_id: str, *, status: Status = Status.PASSED) -> Proof:
+    """A proof of one check."""
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    return Proof(
+        started_at=now,
+        finished_at=now,
+        image=ImageFacts(reference="test", image_id=image_id),
+        version=VERSION,
+        architecture="amd64",
+        environment=Environment(
+            engine_name="docker",
+            engine_version="1",
+            engine_api_version="1",
+            storage_driver="x",
+            kernel="x",
+            cpus=1,
+            memory_bytes=1,
+            python="3",
+            harness_version="0",
+            host_os="x",
+        ),
+        checks=(Check(requirement="SC-002", title="ready", status=status, detail="told"),),
+    )
+
+
+def scanned(
+    directory: Path,
+    architecture: Architecture = Architecture.AMD64,
+    *,
+    version: str = VERSION,
+    seed: int = 1,
+    revision: str = "abc",
+    stand_ins: bool = False,
+) -> tuple[Any, ScannedImage]:
+    """A client of an engine, and a scanned image in it."""
+    names = [region.name for region in REGIONS]
+    image_id, data = saved(
+        layers(names, seed=seed + 1000 * (architecture is Architecture.ARM64)),
+        architecture,
+        org_opencontainers_image_version=version,
+        org_opencontainers_image_revision=revision,
+    )
+    stand_in = StandIn(kind="plugin", replaces="the real one", why="test") if stand_ins else None
+    built = BuiltImage(
+        reference="test",
+        image_id=image_id,
+        version=version,
+        architecture=architecture,
+        base=BaseImage(reference="alpine:3.19", image_id="sha256:1", digest="", size_bytes=1),
+        release=Release(
+            version=version,
+            architecture=architecture,
+            base_url="https://example.invalid",
+            assets=tuple(
+                Asset(region=r, name=r.name, sha256="a" * 64, size_bytes=1) for r in REGIONS
+            ),
+            checksums_sha256="b" * 64,
+            stand_in=stand_in,
+        ),
+        seconds=1,
+        layers=(),
+        size_bytes=len(data),
+    )
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in ("trivy.json", "trivy.sarif", "sbom.cdx.json"):
+        (directory / name).write_text(f'{{"{name}": "{architecture}"}}', encoding="utf-8")
+    report = ScanReport(
+        image_id=image_id,
+        passed=True,
+        verdict="passed: 0 critical, 0 high",
+        trivy_json=directory / "trivy.json",
+        sarif=directory / "trivy.sarif",
+        sbom=directory / "sbom.cdx.json",
+    )
+    proven = VerifiedImage(built=built, proof=proof_of(image_id))
+    return FakeDocker(data), ScannedImage(verified=proven, report=report)
+
+
+def sealed(
+    root: Path, architecture: Architecture = Architecture.AMD64, **options: Any
+) -> SealedImage:
+    """A sealed image under `root`."""
+    client, made = scanned(root / f"scan-{architecture}", architecture, **options)
+    return seal(client, made, root / f"sealed-{architecture}")
+
+
+def both(root: Path, **options: Any) -> list[SealedImage]:
+    """A sealed image for each architecture."""
+    return [sealed(root, architecture, **options) for architecture in Architecture]
+
+
+def client_of(registry: FakeRegistry) -> RegistryClient:
+    """A client of the fake registry that gives up soon."""
+    repository = Repository.from_names(registry.url, "owner/image")
+    return RegistryClient(Transport(repository, HELD, policy=QUICK))
+
+
+def publish_to(
+    registry: FakeRegistry,
+    images: list[SealedImage],
+    output: Path,
+    *,
+    version: str = VERSION,
+    resume: bool = False,
+    policy: TagPolicy | None = None,
+    trial: Any = None,
+    signer: Signer | None = None,
+) -> PublishedImage:
+    """Publish to the fake registry, with a record in `output`."""
+    with client_of(registry) as client:
+        target = str(client.repository)
+        record = (
+            Record.load(output, version, target)
+            if resume
+            else Record.new(output, version, target, ())
+        )
+        return publish(
+            images,
+            version,
+            client,
+            record=record,
+            policy=policy or TagPolicy(),
+            signer=signer or Signer(how="", why_not="a test"),
+            trial=trial or _no_trial,
+        )
+
+
+def _no_trial(_: Plan) -> str:
+    return "not run"
+
+
+def refuted(made: ScannedImage) -> ScannedImage:
+    """The same with a check that failed."""
+    proof = proof_of(made.verified.built.image_id, status=Status.FAILED)
+    return replace(made, verified=replace(made.verified, proof=proof))

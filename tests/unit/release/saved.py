@@ -1,0 +1,54 @@
+"""Images as the engine saves them, small enough for unit tests."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import random
+import tarfile
+from collections.abc import Sequence
+
+
+def tarball(files: dict[str, bytes]) -> bytes:
+    """A tar with `files`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def layers(regions: Sequence[str], *, seed: int = 1, size: int = 20_000) -> list[bytes]:
+    """One uncompressed layer per region, and one below them."""
+    noise = random.Random(seed)
+    names = ["etc/base", *(f"opt/bin/finfocus-plugin-aws-public-{name}" for name in regions)]
+    return [tarball({name: noise.randbytes(size)}) for name in names]
+
+
+def saved(
+    contents: Sequence[bytes], architecture: str = "amd64", **labels: str
+) -> tuple[str, bytes]:
+    """Image ID and what `docker save` of Docker 20.10 writes for an image of these layers."""
+    diff_ids = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in contents]
+    config = json.dumps(
+        {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"Labels": {k.replace("_", "."): v for k, v in labels.items()}},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        }
+    ).encode()
+    identity = hashlib.sha256(config).hexdigest()
+    names = [f"{number:064x}/layer.tar" for number, _ in enumerate(contents)]
+    listing = [{"Config": f"{identity}.json", "RepoTags": None, "Layers": names}]
+    files: dict[str, bytes] = {}
+    for name, data in zip(names, contents, strict=True):
+        files[name.replace("layer.tar", "VERSION")] = b"1.0"
+        files[name.replace("layer.tar", "json")] = b"{}"
+        files[name] = data
+    files[f"{identity}.json"] = config
+    files["manifest.json"] = json.dumps(listing).encode()
+    return f"sha256:{identity}", tarball(files)

@@ -1,0 +1,111 @@
+"""Where credentials come from, in which order, and that they are not told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import EnvironmentMissingError
+from harness.registry import Secret, find_credentials
+
+AUTH = base64.b64encode(b"bob:pass:word").decode()
+
+
+def config(directory: Path, **content: Any) -> dict[str, str]:
+    (directory / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    return {"DOCKER_CONFIG": str(directory)}
+
+
+def helper(directory: Path, name: str, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = directory / f"docker-credential-{name}"
+    program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+
+
+def pair(found: Any) -> tuple[str, str]:
+    return found.username, found.secret.reveal()
+
+
+def test_github_token_is_for_github_only(tmp_path: Path) -> None:
+    """GITHUB_TOKEN comes first for ghcr.io, and no other registry gets it."""
+    environ = config(tmp_path, auths={"ghcr.io": {"auth": AUTH}, "other.example": {"auth": AUTH}})
+    environ |= {"GITHUB_TOKEN": "ghs_x", "GITHUB_ACTOR": "alice"}
+    assert pair(find_credentials("ghcr.io", environ)) == ("alice", "ghs_x")
+    assert pair(find_credentials("other.example", environ)) == ("bob", "pass:word")
+    assert find_credentials("third.example", environ) is None
+
+
+def test_no_configuration_is_no_credentials(tmp_path: Path) -> None:
+    """A machine without Docker's configuration has nobody to push as."""
+    assert find_credentials("ghcr.io", {"DOCKER_CONFIG": str(tmp_path)}) is None
+
+
+def test_entry_may_have_an_identity_token(tmp_path: Path) -> None:
+    """An identity token is used in place of a password, and marked as such."""
+    environ = config(tmp_path, auths={"https://r.example": {"identitytoken": "refresh-me"}})
+    found = find_credentials("r.example", environ)
+    assert found
+    assert found.identity_token
+    assert found.secret.reveal() == "refresh-me"
+
+
+@pytest.mark.parametrize("setting", ["credHelpers", "credsStore"])
+def test_helper_is_asked_for_the_registry(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The helper gets the registry's name on its standard input and answers in JSON."""
+    script = (
+        'read -r name; [ "$1 $name" = "get r.example" ] || exit 3\n'
+        'echo \'{"ServerURL":"r.example","Username":"carol","Secret":"s3cret"}\''
+    )
+    helper(tmp_path, "test", script, monkeypatch)
+    value = {"r.example": "test"} if setting == "credHelpers" else "test"
+    environ = config(tmp_path, **{setting: value, "auths": {"r.example": {}}})
+    assert pair(find_credentials("r.example", environ)) == ("carol", "s3cret")
+
+
+def test_helper_without_an_entry_leaves_it_to_auths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ "Not found" is an answer of a helper, and no failure."""
+    script = "echo credentials not found in native keychain; exit 1"
+    helper(tmp_path, "none", script, monkeypatch)
+    environ = config(tmp_path, credsStore="none", auths={"r.example": {"auth": AUTH}})
+    assert pair(find_credentials("r.example", environ)) == ("bob", "pass:word")
+
+
+@pytest.mark.parametrize(
+    "script", ["echo boom >&2; exit 1", 'echo \'{"Secret":"s3cret"}\'', "echo s3cret"]
+)
+def test_broken_helper_is_named_and_its_output_is_not_told(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A helper that fails or talks nonsense is an error with its name and no secret."""
+    helper(tmp_path, "bad", script, monkeypatch)
+    with pytest.raises(EnvironmentMissingError, match="docker-credential-bad") as caught:
+        find_credentials("r.example", config(tmp_path, credsStore="bad"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['{"auths": {"r.example": {"auth": "czNjcmV0"', "s3cret"])
+def test_broken_configuration_is_named_and_not_quoted(text: str, tmp_path: Path) -> None:
+    """What cannot be read is named; what is in it is not told."""
+    (tmp_path / "config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(EnvironmentMissingError, match=r"config\.json cannot be read") as caught:
+        find_credentials("r.example", {"DOCKER_CONFIG": str(tmp_path)})
+    assert "czNj" not in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_secret_shows_itself_to_nobody() -> None:
+    """No way of printing a secret prints it, and it cannot be pickled."""
+    secret = Secret("hunter2")
+    shown = [str(secret), repr(secret), f"{secret}", f"{secret:>20}", str([secret])]
+    assert not any("hunter2" in text for text in shown)
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)

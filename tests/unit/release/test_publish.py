@@ -1,0 +1,373 @@
+"""Publishing to a registry that misbehaves: no wrong tag, no half index, a clear sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import (
+    HarnessError,
+    NotProvenError,
+    RegistryError,
+    TagConflictError,
+    UsageError,
+)
+from harness.model import Architecture
+from harness.publishing.page import render_page, sizes_of
+from harness.publishing.plan import Plan, TagPolicy, make_plan, render_plan
+from harness.publishing.record import Record, only_release
+from harness.publishing.results import write_results
+from harness.publishing.seal import SealedImage
+from harness.registry import Repository, referrers
+
+from .fake_registry import FakeRegistry, Fault, fake_registry
+from .made import VERSION, both, client_of, publish_to, sealed
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[SealedImage]:
+    """A sealed image for each architecture."""
+    return both(tmp_path_factory.mktemp("sealed"))
+
+
+def harmless(registry: FakeRegistry, index: str | None = None) -> None:
+    """No tag names anything incomplete or wrong, and no manifest ever came before its parts."""
+    assert registry.half == []
+    for tag, digest in registry.tags.items():
+        assert registry.complete(digest), f"{tag} names something incomplete"
+        if index and not tag.startswith("sha256-"):
+            assert digest == index
+
+
+def named(registry: FakeRegistry) -> set[str]:
+    """Tags that people pull by."""
+    return {tag for tag in registry.tags if not tag.startswith("sha256-")}
+
+
+def index_of(images: list[SealedImage]) -> str:
+    with fake_registry() as registry, client_of(registry) as client:
+        return make_plan(images, VERSION, client, TagPolicy()).index.digest
+
+
+def test_fr_011_release_is_complete_and_latest_is_last(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """FR-011: both platforms, annotations and artifacts; then the version, then latest."""
+    with fake_registry(auth="bearer") as registry:
+        published = publish_to(registry, images, tmp_path)
+        plan = published.plan
+        harmless(registry, plan.index.digest)
+        assert [tag for tag, _ in registry.moves if not tag.startswith("sha256-")] == [
+            VERSION,
+            "latest",
+        ]
+        index = json.loads(registry.manifests[plan.index.digest])
+        assert [m["platform"]["architecture"] for m in index["manifests"]] == ["amd64", "arm64"]
+        assert index["annotations"]["org.opencontainers.image.version"] == VERSION
+        tested = [image.proof.image.image_id for image in images]
+        pushed = [json.loads(registry.manifests[m["digest"]]) for m in index["manifests"]]
+        assert [m["config"]["digest"] for m in pushed] == tested, "tested is pushed"
+        with client_of(registry) as client:
+            kinds = {d.artifact_type for d in referrers(client, index["manifests"][0]["digest"])}
+        assert kinds == {
+            "application/vnd.cyclonedx+json",
+            "application/vnd.in-toto+json",
+            "application/vnd.finfocus.proof.v1+json",
+        }
+
+
+def test_second_publication_of_the_same_sends_no_blob(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The same release again: accepted, and no byte of a blob goes."""
+    with fake_registry() as registry:
+        publish_to(registry, images, tmp_path)
+        before = registry.received
+        publish_to(registry, images, tmp_path)
+        assert registry.received == before
+        harmless(registry)
+
+
+def test_version_with_other_content_is_refused_before_anything_is_sent(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """A changed build of a published version gets nothing into the registry."""
+    with fake_registry() as registry:
+        publish_to(registry, images, tmp_path)
+        before = dict(registry.manifests)
+        with pytest.raises(TagConflictError, match="release a new one"):
+            publish_to(registry, both(tmp_path / "other", seed=7), tmp_path)
+        assert registry.manifests == before
+
+
+def test_version_that_somebody_publishes_meanwhile_is_not_moved(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The tag is compared once more right before it is set."""
+    with fake_registry() as registry:
+
+        def meanwhile(_: Plan) -> str:
+            registry.manifests["sha256:" + "c" * 64] = b'{"layers":[]}'
+            registry.tags[VERSION] = "sha256:" + "c" * 64
+            return ""
+
+        with pytest.raises((TagConflictError, RegistryError)):
+            publish_to(registry, images, tmp_path, trial=meanwhile)
+        assert [tag for tag, _ in registry.moves if not tag.startswith("sha256-")] == []
+
+
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        pytest.param(lambda both: both[:1], "given: amd64", id="arm64-missing"),
+        pytest.param(lambda both: [both[0], both[0]], "one of each", id="amd64-twice"),
+        pytest.param(lambda _: [], "given: none", id="nothing"),
+    ],
+)
+def test_incomplete_index_is_never_published(
+    choose: Any, message: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Without every architecture nothing is sent at all."""
+    with fake_registry() as registry:
+        with pytest.raises(NotProvenError, match=message):
+            publish_to(registry, choose(images), tmp_path)
+        assert registry.asked("POST|PUT|PATCH") == 0
+
+
+def test_images_that_do_not_belong_together_are_refused(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Another version or another commit for one of the two: nothing is sent."""
+    with fake_registry() as registry:
+        other = sealed(tmp_path / "a", Architecture.ARM64, revision="def")
+        with pytest.raises(NotProvenError, match="different commits: abc, def"):
+            publish_to(registry, [images[0], other], tmp_path)
+        other = sealed(tmp_path / "b", Architecture.ARM64, version="v1.2.4")
+        with pytest.raises(NotProvenError, match=r"is v1\.2\.4, not v1\.2\.3"):
+            publish_to(registry, [images[0], other], tmp_path)
+        assert registry.asked("POST|PUT|PATCH") == 0
+
+
+def test_stand_ins_do_not_leave_this_machine(tmp_path: Path) -> None:
+    """An image with a stand-in goes to a registry on loopback, and to no other."""
+    made = both(tmp_path, stand_ins=True)
+    with fake_registry() as registry, client_of(registry) as client:
+        client.repository = Repository.from_names("ghcr.io", "owner/image")
+        with pytest.raises(UsageError, match=r"stand-ins \(plugin\) are not published at ghcr"):
+            make_plan(made, VERSION, client, TagPolicy())
+        published = publish_to(registry, made, tmp_path)
+        assert "stand-in: plugin" in render_plan(published.plan)
+
+
+STEPS = [
+    pytest.param("GET .*tags/list", id="asked-for-tags"),
+    pytest.param("HEAD .*blobs", id="first-blob-asked"),
+    pytest.param("POST .*uploads", id="first-upload"),
+    pytest.param("PATCH .*uploads", id="first-bytes"),
+    pytest.param("PUT .*uploads", id="first-end"),
+    pytest.param("PUT .*manifests/sha256:", id="first-manifest"),
+    pytest.param("PUT .*manifests/sha256-", id="first-referrers-tag"),
+    pytest.param("GET .*blobs/sha256", id="read-back"),
+    pytest.param("GET .*manifests/sha256:", id="manifest-read-back"),
+    pytest.param(f"PUT .*manifests/{VERSION}", id="version-tag"),
+    pytest.param("PUT .*manifests/latest", id="latest-tag"),
+]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("way", ["500", "reset", "403"])
+def test_registry_down_from_any_step_on_then_resumed(
+    step: str, way: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Down from that request on: an error with exit code 8, no wrong tag; then --resume ends it."""
+    with fake_registry() as registry:
+        fault = {"500": Fault(step, 500), "403": Fault(step, 403), "reset": Fault(step)}[way]
+        fault.reset_after = 0 if way == "reset" else -1
+        fault.times = 10**6
+        registry.faults = [fault]
+        with pytest.raises(RegistryError) as caught:
+            publish_to(registry, images, tmp_path)
+        assert caught.value.exit_code == 8
+        assert registry.host in str(caught.value)
+        harmless(registry, index_of(images))
+        assert named(registry) == ({VERSION} if "latest" in step else set())
+        registry.faults = []
+        sent = registry.received
+        published = publish_to(registry, images, tmp_path, resume=True)
+        harmless(registry, published.plan.index.digest)
+        assert named(registry) == {VERSION, "latest"}
+        total = sum(len(data) for data in registry.blobs.values())
+        assert registry.received <= max(total, sent), "no blob that was there went again"
+
+
+def test_500_on_the_third_blob_passes(images: list[SealedImage], tmp_path: Path) -> None:
+    """One 500 in the middle of the blobs is tried again, and nothing is sent twice."""
+    with fake_registry() as registry:
+        registry.faults = [fault := Fault("POST .*uploads", 500, skip=2)]
+        publish_to(registry, images, tmp_path)
+        assert fault.times == 0
+        assert registry.received == sum(len(data) for data in registry.blobs.values())
+        harmless(registry)
+
+
+def test_token_that_expires_in_the_middle_is_renewed(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Every token is forgotten in the middle of the push: a new one is asked for, once."""
+    with fake_registry(auth="bearer") as registry:
+        registry.faults = [Fault("PATCH", expire=True, skip=2)]
+        publish_to(registry, images, tmp_path)
+        assert registry.asked("/token") == 2
+        harmless(registry)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        pytest.param(Fault("GET .*blobs/sha256", corrupt=True, skip=1), id="blob"),
+        pytest.param(Fault("GET .*blobs/sha256", lie=True), id="digest-of-a-blob"),
+        pytest.param(Fault("HEAD .*blobs", status=200), id="blob-that-is-not-there"),
+        pytest.param(Fault("PUT .*manifests/sha256:", lie=True), id="digest-of-a-manifest"),
+        pytest.param(Fault("GET .*manifests/sha256:", corrupt=True), id="manifest"),
+        pytest.param(Fault("GET .*manifests/sha256:", status=404), id="manifest-lost"),
+    ],
+)
+def test_lie_ends_the_release_before_a_tag(
+    lie: Fault, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """A registry that does not give back what it got: no tag moves."""
+    with fake_registry() as registry:
+        registry.faults = [lie]
+        with pytest.raises(RegistryError):
+            publish_to(registry, images, tmp_path)
+        assert lie.times == 0
+        assert named(registry) == set()
+
+
+def test_trial_that_fails_moves_no_tag(images: list[SealedImage], tmp_path: Path) -> None:
+    """What cannot be pulled and run is in the registry without a name."""
+
+    def fails(_: Plan) -> str:
+        raise RegistryError("the pulled image does not start")
+
+    with fake_registry() as registry:
+        with pytest.raises(RegistryError, match="does not start"):
+            publish_to(registry, images, tmp_path, trial=fails)
+        assert named(registry) == set()
+
+
+def test_second_release_at_once_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    """While one runs, another of the same version, or with the same output, is told to wait."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with only_release(VERSION, "ghcr.io/a/b", tmp_path / "one"):
+        with (
+            pytest.raises(TagConflictError, match="is being released to ghcr"),
+            only_release(VERSION, "ghcr.io/a/b", tmp_path / "two"),
+        ):
+            pass
+        with (
+            pytest.raises(TagConflictError, match="one is used by another release"),
+            only_release("v9.9.9", "ghcr.io/a/b", tmp_path / "one"),
+        ):
+            pass
+        with only_release("v9.9.9", "ghcr.io/a/b", tmp_path / "two"):
+            pass
+    with only_release(VERSION, "ghcr.io/a/b", tmp_path / "one"):
+        pass
+
+
+def test_record_of_another_release_is_not_continued(tmp_path: Path) -> None:
+    """--resume with another version, or with nothing, is refused and says what is there."""
+    with pytest.raises(UsageError, match="no release to resume"):
+        Record.load(tmp_path, VERSION, "r")
+    Record.new(tmp_path, VERSION, "r", ())
+    with pytest.raises(UsageError, match=r"is of v1\.2\.3 to r, not of v9\.9\.9 to r"):
+        Record.load(tmp_path, "v9.9.9", "r")
+
+
+def test_disk_that_is_full_is_said(
+    images: list[SealedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No room for the record: a sentence with what to do, and no tag."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "release.json")
+
+    with fake_registry() as registry:
+        monkeypatch.setattr(Record, "done", full)
+        with pytest.raises(HarnessError, match=r"release\.json: No space left.*--resume"):
+            publish_to(registry, images, tmp_path)
+        assert named(registry) == set()
+
+
+def test_page_and_results_say_what_is_in_the_registry(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Digests, sizes against the release before, stand-ins and artifacts, as they are there."""
+    with fake_registry() as registry, client_of(registry) as client:
+        publish_to(
+            registry, both(tmp_path / "a", version="v1.2.2", seed=9), tmp_path, version="v1.2.2"
+        )
+        sizes = sizes_of(client, "v1.2.2")
+        assert sizes is not None
+        assert set(sizes) == {"amd64", "arm64"}
+        published = publish_to(registry, images, tmp_path)
+        page = render_page(published, ("v1.2.2", sizes))
+        write_results(published, page, tmp_path, {"GITHUB_STEP_SUMMARY": str(tmp_path / "sum")})
+    text = (tmp_path / "release.md").read_text(encoding="utf-8")
+    assert f"docker pull {published.plan.repository}@{published.plan.index.digest}" in text
+    assert "the change since v1.2.2" in text
+    assert "| us-east-1 |" in text and " B) |" in text
+    assert "not signed: a test" in text
+    assert (tmp_path / "sum").read_text(encoding="utf-8") == text
+    proof = json.loads((tmp_path / "proof-arm64.json").read_bytes())
+    manifest = images[1].image.manifest.digest
+    assert proof["image"]["repo_digests"] == [f"{registry.host}/owner/image@{manifest}"]
+
+
+FAULTS = st.builds(
+    Fault,
+    match=st.sampled_from(
+        ["GET", "HEAD", "POST", "PATCH", "PUT .*uploads", "PUT .*manifests", "manifests", "."]
+    ),
+    status=st.sampled_from([0, 0, 0, 400, 401, 403, 404, 416, 429, 500, 503]),
+    reset_after=st.sampled_from([-1, -1, 0, 100, 5000]),
+    lose=st.booleans(),
+    lie=st.booleans(),
+    corrupt=st.booleans(),
+    truncate=st.booleans(),
+    expire=st.booleans(),
+    skip=st.integers(0, 40),
+    times=st.integers(1, 4),
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(faults=st.lists(FAULTS, max_size=4), api=st.booleans())
+def test_no_way_of_misbehaving_leads_to_a_wrong_tag(
+    images: list[SealedImage], faults: list[Fault], api: bool
+) -> None:
+    """Whatever the registry does, the release succeeds wholly or fails, without a wrong tag."""
+    index = index_of(images)
+    with (
+        tempfile.TemporaryDirectory() as output,
+        fake_registry(auth="bearer", referrers_api=api) as registry,
+    ):
+        registry.faults = faults
+        with contextlib.suppress(HarnessError):
+            publish_to(registry, images, Path(output))
+            assert named(registry) == {VERSION, "latest"}
+        harmless(registry, index)
+        registry.faults = []
+        publish_to(registry, images, Path(output))
+        assert named(registry) == {VERSION, "latest"}
+        harmless(registry, index)

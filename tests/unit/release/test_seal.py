@@ -1,0 +1,142 @@
+"""Sealing: only what is proven and scanned, and every later change is found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import EnvironmentMissingError, NotProvenError
+from harness.model import Architecture
+from harness.oci import canonical_json
+from harness.publishing.seal import PROVENANCE, SEAL, seal, unseal
+
+from .made import VERSION, proof_of, refuted, scanned, sealed
+
+
+def test_sealed_image_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
+    """What another machine reads is what was sealed."""
+    made = sealed(tmp_path, Architecture.ARM64)
+    again = unseal(made.directory)
+    assert again == made
+    assert (again.version, again.architecture) == (VERSION, Architecture.ARM64)
+    assert again.proof.image.image_id == again.image.config.digest
+
+
+def _other_proof(made: Any) -> Any:
+    proof = proof_of("sha256:" + "1" * 64)
+    return replace(made, verified=replace(made.verified, proof=proof))
+
+
+def _failed_scan(made: Any) -> Any:
+    return replace(made, report=replace(made.report, passed=False, verdict="failed: 1 critical"))
+
+
+def _other_scan(made: Any) -> Any:
+    return replace(made, report=replace(made.report, image_id="sha256:" + "1" * 64))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        pytest.param(refuted, "not proven: 1 failed", id="proof-refuted"),
+        pytest.param(_other_proof, "the proof is of sha256:1111", id="proof-of-another-image"),
+        pytest.param(_failed_scan, "failed: 1 critical", id="SC-004-scan-failed"),
+        pytest.param(_other_scan, "the scan is of sha256:1111", id="scan-of-another-image"),
+    ],
+)
+def test_nothing_unproven_is_sealed(broken: Any, message: str, tmp_path: Path) -> None:
+    """Without its own proof and its own scan, both passed, an image gets no seal."""
+    client, made = scanned(tmp_path / "scan")
+    with pytest.raises(NotProvenError, match=message):
+        seal(client, broken(made), tmp_path / "sealed")
+    assert not (tmp_path / "sealed").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["proof.json", "provenance.json", "build.json", "sbom.cdx.json", "trivy.sarif"]
+)
+@pytest.mark.parametrize("damage", ["change", "remove"])
+def test_every_change_after_the_seal_is_found(name: str, damage: str, tmp_path: Path) -> None:
+    """A file that is changed or gone is named."""
+    path = sealed(tmp_path).file(name)
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(NotProvenError, match=name):
+        unseal(path.parent)
+
+
+def test_file_that_was_added_is_found(tmp_path: Path) -> None:
+    """Something that was not sealed is not taken along."""
+    made = sealed(tmp_path)
+    made.file("extra").write_text("x", encoding="utf-8")
+    with pytest.raises(NotProvenError, match="extra is not what was sealed"):
+        unseal(made.directory)
+
+
+def test_layer_that_was_changed_is_found(tmp_path: Path) -> None:
+    """One flipped bit in a layer."""
+    made = sealed(tmp_path)
+    path = made.image.path(made.image.layers[1])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(NotProvenError, match="not what was sealed"):
+        unseal(made.directory)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        pytest.param({"image_id": "sha256:" + "2" * 64}, "tested was sha256:2222", id="image-id"),
+        pytest.param({"architecture": "arm64"}, "sealed as arm64", id="architecture"),
+        pytest.param({"schema_version": 99}, "another version", id="version"),
+        pytest.param({"scan": {"passed": False, "verdict": "failed"}}, "failed", id="scan"),
+        pytest.param({"manifest": {}}, "not a seal", id="manifest"),
+    ],
+)
+def test_seal_that_does_not_fit_is_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """A seal that says something else than image, proof and scan do."""
+    made = sealed(tmp_path)
+    content = json.loads(made.file(SEAL).read_bytes()) | changes
+    made.file(SEAL).write_bytes(canonical_json(content))
+    with pytest.raises(NotProvenError, match=message):
+        unseal(made.directory)
+
+
+def test_unfinished_seal_is_none(tmp_path: Path) -> None:
+    """Without its last file the directory is no sealed image; the message says what to do."""
+    made = sealed(tmp_path)
+    made.file(SEAL).unlink()
+    with pytest.raises(NotProvenError, match="make it again with --export"):
+        unseal(made.directory)
+
+
+def test_engine_that_stops_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    """A stream that ends early is an error of the environment; no directory is left."""
+    client, made = scanned(tmp_path / "scan")
+    whole = list(client.api.get_image(""))
+    client.api.get_image = lambda _: iter(whole[: len(whole) // 2])
+    with pytest.raises(EnvironmentMissingError, match="broke off"):
+        seal(client, made, tmp_path / "sealed")
+    assert not (tmp_path / "sealed").exists()
+
+
+def test_provenance_names_every_input(tmp_path: Path) -> None:
+    """The statement is about the manifest and has every tarball, the base and the sources."""
+    made = sealed(tmp_path)
+    content = json.loads(made.file(PROVENANCE).read_bytes())
+    assert content["subject"][0]["digest"]["sha256"] == made.image.manifest.digest[7:]
+    definition = content["predicate"]["buildDefinition"]
+    names = {m["name"] for m in definition["resolvedDependencies"]}
+    assert {"image sources", "alpine:3.19", "us-east-1"} <= names
+    shutil.rmtree(made.directory)
+    assert sealed(tmp_path).digest == made.digest, "the same image gives the same seal"
