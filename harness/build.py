@@ -5,11 +5,13 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import docker
+import requests
+import urllib3
 from docker.errors import DockerException
 
 from harness.console import Step, detail, step
@@ -46,7 +48,7 @@ def build_image(
     """
     reference = reference or default_reference(release.version, release.architecture)
     began = time.monotonic()
-    with step(f"building {reference}") as progress:
+    with step(f"building {reference}") as progress, _engine_errors():
         stream = client.api.build(
             path=str(image_directory),
             tag=reference,
@@ -101,14 +103,25 @@ def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
             output.append(line)
             if match := _BUILT.search(line):
                 image_id = match["id"] or match["digest"]
-    except DockerException as error:
-        raise BuildError(f"the engine cannot build the image: {error}") from error
     except _BuildFailedError as error:
         words = [line for line in output[-40:] if not _NOISE.match(line)]
         raise BuildError("\n  ".join([f"the image cannot be built: {error}", *words])) from None
     if not image_id:
         raise BuildError("the engine ended the build without an image: see --verbose")
     return image_id
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """The engine may refuse, and it may go away in the middle of an answer."""
+    try:
+        yield
+    except DockerException as error:
+        raise BuildError(f"the engine cannot build the image: {error}") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise BuildError(
+            "the engine broke off in the middle of the build: see its own log, and build again"
+        ) from error
 
 
 class _BuildFailedError(Exception):

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
 
 from harness.proof import Proof, StandIn
 from harness.regions import BINARY_PREFIX, Region
@@ -57,7 +58,8 @@ class Release:
     @property
     def on_loopback(self) -> bool:
         """Whether the build needs the engine's host network to reach it."""
-        return self.stand_in is not None
+        host = urlsplit(self.base_url).hostname
+        return self.stand_in is not None or host in {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import docker
+import requests
+import urllib3
 from docker.errors import DockerException
 
 from harness.console import step
@@ -50,7 +52,7 @@ def export_image(client: docker.DockerClient, image_id: str, directory: Path) ->
             return write_layout(stream, image_id, directory, progress)
     except DockerException as error:
         raise EnvironmentMissingError(f"the engine cannot save {image_id}: {error}") from error
-    except tarfile.TarError as error:
+    except (tarfile.TarError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise EnvironmentMissingError(
             f"the engine broke off while it saved {image_id}: {error}; see its own log"
         ) from error

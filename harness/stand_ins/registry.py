@@ -37,6 +37,7 @@ from harness.wait import wait_until
 SERVICE = "finfocus-local-registry"
 TOKEN_SECONDS = 300
 START_SECONDS = 20
+_PACKAGES = {"docker-registry": "docker-registry", "setpriv": "util-linux"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def local_registry(
     With `keep` it begins with what a former one had there. Raises `EnvironmentMissingError` when
     Debian's docker-registry cannot be had.
     """
-    ensure_tools({"docker-registry": "docker-registry"}, wanted_for="a local registry")
+    ensure_tools(_PACKAGES, wanted_for="a local registry")
     if not keep:
         shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,9 @@ def _configuration(directory: Path, host: str, realm: str) -> str:
 
 @contextmanager
 def _process(directory: Path, host: str, ca: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    command = ["docker-registry", "serve", str(directory / "config.yml")]
+    # It ends with us, also when we are killed; Ctrl+C reaches it only through us.
+    command = ["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"]
+    command.append(str(directory / "config.yml"))
     log = directory / "registry.log"
     with step(f"starting a local registry at {host}"), log.open("wb") as file:
         registry = subprocess.Popen(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.exceptions import ProtocolError
 
 from harness.errors import EnvironmentMissingError, NotProvenError
 from harness.model import Architecture
@@ -120,11 +122,20 @@ def test_unfinished_seal_is_none(tmp_path: Path) -> None:
         unseal(made.directory)
 
 
-def test_engine_that_stops_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
-    """A stream that ends early is an error of the environment; no directory is left."""
+@pytest.mark.parametrize("breaks", [None, ProtocolError("Connection broken")])
+def test_engine_that_stops_in_the_middle_leaves_nothing(
+    breaks: Exception | None, tmp_path: Path
+) -> None:
+    """A stream that ends early or breaks is an error of the environment; nothing is left."""
     client, made = scanned(tmp_path / "scan")
     whole = list(client.api.get_image(""))
-    client.api.get_image = lambda _: iter(whole[: len(whole) // 2])
+
+    def half(_: str) -> Iterator[bytes]:
+        yield from whole[: len(whole) // 2]
+        if breaks:
+            raise breaks
+
+    client.api.get_image = half
     with pytest.raises(EnvironmentMissingError, match="broke off"):
         seal(client, made, tmp_path / "sealed")
     assert not (tmp_path / "sealed").exists()

@@ -1,0 +1,242 @@
+"""The parts around the registry fail: nothing reaches it, and the words are clear."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness.release as job
+from harness.engine import Engine
+from harness.errors import NotProvenError
+from harness.model import BuiltImage
+from harness.pipeline import BuildConfig
+from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.stand_ins.registry import LocalRegistry
+from harness.stand_ins.release import StandInPlugin, make_release
+from harness.wait import wait_until
+
+from ..conftest import VERSION
+from .conftest import REPOSITORY, Cli, Sealed
+from .test_release import sources
+
+
+def untouched(registry: LocalRegistry) -> bool:
+    """Whether nothing was pushed, by the registry's own log."""
+    return '"PUT /v2/' not in registry.log.read_text(errors="replace")
+
+
+@contextmanager
+def release_server(root: Path, answer: Callable[[Any], bool]) -> Iterator[str]:
+    """URL of a release server; `answer` may take over a request by returning true."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not answer(self):
+                super().do_GET()
+
+        def do_HEAD(self) -> None:
+            if not answer(self):
+                super().do_HEAD()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def refuse(request: Any, status: int, name: str) -> bool:
+    if name not in request.path:
+        return False
+    request.send_error(status)
+    return True
+
+
+def truncate(request: Any, name: str) -> bool:
+    """Promise the whole tarball and send half of it."""
+    if name not in request.path or request.command == "HEAD":
+        return False
+    path = Path(request.translate_path(request.path))
+    data = path.read_bytes()
+    request.send_response(200)
+    request.send_header("Content-Length", str(len(data)))
+    request.end_headers()
+    request.wfile.write(data[: len(data) // 2])
+    request.close_connection = True
+    return True
+
+
+@pytest.fixture(scope="session")
+def assets(image: BuiltImage) -> Path:
+    """Directory of a complete release of the engine's architecture."""
+    return make_release(StandInPlugin(), VERSION, image.architecture, load_regions())
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        pytest.param(partial(refuse, status=404, name="sa-east-1"), 4, "sa-east-1", id="404"),
+        pytest.param(partial(refuse, status=500, name="checksums"), 4, "HTTP 500", id="500"),
+        pytest.param(partial(truncate, name="us-west-2"), 5, "us-west-2", id="truncated"),
+    ],
+)
+def test_fr_018_release_server_that_fails_publishes_nothing(
+    answer: Callable[[Any], bool], code: int, words: str, assets: Path, cli: Cli
+) -> None:
+    """FR-018: missing, failing and truncated assets are named; nothing reaches the registry."""
+    with release_server(assets, answer) as url:
+        done = cli.run("--release-url", url)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert untouched(cli.registry)
+
+
+def test_image_that_breaks_a_promise_is_not_published(
+    engine: Engine, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FR-007: an image of another user is built and examined, and not published."""
+    directory = Path(shutil.copytree(IMAGE_DIRECTORY, tmp_path / "image"))
+    dockerfile = directory / "Dockerfile"
+    text = dockerfile.read_text(encoding="utf-8")
+    assert text.count("USER 65532:65532") == 1
+    other = text.replace("USER 65532:65532", "USER 65533:65533")
+    dockerfile.write_text(other, encoding="utf-8")
+    monkeypatch.setattr(job, "find_credentials", lambda *_: cli.registry.credentials)
+    config = job.ReleaseConfig(
+        build=BuildConfig(
+            version=VERSION, image_directory=directory, reference="finfocus-broken:other-user"
+        ),
+        registry=cli.registry.host,
+        repository=REPOSITORY,
+        ca=cli.registry.ca,
+        output=cli.output,
+    )
+    with pytest.raises(NotProvenError, match="not proven"):
+        job.release(config)
+    assert untouched(cli.registry)
+
+
+def test_engine_that_stops_in_the_middle_of_the_build(
+    engine: Engine, assets: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """The engine goes away while it builds: a sentence, no traceback, nothing in the registry."""
+
+    def slow(request: Any) -> bool:
+        """The build reached the download: now the engine goes."""
+        if request.command == "GET" and request.path.endswith(".tar.gz"):
+            gone.set()
+        return False
+
+    gone = threading.Event()
+    with release_server(assets, slow) as url, front_of_engine(engine, tmp_path, gone) as host:
+        environ = {"DOCKER_HOST": host, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = cli.run("--release-url", f"{url}/./", environ=environ)
+    assert gone.is_set(), done.stderr
+    assert done.returncode in {3, 5}, done.stderr
+    assert "engine" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert untouched(cli.registry)
+
+
+@contextmanager
+def front_of_engine(engine: Engine, directory: Path, gone: threading.Event) -> Iterator[str]:
+    """A socket that leads to the engine until `gone` is set; then every connection breaks."""
+    path = directory / "front.sock"
+    real = (engine.host or "unix:///var/run/docker.sock").removeprefix("unix://")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+    open_ones: list[socket.socket] = []
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                if gone.is_set():
+                    client.close()
+                    continue
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(real)
+                open_ones.extend((client, server))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    def cut() -> None:
+        gone.wait()
+        for one in open_ones:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    for work in (accept, cut):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        yield f"unix://{path}"
+    finally:
+        gone.set()
+        listener.close()
+        for one in open_ones:
+            one.close()
+
+
+def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
+    """Two of one version at once: the second ends at once with exit code 9, the first publishes."""
+    first = subprocess.Popen(
+        cli.command(*sources(sealed)),
+        env=cli.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(
+        lambda: not untouched(cli.registry) or first.poll() is not None,
+        timeout=60,
+        what="the first one pushes",
+        interval=0.005,
+    )
+    second = Cli(registry=cli.registry, home=cli.home, output=cli.output.with_name("second"))
+    done = second.run(*sources(sealed))
+    _, words = first.communicate(timeout=120)
+    assert done.returncode == 9, done.stderr
+    assert f"{VERSION} is being released to" in done.stderr
+    assert first.returncode == 0, words
+    assert {VERSION, "latest"} == cli.tags()
+
+
+def test_rehearsal_on_a_registry_of_its_own(sealed: Sealed, tmp_path: Path) -> None:
+    """--registry localhost starts a registry, publishes, pulls, runs, and says what it is."""
+    command = [
+        *(sys.executable, "-m", "harness", "release", VERSION, "--registry", "localhost"),
+        *("--output", str(tmp_path), *sources(sealed)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "stand-in: registry in place of ghcr.io" in done.stderr
+    assert done.stdout.startswith("127.0.0.1:")
+    page = (tmp_path / "release.md").read_text(encoding="utf-8")
+    assert "Stand-ins are in this release" in page
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
+    assert left.returncode == 1, "the registry ended with the run"

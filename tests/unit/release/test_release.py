@@ -1,0 +1,249 @@
+"""The whole job, with stages that break: the registry gets no manifest."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import harness.release as job
+from harness.errors import (
+    BuildError,
+    EnvironmentMissingError,
+    HarnessError,
+    NotProvenError,
+    ReleaseError,
+    UsageError,
+)
+from harness.model import Architecture
+from harness.pipeline import BuildConfig
+from harness.publishing.seal import SealedImage, seal, unseal
+from harness.registry import Credentials, Secret
+
+from .fake_registry import PASSWORD, USER, FakeRegistry, Fault, fake_registry
+from .made import VERSION, refuted, scanned
+
+
+class Stages:
+    """Stand-ins for the stages before the seal; `broken` is what one of them raises."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.calls: list[str] = []
+        self.broken: dict[str, Exception] = {}
+        self.refuted = False
+        self._docker: Any = None
+        monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        monkeypatch.setattr(job, "container_engine", self.engine)
+        monkeypatch.setattr(job, "sweep", lambda _: None)
+        monkeypatch.setattr(job, "build", self.build)
+        monkeypatch.setattr(job, "verified", self.verified)
+        monkeypatch.setattr(job, "scan", self.scan)
+        monkeypatch.setattr(job, "pull_and_run", lambda *_: "not run: a test")
+        held = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
+        monkeypatch.setattr(job, "find_credentials", lambda *_: held)
+
+    @contextlib.contextmanager
+    def engine(self) -> Iterator[Any]:
+        yield SimpleNamespace(client=self._client(), architecture="amd64")
+
+    def _client(self) -> Any:
+        outer = self
+
+        class Client:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(outer._docker, name)
+
+        return Client()
+
+    def _stage(self, name: str, architecture: str) -> None:
+        self.calls.append(f"{name} {architecture}")
+        if error := self.broken.get(f"{name} {architecture}"):
+            raise error
+
+    def build(self, _engine: Any, config: BuildConfig) -> Any:
+        assert config.architecture
+        self._stage("build", config.architecture)
+        self._docker, made = scanned(self.root / config.architecture, config.architecture)
+        self.made = refuted(made) if self.refuted else made
+        return self.made.verified.built
+
+    def verified(self, _engine: Any, built: Any, _config: Any, _reports: Path) -> Any:
+        self._stage("verify", built.architecture)
+        return self.made.verified
+
+    def scan(self, _engine: Any, verified: Any, _options: Any, _output: Path) -> Any:
+        self._stage("scan", verified.built.architecture)
+        return self.made
+
+
+@pytest.fixture
+def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
+    """Stages that work, to be broken."""
+    return Stages(tmp_path, monkeypatch)
+
+
+def config_for(registry: FakeRegistry, output: Path, **options: Any) -> job.ReleaseConfig:
+    return job.ReleaseConfig(
+        build=BuildConfig(version=VERSION),
+        registry=registry.url,
+        repository="owner/image",
+        output=output,
+        **options,
+    )
+
+
+def test_stages_run_in_order_for_each_architecture(stages: Stages, tmp_path: Path) -> None:
+    """Build, verify and scan of both come before the first request that changes the registry."""
+    with fake_registry(auth="bearer") as registry:
+        published = job.release(config_for(registry, tmp_path / "out"))
+        assert published
+        assert stages.calls == [
+            f"{stage} {architecture}"
+            for architecture in ("amd64", "arm64")
+            for stage in ("build", "verify", "scan")
+        ]
+        assert published.tags == (VERSION, "latest")
+        assert (tmp_path / "out" / "release.md").exists()
+
+
+@pytest.mark.parametrize("architecture", ["amd64", "arm64"])
+@pytest.mark.parametrize(
+    ("stage", "error"),
+    [
+        pytest.param("build", ReleaseError("2 of 12 regions are missing"), id="FR-018-assets"),
+        pytest.param("build", BuildError("the engine stopped"), id="build"),
+        pytest.param("verify", NotProvenError("not proven: 1 failed"), id="proof"),
+        pytest.param("scan", HarnessError("1 critical"), id="SC-004-scan"),
+    ],
+)
+def test_broken_stage_publishes_nothing(
+    stage: str, error: HarnessError, architecture: str, stages: Stages, tmp_path: Path
+) -> None:
+    """Any stage of any architecture fails: its error comes through, the registry gets nothing."""
+    with fake_registry() as registry:
+        stages.broken = {f"{stage} {architecture}": error}
+        with pytest.raises(type(error), match=str(error)):
+            job.release(config_for(registry, tmp_path / "out"))
+        assert registry.asked("POST|PUT|PATCH") == 0
+        assert registry.manifests == {}
+
+
+def test_proof_that_does_not_hold_is_not_sealed_either(stages: Stages, tmp_path: Path) -> None:
+    """A stage that forgets to raise does not get its image through: the seal looks again."""
+    with fake_registry() as registry:
+        stages.refuted = True
+        with pytest.raises(NotProvenError, match="not proven"):
+            job.release(config_for(registry, tmp_path / "out"))
+        assert registry.asked("POST|PUT|PATCH") == 0
+
+
+def test_resumed_release_builds_only_what_is_missing(stages: Stages, tmp_path: Path) -> None:
+    """arm64 broke: --resume takes the sealed amd64 image, checks it, and makes the other."""
+    with fake_registry() as registry:
+        stages.broken = {"scan arm64": HarnessError("no database")}
+        with pytest.raises(HarnessError, match="no database"):
+            job.release(config_for(registry, tmp_path / "out"))
+        stages.broken, stages.calls = {}, []
+        assert job.release(config_for(registry, tmp_path / "out", resume=True))
+        assert stages.calls == ["build arm64", "verify arm64", "scan arm64"]
+
+
+def test_resumed_release_makes_a_damaged_seal_again(stages: Stages, tmp_path: Path) -> None:
+    """A seal that does not hold any more is not published but made again."""
+    with fake_registry() as registry:
+        stages.broken = {"scan arm64": HarnessError("no database")}
+        with pytest.raises(HarnessError):
+            job.release(config_for(registry, tmp_path / "out"))
+        (tmp_path / "out" / "sealed-amd64" / "proof.json").write_text("{}", encoding="utf-8")
+        stages.broken, stages.calls = {}, []
+        assert job.release(config_for(registry, tmp_path / "out", resume=True))
+        assert len(stages.calls) == 6
+
+
+def test_export_on_two_machines_then_published(stages: Stages, tmp_path: Path) -> None:
+    """Each architecture is exported alone, and the third job publishes both and builds nothing."""
+    with fake_registry() as registry:
+        directories = []
+        for architecture in Architecture:
+            directories.append(tmp_path / f"artifact-{architecture}")
+            export = config_for(
+                registry,
+                tmp_path / architecture,
+                architectures=(architecture,),
+                export=directories[-1],
+            )
+            sealed = job.export(export)
+            assert unseal(directories[-1]) == sealed
+        assert registry.log == [], "an export asks no registry"
+        stages.calls = []
+        published = job.release(config_for(registry, tmp_path / "out", sources=tuple(directories)))
+        assert published
+        assert stages.calls == []
+        assert set(registry.tags) >= {VERSION, "latest"}
+
+
+def test_dry_run_prints_the_plan_and_changes_nothing(
+    stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tags, platforms and digests are printed; nothing is pushed, no record is written."""
+    with fake_registry() as registry:
+        assert job.release(config_for(registry, tmp_path / "out", dry_run=True)) is None
+        printed = capsys.readouterr().out
+        assert registry.asked("POST|PUT|PATCH") == 0
+        assert not (tmp_path / "out" / "release.json").exists()
+        for word in ("linux/amd64", "linux/arm64", f"tag {VERSION}: new", "tag latest: new"):
+            assert word in printed
+        published = job.release(config_for(registry, tmp_path / "out"))
+        assert published
+        assert published.plan.index.digest in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"architectures": (Architecture.AMD64,)}, "every architecture"),
+        ({"export": Path("x")}, "one architecture"),
+        ({"export": Path("x"), "dry_run": True}, "seals only"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    options: dict[str, Any], message: str, stages: Stages, tmp_path: Path
+) -> None:
+    """Refused before anything is done."""
+    with fake_registry() as registry:
+        with pytest.raises(UsageError, match=message):
+            job.release(config_for(registry, tmp_path / "out", **options))
+        assert stages.calls == []
+
+
+def test_interrupted_release_says_how_to_go_on(
+    stages: Stages, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """After an error of the registry the command that goes on is printed."""
+    with fake_registry() as registry:
+        registry.faults = [Fault("PATCH", 403, times=99)]
+        with pytest.raises(HarnessError, match="HTTP 403"):
+            job.release(config_for(registry, tmp_path / "out"))
+    assert (
+        f"harness release {VERSION} --resume --output {tmp_path / 'out'}" in capfd.readouterr().err
+    )
+
+
+def test_full_disk_leaves_no_seal(tmp_path: Path) -> None:
+    """The system refuses to write: a sentence with the place and the size, and no directory."""
+    client, made = scanned(tmp_path / "scan")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, hard))
+    try:
+        with pytest.raises(EnvironmentMissingError, match=r"cannot be written to .*File too large"):
+            seal(client, made, tmp_path / "sealed")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "sealed").exists()
+    assert isinstance(seal(client, made, tmp_path / "sealed"), SealedImage)

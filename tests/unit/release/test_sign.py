@@ -1,0 +1,89 @@
+"""Signing with cosign: what it is given, and that no secret is on its command line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import CommandError, EnvironmentMissingError
+from harness.publishing.sign import Signer
+from harness.registry import Credentials, Secret
+
+HELD = Credentials(username="bob", secret=Secret("s3cret-password"), source="test")
+NAME = f"127.0.0.1:5000/owner/image@sha256:{'a' * 64}"
+COSIGN = """#!/bin/sh
+printf '%s\\n' "$*" >>"$COSIGN_LOG"
+[ "$1" = sign ] && cat "$DOCKER_CONFIG/config.json" >"$COSIGN_LOG.config"
+[ "$1" = public-key ] && echo PUBLIC
+[ "$1" = "$COSIGN_BREAKS" ] && { echo "no: $1" >&2; exit 1; }
+exit 0
+"""
+
+
+@pytest.fixture
+def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cosign that writes down what it is asked; the file it writes to."""
+    program = tmp_path / "cosign"
+    program.write_text(COSIGN, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("COSIGN_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("COSIGN_BREAKS", "")
+    monkeypatch.setenv("COSIGN_PRIVATE_KEY", "the-private-key")
+    monkeypatch.setenv("COSIGN_PASSWORD", "the-key's-password")
+    return tmp_path / "log"
+
+
+def test_key_signs_and_the_signature_is_verified(log: Path) -> None:
+    """Signed by digest with the key of the environment, then verified; argv has no secret."""
+    signer = Signer.from_environ(os.environ, offline=True)
+    assert signer.sign(NAME, HELD, Path("ca.pem")) == "signed with a key"
+    asked = log.read_text(encoding="utf-8")
+    assert [line.split()[0] for line in asked.splitlines()] == ["sign", "public-key", "verify"]
+    assert "--key env://COSIGN_PRIVATE_KEY --tlog-upload=false" in asked
+    assert asked.count("--registry-cacert ca.pem") == 2
+    assert asked.count(NAME) == 2
+    for secret in ("s3cret", "the-private-key", "the-key's-password"):
+        assert secret not in asked
+    config = json.loads(Path(f"{log}.config").read_bytes())
+    assert list(config["auths"]) == ["127.0.0.1:5000"]
+
+
+@pytest.mark.parametrize("step", ["sign", "verify"])
+def test_failure_of_cosign_is_one(log: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a failed signature nor one that does not verify is taken for signed."""
+    monkeypatch.setenv("COSIGN_BREAKS", step)
+    with pytest.raises(CommandError, match=f"no: {step}") as caught:
+        Signer.from_environ(os.environ, offline=False).sign(NAME, HELD, None)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_identity_of_the_job_signs(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a key, on GitHub Actions, the signature is keyless and in the log."""
+    environ = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x"}
+    said = Signer.from_environ(environ, offline=False).sign(NAME, HELD, None)
+    assert said == "signed with the identity of the job, recorded in the transparency log"
+    assert log.read_text(encoding="utf-8").strip() == f"sign --yes {NAME}"
+
+
+def test_key_without_cosign_is_said_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who gives a key wants a signature: without cosign that is an error."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentMissingError, match="cosign is not installed"):
+        Signer.from_environ({"COSIGN_PRIVATE_KEY": "x"}, offline=True)
+
+
+def test_nothing_to_sign_with_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without key and identity, or without cosign, the release is unsigned and says why."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    unsigned = Signer.from_environ({}, offline=False).sign(NAME, None, None)
+    assert unsigned == (
+        "not signed: there is neither COSIGN_PRIVATE_KEY nor an identity of GitHub Actions"
+    )
+    missing = Signer.from_environ({"ACTIONS_ID_TOKEN_REQUEST_URL": "x"}, offline=False)
+    assert "not signed: cosign is not installed" in missing.sign(NAME, None, None)
