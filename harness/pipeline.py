@@ -45,26 +45,24 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     architecture = config.architecture or Architecture(engine.architecture)
     regions = load_regions(config.image_directory)
     plugin = StandInPlugin(binary_bytes=REAL_BINARY_BYTES if config.full_size else 0)
-    base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
-    with (
-        processor_for(engine, architecture),
-        find_release(
+    with processor_for(engine, architecture):  # first: without it the rest is in vain
+        base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
+        with find_release(
             version,
             architecture,
             regions,
             base_url=config.release_url,
             policy=config.stand_ins,
             plugin=plugin,
-        ) as release,
-    ):
-        image = build_image(
-            engine.client,
-            config.image_directory,
-            base,
-            release,
-            config.reference,
-            no_cache=config.no_cache,
-        )
+        ) as release:
+            image = build_image(
+                engine.client,
+                config.image_directory,
+                base,
+                release,
+                config.reference,
+                no_cache=config.no_cache,
+            )
     write_record(image, config.image_directory, config.output / "build.json")
     return image
 
