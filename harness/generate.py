@@ -113,7 +113,9 @@ def main() -> int:
     different = outdated(paths, regions, write=not check)
     different += outdated_manifests(DEPLOY, regions, write=not check)
     for path in different:
-        print(f"{path.relative_to(REPOSITORY)} {'differs from' if check else 'written from'} image/regions")
+        print(
+            f"{path.relative_to(REPOSITORY)} {'differs from' if check else 'written from'} image/regions"
+        )
     if check and different:
         print("run: python -m harness.generate")
     return int(check and bool(different))

@@ -114,7 +114,9 @@ class Box:
 
     def logs(self) -> str:
         """The end of every program's log."""
-        return "\n".join(f"last lines of {name}:\n{self.last_words(name)}" for name in self._started)
+        return "\n".join(
+            f"last lines of {name}:\n{self.last_words(name)}" for name in self._started
+        )
 
     def _log(self, name: str) -> Path:
         return self.directory / "log" / f"{name}.log"

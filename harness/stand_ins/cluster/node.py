@@ -88,7 +88,9 @@ def _control_plane(box: Box, programs: Programs, files: Settings) -> None:
     _await(box, "the API server has a certificate", certificate.exists)
     files.write_access()
     kubectl = [programs.path("kubectl"), "--kubeconfig=/run/kubernetes/admin.kubeconfig"]
-    _await(box, "the API server is ready", lambda: _succeeds(box, [*kubectl, "get", "--raw=/readyz"]))
+    _await(
+        box, "the API server is ready", lambda: _succeeds(box, [*kubectl, "get", "--raw=/readyz"])
+    )
     for name, command in (
         ("kube-controller-manager", settings.controller_manager),
         ("kube-scheduler", settings.scheduler),
@@ -99,7 +101,11 @@ def _control_plane(box: Box, programs: Programs, files: Settings) -> None:
 def _runtime(box: Box, programs: Programs, files: Settings) -> None:
     box.start("containerd", settings.containerd())
     socket_file = files.run / settings.CONTAINERD_SOCKET.removeprefix("/run/")
-    _await(box, "containerd answers", lambda: socket_file.exists() and _succeeds(box, ["ctr", "version"]))
+    _await(
+        box,
+        "containerd answers",
+        lambda: socket_file.exists() and _succeeds(box, ["ctr", "version"]),
+    )
     archive = box.directory / "pause.tar"
     _write_pause_image(programs.directory / "pause", archive)
     _ctr(box, "import", str(archive))

@@ -40,9 +40,7 @@ class Tools:
         text = run([str(self.directory / "kustomize"), "build", str(overlay)])
         return [document for document in yaml.safe_load_all(text) if document]
 
-    def ask(
-        self, name: str, *arguments: str, text: str = ""
-    ) -> subprocess.CompletedProcess[str]:
+    def ask(self, name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
         """A tool's answer to `text` on its standard input."""
         return subprocess.run(
             [str(self.directory / name), *arguments],
@@ -73,6 +71,7 @@ def tools() -> Tools:
 
 def compose(directory: Path, resource: str, components: Sequence[str]) -> Path:
     """An overlay in `directory` of one layout and some components."""
+
     def relative(path: str) -> str:
         return os.path.relpath(DEPLOY / path, directory.resolve())
 
