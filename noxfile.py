@@ -41,7 +41,7 @@ def wait_release(session: nox.Session) -> None:
 
 @nox.session
 def smoke(session: nox.Session) -> None:
-    """Deploy on Kubernetes and prove what happens there; `-- --context NAME IMAGE` uses a cluster."""
+    """Deploy on Kubernetes, prove what happens; `-- --context NAME IMAGE` takes a cluster."""
     session.install("-e", ".[smoke]")
     session.run("harness", "smoke", *session.posargs)
 

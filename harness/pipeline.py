@@ -114,7 +114,7 @@ def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
 def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: Path) -> Proof:
     """Deploy `image`, or one built for it when it is "", on Kubernetes; write the proof.
 
-    A context's nodes pull the image themselves, so it has to be given. Raises `UsageError` when not.
+    A context's nodes pull the image themselves: it has to be given, else `UsageError`.
     """
     if options.context:
         if not image:

@@ -1,4 +1,4 @@
-"""A real Kubernetes node for the time it is needed: control plane, kubelet and container runtime."""
+"""A real Kubernetes node while it is needed: control plane, kubelet and container runtime."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""Rules and dashboard: checked, made to fire, and asked of a real Prometheus that read a real container."""
+"""Rules that fire, and a dashboard whose queries a real Prometheus answers."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def get(port: int) -> int:
 def test_fr_019_every_query_of_the_dashboard_has_an_answer(
     engine: Engine, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """FR-019: a real Prometheus reads a real container; each panel and recorded series has numbers."""
+    """FR-019: Prometheus reads a container; each panel and recorded series has numbers."""
     names = [region.name for region in REGIONS]
     with running(engine.client, image.reference, names, Options(ports=PORTS)) as container:
         wait_until(
