@@ -180,14 +180,14 @@ def _spend_budget(stage: Stage) -> None:
         before = restarts(stage.pod(name))
         kills = 0
 
-        def restarted() -> dict[str, Any] | None:
+        def restarted() -> dict[str, Any]:
             nonlocal kills
             pod = stage.pod(name)
             if restarts(pod) > before:
                 return pod
             with suppress(HarnessError):  # the container ends under the command
                 kills += bool(stage.kubectl.execute(name, _KILL, victim.binary))
-            return None
+            return {}
 
         pod = wait_until(
             restarted,
@@ -196,7 +196,6 @@ def _spend_budget(stage: Stage) -> None:
             what="the container is started again",
             explain=stage.kubectl.trouble,
         )
-        assert pod is not None
         last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
         finding.measured = f"exit {last['exitCode']} after {kills} kills"
         finding.expect(last["exitCode"] == 1, f"exit code {last['exitCode']}")
