@@ -14,8 +14,8 @@ from harness.regions import METRICS_PORT
 from harness.smoke.load import Load, load
 from harness.smoke.stage import SELECTOR, Stage, is_ready, restarts
 from harness.smoke.story import REPLICAS
+from harness.verify.limits import PROMISED
 from harness.verify.recorder import Finding, Limits
-from harness.verify.stop_checks import STOP_LIMIT
 from harness.wait import wait_until
 
 GRACE_SECONDS = 15
@@ -48,8 +48,8 @@ def _delete(stage: Stage) -> None:
         stage.recorder.check(
             "SC-003",
             "a deleted pod: SIGTERM to gone",
-            limits=Limits(unit="s", bound=STOP_LIMIT),
-            limit=f"≤ {STOP_LIMIT:g} s, exit 0",
+            limits=Limits(unit="s", bound=PROMISED.stop),
+            limit=f"≤ {PROMISED.stop:g} s, exit 0",
             scenario="delete",
             headline=True,
         ) as finding,

@@ -12,7 +12,7 @@ import yaml
 
 from harness.manifests import manifest_files
 from harness.regions import METRICS_PORT, load_regions
-from harness.verify.stop_checks import STOP_LIMIT
+from harness.verify.limits import PROMISED
 from tests.e2e.kubernetes.conftest import DEPLOY, HERE, Tools
 
 REGIONS = load_regions()
@@ -200,7 +200,7 @@ def test_sc_003_the_grace_period_covers_the_time_to_leave(together: Objects) -> 
     command = container(deployment)["lifecycle"]["preStop"]["exec"]["command"]
     assert command[0] == "sleep"
     grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert int(command[1]) + STOP_LIMIT < grace <= int(command[1]) + 2 * STOP_LIMIT
+    assert int(command[1]) + PROMISED.stop < grace <= int(command[1]) + 2 * PROMISED.stop
 
 
 def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
