@@ -1,12 +1,10 @@
 """The smoke test, in order: cluster, image, manifests, story, disruptions, proof."""
 
 import platform
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from harness import __version__
 from harness.console import say
@@ -24,6 +22,7 @@ from harness.smoke.disruptions import disrupt
 from harness.smoke.kubectl import Kubectl
 from harness.smoke.stage import Stage, open_stage
 from harness.smoke.story import tell_story
+from harness.temporary import temporary_directory
 from harness.verify.recorder import Recorder
 from harness.verify.target import Target, find_image
 
@@ -56,8 +55,8 @@ def smoke(
     recorder = Recorder()
     with _cluster(options) as cluster, open_stage(cluster, image, regions, recorder) as stage:
         if cluster.load and engine:
-            with tempfile.TemporaryDirectory(prefix="finfocus-image-") as directory:
-                cluster.load(save_image(engine, image, Path(directory)))
+            with temporary_directory("image") as directory:
+                cluster.load(save_image(engine, image, directory))
         say(f"• smoke test of {image}")
         tell_story(stage)
         disrupt(stage, drain=cluster.own or options.drain)

@@ -1,7 +1,6 @@
 """The cluster of a smoke test: a context that was given, kind, or a node made for the run."""
 
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from harness.proof import StandIn
 from harness.smoke.kubectl import Kubectl
 from harness.stand_ins.cluster.node import kubernetes_node
 from harness.stand_ins.cluster.programs import compiled_kubectl
+from harness.temporary import temporary_directory
 
 
 class ClusterKind(StrEnum):
@@ -50,8 +50,8 @@ def made_cluster(kind: ClusterKind) -> Iterator[Cluster]:
     """A cluster for the block's time, removed afterwards."""
     if kind is not ClusterKind.STAND_IN and shutil.which("kind"):
         name = f"finfocus-{uuid.uuid4().hex[:8]}"
-        with tempfile.TemporaryDirectory(prefix="finfocus-kind-") as directory:
-            kubeconfig = Path(directory) / "kubeconfig"
+        with temporary_directory("kind") as directory:
+            kubeconfig = directory / "kubeconfig"
             reason = _create_kind(name, kubeconfig)
             if not reason:
                 try:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from harness.manifests import APP
 from harness.regions import REPOSITORY, Region
 from harness.smoke.clusters import Cluster
 from harness.smoke.kubectl import Kubectl
+from harness.temporary import temporary_directory
 from harness.verify.recorder import Recorder
 from harness.wait import wait_until
 
@@ -103,8 +103,7 @@ def open_stage(
 ) -> Iterator[Stage]:
     """A namespace that enforces Pod Security `restricted`, removed with all that is in it."""
     namespace = f"finfocus-smoke-{uuid.uuid4().hex[:8]}"
-    with tempfile.TemporaryDirectory(prefix="finfocus-smoke-") as temporary:
-        directory = Path(temporary)
+    with temporary_directory("smoke") as directory:
         manifest = directory / "namespace.json"
         metadata = {"name": namespace, "labels": _RESTRICTED}
         manifest.write_text(
