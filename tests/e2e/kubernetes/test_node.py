@@ -37,6 +37,11 @@ with open_box("test") as box:
 """
 
 
+@pytest.fixture
+def _own_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
 def processes_of(directory: Path) -> list[str]:
     """Processes that still see the box's mounts."""
     found = []
@@ -56,6 +61,7 @@ def cgroups_of(directory: Path) -> list[Path]:
 
 
 @needs_root
+@pytest.mark.usefixtures("_own_boxes")
 @pytest.mark.parametrize(
     "end",
     [pytest.param(signal.SIGINT, id="Ctrl+C"), pytest.param(signal.SIGKILL, id="kill-9")],
@@ -77,6 +83,7 @@ def test_nothing_of_a_node_remains(end: signal.Signals) -> None:
 
 
 @needs_root
+@pytest.mark.usefixtures("_own_boxes")
 def test_a_running_node_is_not_swept() -> None:
     """The sweep leaves alone what belongs to a run that lives."""
     with open_box("test") as box:
@@ -86,6 +93,7 @@ def test_a_running_node_is_not_swept() -> None:
 
 
 @needs_root
+@pytest.mark.usefixtures("_own_boxes")
 def test_a_node_changes_nothing_of_the_machine() -> None:
     """Kernel settings and interfaces of the machine are untouched while a box has its own."""
 
