@@ -40,6 +40,13 @@ def wait_release(session: nox.Session) -> None:
 
 
 @nox.session
+def smoke(session: nox.Session) -> None:
+    """Deploy on Kubernetes, prove what happens; `-- --context NAME IMAGE` takes a cluster."""
+    session.install("-e", ".[smoke]")
+    session.run("harness", "smoke", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
     session.install("-e", ".[test]")

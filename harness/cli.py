@@ -20,6 +20,9 @@ from harness.regions import load_regions
 from harness.releases import RELEASES
 from harness.scan import EndOfLife, ScanOptions, passed
 from harness.scan.model import IGNORE_FILE
+from harness.smoke.acceptance import SmokeOptions
+from harness.smoke.clusters import ClusterKind
+from harness.stand_ins.cluster.box import sweep_boxes
 from harness.sweep import sweep as sweep_engine
 from harness.wait_release import wait_for_release
 
@@ -209,6 +212,27 @@ def scan(
 
 
 @app.command()
+def smoke(
+    image: Annotated[str, typer.Argument(help="Image; default: built for the test.")] = "",
+    *,
+    version: Annotated[
+        str, typer.Option(help="Release to build when no image is given.")
+    ] = "v0.1.5",
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    cluster: Annotated[
+        ClusterKind, typer.Option(help="What to make without a context.")
+    ] = ClusterKind.AUTO,
+    drain: Annotated[bool, typer.Option("--drain", help="Drain a node of that context.")] = False,
+    reports: Reports = Path("proof"),
+    as_json: Json = False,
+) -> None:
+    """Deploy an image on Kubernetes with the shipped manifests, and prove what happens there."""
+    options = SmokeOptions(context=context, kind=cluster, drain=drain)
+    config = pipeline.BuildConfig(version=version)
+    _finish(pipeline.smoke_test(image, config, options, reports), as_json=as_json)
+
+
+@app.command()
 def run(
     image: Annotated[str, typer.Argument(help="Image to run.")],
     *,
@@ -252,6 +276,8 @@ def sweep(
     if client is not None:
         removed = sweep_engine(client, everything=everything)
         print(f"{len(removed)} removed")
+    for name in sweep_boxes():
+        print(f"{name} removed")
     if stop_leftover_engine():
         print("1 engine examined")
 

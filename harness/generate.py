@@ -113,9 +113,8 @@ def main() -> int:
     different = outdated(paths, regions, write=not check)
     different += outdated_manifests(DEPLOY, regions, write=not check)
     for path in different:
-        print(
-            f"{path.relative_to(REPOSITORY)} {'differs from' if check else 'written from'} image/regions"
-        )
+        verb = "differs from" if check else "written from"
+        print(f"{path.relative_to(REPOSITORY)} {verb} image/regions")
     if check and different:
         print("run: python -m harness.generate")
     return int(check and bool(different))

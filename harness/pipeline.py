@@ -9,13 +9,14 @@ from harness.build import build_image, write_record
 from harness.console import say
 from harness.emulation import processor_for
 from harness.engine import Engine, container_engine
-from harness.errors import NotProvenError
+from harness.errors import NotProvenError, UsageError
 from harness.model import Architecture, BuiltImage, StandInPolicy, VerifiedImage
 from harness.proof import Proof
 from harness.regions import IMAGE_DIRECTORY, load_regions
 from harness.releases import RELEASES, check_version, find_release
 from harness.report import write_reports
 from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
+from harness.smoke.acceptance import SmokeOptions, smoke
 from harness.stand_ins.release import REAL_BINARY_BYTES, StandInPlugin
 from harness.sweep import sweep
 from harness.verify.acceptance import verify
@@ -115,6 +116,24 @@ def scan_existing(reference: str, options: ScanOptions, output: Path) -> ScanRep
         found = scan_image(engine, reference, options, output)
     append_step_summary(found, os.environ)
     return found
+
+
+def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: Path) -> Proof:
+    """Deploy `image`, or one built for it when it is "", on Kubernetes; write the proof.
+
+    A context's nodes pull the image themselves: it has to be given, else `UsageError`.
+    """
+    if options.context:
+        if not image:
+            raise UsageError("name the image that the nodes of the context shall pull")
+        return report(smoke(None, image, load_regions(), options), reports)
+    with container_engine() as engine:
+        sweep(engine.client)
+        built = None if image else build(engine, config)
+        reference = built.reference if built else image
+        stand_ins = built.stand_ins if built else ()
+        proof = smoke(engine, reference, load_regions(), options, stand_ins=stand_ins)
+    return report(proof, reports)
 
 
 def report(proof: Proof, directory: Path) -> Proof:

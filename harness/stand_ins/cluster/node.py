@@ -1,4 +1,4 @@
-"""A real Kubernetes node for the time it is needed: control plane, kubelet and container runtime."""
+"""A real Kubernetes node while it is needed: control plane, kubelet and container runtime."""
 
 import hashlib
 import io
@@ -7,7 +7,7 @@ import platform
 import socket
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,8 +138,7 @@ def _is_ready(node: Node) -> bool:
     return ready and not found["spec"].get("taints")
 
 
-def _await(box: Box, what: str, condition: object) -> None:
-    assert callable(condition)
+def _await(box: Box, what: str, condition: Callable[[], object]) -> None:
     wait_until(
         lambda: box.expect_alive() and condition(),
         timeout=START_SECONDS,

@@ -97,7 +97,7 @@ def _compiled() -> Path:
     with step("compiling Kubernetes (once per machine, it takes minutes)"):
         for name in ("pause", "node"):
             building = directory / f"{name}.{os.getpid()}"
-            # Like Kubernetes' own builds: its version, no debugging tables, no paths of this machine.
+            # Like Kubernetes' own builds: its version, no debugging tables, no local paths.
             command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={_flags()}"]
             run(
                 [*command, "-o", str(building), "."],

@@ -16,7 +16,7 @@ PAUSE_IMAGE = "finfocus-stand-in/pause:1"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 API_CERTIFICATE = Path("kubernetes/apiserver.crt")
 
-# Who may do what is decided by Kubernetes' own roles; kubelet's group is checked by the Node authorizer.
+# What each may do is decided by Kubernetes' own roles and by the Node authorizer.
 _USERS = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
@@ -61,7 +61,7 @@ class Settings:
             self.write_kubeconfig(path, user, API_PORT)
 
     def write_kubeconfig(self, path: Path, user: str, port: int) -> None:
-        """Write a kubeconfig of `user`, only readable by its owner, for the API server at `port`."""
+        """Write a kubeconfig of `user`, for its owner only, for the API server at `port`."""
         certificate = self.run / API_CERTIFICATE
         text = json.dumps(_kubeconfig(self.tokens[user], certificate.read_bytes(), port))
         path.touch(mode=0o600)

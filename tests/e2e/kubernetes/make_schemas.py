@@ -1,4 +1,4 @@
-"""Writes `schemas/`: the JSON schema of every kind that `deploy/` uses, from the Go modules that define it.
+"""Writes `schemas/`, of every kind that `deploy/` uses, from the Go modules that define it.
 
 `python -m tests.e2e.kubernetes.make_schemas`, after a change of a version below. Unknown fields are
 refused, and descriptions are left out for size.
@@ -53,7 +53,7 @@ def _strict(schema: Any) -> Any:
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    kept = {}
+    kept: dict[str, Any] = {}
     for key, value in schema.items():
         if key in {"properties", "definitions"}:
             kept[key] = {name: _strict(item) for name, item in value.items()}

@@ -1,4 +1,4 @@
-"""What operators apply is what Kubernetes takes and what the image needs: shown without a cluster."""
+"""What operators apply is what Kubernetes takes and the image needs; shown without a cluster."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def conform(tools: Tools, objects: Objects) -> dict[str, Any]:
 def test_manifests_conform_to_the_schemas(
     tools: Tools, layout: str, request: pytest.FixtureRequest
 ) -> None:
-    """kubeconform finds every rendered object valid, with a schema for each and no unknown field."""
+    """kubeconform finds every object valid, with a schema for each and no unknown field."""
     objects = request.getfixturevalue(layout)
     found = conform(tools, objects)
     assert found["summary"] == {"valid": len(objects), "invalid": 0, "errors": 0, "skipped": 0}, (
@@ -139,7 +139,7 @@ def test_fr_012_one_deployment_serves_every_region_on_its_named_port(together: O
 
 
 def test_every_region_has_a_deployment_and_a_service_of_its_own(split: Objects) -> None:
-    """The split layout runs one region per Deployment, reached through one Service with its port."""
+    """The split layout has one region per Deployment, and one Service with its port."""
     deployments = {
         container(found)["env"][0]["value"]: found for found in of_kind(split, "Deployment")
     }
@@ -158,7 +158,7 @@ def test_every_region_has_a_deployment_and_a_service_of_its_own(split: Objects) 
 def test_selectors_lead_to_exactly_one_deployment(
     layout: str, request: pytest.FixtureRequest
 ) -> None:
-    """Service, budget, policy and spread select the pods of their own Deployment and of no other."""
+    """Service, budget, policy and spread select their own Deployment's pods and no others."""
     objects: Objects = request.getfixturevalue(layout)
     deployments = of_kind(objects, "Deployment")
 
@@ -204,7 +204,7 @@ def test_sc_003_the_grace_period_covers_the_time_to_leave(together: Objects) -> 
 
 
 def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
-    """Liveness and startup ask for the proxy only, and readiness waits longer than the supervisor."""
+    """Liveness and startup ask for the proxy; readiness waits longer than the supervisor."""
     (deployment,) = of_kind(together, "Deployment")
     probes = {
         name: container(deployment)[f"{name}Probe"] for name in ("startup", "readiness", "liveness")

@@ -1,0 +1,269 @@
+"""What happens to pods in their life: deletion, rolling restart, failures, drain of their node."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.manifests import APP
+from harness.regions import METRICS_PORT
+from harness.smoke.load import Load, load
+from harness.smoke.stage import SELECTOR, Stage, is_ready, restarts
+from harness.smoke.story import REPLICAS
+from harness.verify.limits import PROMISED
+from harness.verify.recorder import Finding, Limits
+from harness.wait import wait_until
+
+GRACE_SECONDS = 15
+RECOVERY_LIMIT = 10.0
+BUDGET_SECONDS = 90
+FAILURES_ALLOWED = 3  # FR-017
+HELD_SECONDS = 20
+
+# Kills the region's process with SIGKILL and prints its ID; nothing when it does not run.
+_KILL = r"""
+for process in /proc/[0-9]*; do
+  [[ $process/exe -ef /opt/finfocus/bin/$1 ]] || continue
+  kill -KILL "${process#/proc/}" && printf '%s' "${process#/proc/}"
+done
+"""
+
+
+def disrupt(stage: Stage, *, drain: bool) -> None:
+    """Every disruption in turn; each leaves all pods ready. `drain` allows to drain a node."""
+    _delete(stage)
+    _restart(stage)
+    _kill_region(stage)
+    _spend_budget(stage)
+    _drain(stage, allowed=drain)
+
+
+def _delete(stage: Stage) -> None:
+    """SC-003: from SIGTERM, as the container logs it, to the end of its log; and its exit code."""
+    name = stage.pods()[0]["metadata"]["name"]
+    with (
+        stage.recorder.check(
+            "SC-003",
+            "a deleted pod: SIGTERM to gone",
+            limits=Limits(unit="s", bound=PROMISED.stop),
+            limit=f"≤ {PROMISED.stop:g} s, exit 0",
+            scenario="delete",
+            headline=True,
+        ) as finding,
+        stage.kubectl.follow("logs", "--follow", name) as log,
+        stage.kubectl.follow("get", "pod", name, "--watch", f"--output=jsonpath={_EXIT}") as state,
+    ):
+        wait_until(lambda: log.lines, timeout=10, what=f"the log of {name} is read")
+        began = time.time()
+        stage.kubectl.run("delete", "pod", name, "--wait=false")
+        wait_until(
+            log.ended.is_set, timeout=2 * GRACE_SECONDS, what=f"{name} ends", explain=log.text
+        )
+        told = [_time_of(line) for _, line in log.lines if "SIGTERM: stopping" in line]
+        if not told:
+            finding.fail("no SIGTERM was logged: it was killed, or its log is not complete")
+            return
+        finding.value = log.ended_at - told[0]
+        wait_until(lambda: state.text().strip(), timeout=10, what="its exit code is told")
+        code = state.text().split()[-1]
+        finding.measured = f"{finding.value:.2f} s, exit {code}"
+        finding.note = f"SIGTERM came {told[0] - began:.1f} s after the deletion (preStop)"
+        finding.expect(code == "0", f"exit code {code}")
+    stage.await_ready(REPLICAS)
+
+
+_EXIT = '{.status.containerStatuses[0].state.terminated.exitCode}{"\\n"}'
+
+
+def _time_of(line: str) -> float:
+    return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
+
+
+def _restart(stage: Stage) -> None:
+    with _under_load(stage, "rolling restart", "a rolling restart: no request fails") as finding:
+        old = {pod["metadata"]["name"] for pod in stage.pods()}
+        stage.kubectl.run("rollout", "restart", f"deployment/{APP}")
+        stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=180s", timeout=200)
+        new = {pod["metadata"]["name"] for pod in stage.await_ready(REPLICAS)}
+        finding.expect(not old & new, "an old pod is still there")
+        # The old pods still serve for a while after the update is over.
+        wait_until(
+            lambda: len(stage.kubectl.items("pods", SELECTOR)) == REPLICAS,
+            timeout=60,
+            what="the old pods are gone",
+            explain=stage.kubectl.trouble,
+        )
+
+
+@contextmanager
+def _under_load(stage: Stage, scenario: str, title: str) -> Iterator[Finding]:
+    """A check whose block must not make a single request fail."""
+    with stage.recorder.check(
+        "US-1", title, limits=Limits(bound=0), limit="0 failed", scenario=scenario, headline=True
+    ) as finding:
+        found = Load()
+        try:
+            with load(stage) as found:
+                yield finding
+        finally:
+            finding.value = len(found.failures)
+            finding.measured = f"{len(found.failures)} of {found.answered} requests failed"
+            finding.note = ", ".join(found.failures[:12])
+        finding.expect(found.answered > 0, "no request was answered")
+
+
+def _kill_region(stage: Stage) -> None:
+    victim = stage.regions[2]
+    pod = stage.pods()[0]
+    name = pod["metadata"]["name"]
+    with (
+        stage.recorder.check(
+            "FR-017",
+            "a killed region comes back, and its pod is neither restarted nor taken out of service",
+            limits=Limits(unit="s", bound=RECOVERY_LIMIT),
+            scenario="killed region",
+            headline=True,
+        ) as finding,
+        stage.kubectl.forward(name, [victim.port, METRICS_PORT]) as local,
+        stage.kubectl.follow("get", "pod", name, "--watch", f"--output=jsonpath={_READY}") as watch,
+    ):
+        before = restarts(pod)
+        began = time.monotonic()
+        killed = stage.kubectl.execute(name, _KILL, victim.binary)
+        finding.expect(killed, f"no process of {victim.name} was found")
+        wait_until(
+            lambda: (
+                _started_again(local[METRICS_PORT], victim.name) and _answers(local[victim.port])
+            ),
+            timeout=RECOVERY_LIMIT * 2,
+            what=f"{victim.name} answers again",
+            explain=stage.kubectl.trouble,
+        )
+        finding.value = time.monotonic() - began
+        after = stage.pod(name)
+        finding.expect(restarts(after) == before, "the container was started again")
+        finding.expect(is_ready(after), "the pod is not ready")
+        finding.expect("False" not in watch.text(), "the pod was not ready for a while")
+
+
+_READY = '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+
+
+def _started_again(port: int, region: str) -> bool:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
+    return float(values[f'finfocus_region_restarts_total{{region="{region}"}}']) > 0
+
+
+def _answers(port: int) -> bool:
+    """Whether a request is answered: it is 503 as long as the region is not back."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _spend_budget(stage: Stage) -> None:
+    victim = stage.regions[1]
+    name = stage.pods()[0]["metadata"]["name"]
+    with stage.recorder.check(
+        "FR-017",
+        "a region that fails once too often: Kubernetes starts the container again",
+        scenario="spent budget",
+        limit="exit 1, then ready",
+    ) as finding:
+        before = restarts(stage.pod(name))
+        kills = 0
+
+        def restarted() -> dict[str, Any]:
+            nonlocal kills
+            pod = stage.pod(name)
+            if restarts(pod) > before:
+                return pod
+            # No more than the budget: the container that follows is not to be hit.
+            if kills > FAILURES_ALLOWED:
+                return {}
+            with suppress(HarnessError):  # the container ends under the command
+                kills += bool(stage.kubectl.execute(name, _KILL, victim.binary))
+            return {}
+
+        pod = wait_until(
+            restarted,
+            timeout=BUDGET_SECONDS,
+            interval=0.3,
+            what="the container is started again",
+            explain=stage.kubectl.trouble,
+        )
+        last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+        finding.measured = f"exit {last['exitCode']} after {kills} kills"
+        finding.expect(last["exitCode"] == 1, f"exit code {last['exitCode']}")
+        words = stage.kubectl.run("logs", "--previous", name).splitlines()[-1]
+        finding.note = words
+        finding.expect(victim.name in words, f"its last line does not name {victim.name}")
+        stage.await_ready(REPLICAS)
+
+
+def _drain(stage: Stage, *, allowed: bool) -> None:
+    nodes = [n for n in stage.kubectl.items("nodes") if not n["spec"].get("unschedulable")]
+    node = stage.pods()[0]["spec"]["nodeName"]
+    title = "a drained node: evicted pods, and no request fails"
+    if not allowed:
+        with stage.recorder.check("US-1", title, scenario="drain") as finding:
+            finding.skip("the cluster was not made for this run: give --drain to cordon a node")
+        return
+    if len(nodes) > 1:
+        with _under_load(stage, "drain", title) as finding, _cordoned(stage, node):
+            stage.kubectl.run(*_drain_command(node, 120), timeout=150)
+            stage.await_ready(REPLICAS)
+        return
+    _drain_only_node(stage, node)
+
+
+def _drain_only_node(stage: Stage, node: str) -> None:
+    """With one node the budget has to hold the last pod, until it is only one that is asked for."""
+    title = "a drain of the only node: the budget keeps one pod, and no request fails"
+    with _under_load(stage, "drain", title) as finding, _cordoned(stage, node):
+        try:
+            stage.kubectl.run(*_drain_command(node, HELD_SECONDS), timeout=60)
+            finding.fail("both pods were evicted although none could take their place")
+        except HarnessError as error:
+            finding.expect(
+                "disruption budget" in str(error) or "timed out" in str(error), str(error)
+            )
+        finding.expect(sum(map(is_ready, stage.pods())) == REPLICAS - 1, "not one pod is ready")
+    stage.await_ready(REPLICAS)
+    title = "one replica leaves a drained node in time"
+    limits = Limits(unit="s", bound=GRACE_SECONDS)
+    with stage.recorder.check("US-1", title, limits=limits, scenario="drain") as finding:
+        stage.kubectl.run("scale", f"deployment/{APP}", "--replicas=1")
+        wait_until(
+            lambda: len(stage.kubectl.items("pods", SELECTOR)) == 1,
+            timeout=60,
+            what="one pod is left",
+            explain=stage.kubectl.trouble,
+        )
+        with _cordoned(stage, node):
+            began = time.monotonic()
+            stage.kubectl.run(*_drain_command(node, 60), timeout=90)
+            finding.value = time.monotonic() - began
+        stage.await_ready(1)
+
+
+@contextmanager
+def _cordoned(stage: Stage, node: str) -> Iterator[None]:
+    """The block drains the node; pods may come back to it afterwards."""
+    try:
+        yield
+    finally:
+        stage.kubectl.run("uncordon", node)
+
+
+def _drain_command(node: str, seconds: int) -> list[str]:
+    # Only what is under test is evicted.
+    return ["drain", node, f"--pod-selector={SELECTOR}", f"--timeout={seconds}s"]

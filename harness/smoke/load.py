@@ -1,0 +1,120 @@
+"""Requests from inside the cluster, through the Service, by a pod of the same image."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.manifests import APP
+from harness.regions import Region
+from harness.smoke.stage import Stage
+from harness.wait import wait_until
+
+NAME = "finfocus-smoke-load"
+START_SECONDS = 60
+
+# Each worker asks one region after the other, each time on a new connection: the way that every
+# change of the Service's endpoints is met. Reading from an empty pipe is a pause without a process.
+_SCRIPT = r"""
+worker() {
+  local port status socket idle good=0
+  exec {idle}<> <(:)
+  while true; do
+    for port in $PORTS; do
+      status=none
+      if { exec {socket}<>"/dev/tcp/$TARGET/$port"; } 2>/dev/null; then
+        printf 'GET /healthz HTTP/1.1\r\nHost: load\r\nConnection: close\r\n\r\n' >&"$socket"
+        read -r -t 5 _ status _ <&"$socket" || status=silent
+        exec {socket}>&-
+      else
+        status=refused
+      fi
+      if [[ $status == 200 ]]; then
+        ((++good % 20)) || printf 'good 20\n'
+      else
+        printf 'failed %s %s\n' "$port" "$status"
+      fi
+      read -r -t 0.02 -u "$idle" || true
+    done
+  done
+}
+for _ in 1 2 3 4; do worker & done
+wait
+"""
+
+
+@dataclass(kw_only=True)
+class Load:
+    """What became of the requests; complete when the block of `load` has ended."""
+
+    answered: int = 0
+    failures: tuple[str, ...] = ()  # "8001 refused"
+
+
+@contextmanager
+def load(stage: Stage) -> Iterator[Load]:
+    """Requests to every region of the Service for the block's time."""
+    service = stage.kubectl.get("service", APP)
+    manifest = stage.directory / "load.json"
+    manifest.write_text(
+        json.dumps(_pod(stage.image, service["spec"]["clusterIP"], stage.regions)), encoding="utf-8"
+    )
+    stage.kubectl.apply(manifest)
+    found = Load()
+    try:
+        wait_until(
+            lambda: "good" in stage.kubectl.run("logs", NAME) if _runs(stage) else False,
+            timeout=START_SECONDS,
+            interval=0.2,
+            what="requests are answered",
+            explain=stage.kubectl.trouble,
+        )
+        yield found
+    finally:
+        lines = stage.kubectl.run("logs", NAME).splitlines()
+        found.answered = sum(int(line.split()[1]) for line in lines if line.startswith("good"))
+        found.failures = tuple(line[7:] for line in lines if line.startswith("failed"))
+        stage.kubectl.run("delete", "pod", NAME, "--grace-period=0", "--force")
+
+
+def _runs(stage: Stage) -> bool:
+    return bool(stage.pod(NAME)["status"]["phase"] == "Running")
+
+
+def _pod(image: str, target: str, regions: tuple[Region, ...]) -> dict[str, object]:
+    ports = " ".join(str(region.port) for region in regions)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/name": NAME}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            # A drain cordons the node that this may be on.
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [
+                {
+                    "name": "load",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["bash", "-c", _SCRIPT],
+                    "env": [
+                        {"name": "TARGET", "value": target},
+                        {"name": "PORTS", "value": ports},
+                    ],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }

@@ -1,0 +1,124 @@
+"""The stage of a smoke test: the shipped manifests in a namespace of the run's own."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.console import step
+from harness.manifests import APP
+from harness.regions import REPOSITORY, Region
+from harness.smoke.clusters import Cluster
+from harness.smoke.kubectl import Kubectl
+from harness.temporary import temporary_directory
+from harness.verify.recorder import Recorder
+from harness.wait import wait_until
+
+DEPLOY = REPOSITORY / "deploy"
+IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
+SELECTOR = f"app.kubernetes.io/name={APP}"
+POD_READY_SECONDS = 180
+_RESTRICTED = {
+    "finfocus.com/smoke": "true",
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a smoke test happens."""
+
+    cluster: Cluster
+    kubectl: Kubectl  # in the namespace of the run
+    image: str
+    regions: tuple[Region, ...]
+    recorder: Recorder
+    directory: Path
+
+    def overlay(self, resource: str) -> Path:
+        """A kustomize directory of one layout, with this image in this namespace."""
+        directory = self.directory / resource.replace("/", "-")
+        directory.mkdir(exist_ok=True)
+        name, separator, chosen = self.image.rpartition("@" if "@" in self.image else ":")
+        key = "digest" if separator == "@" else "newTag"
+        text = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": self.kubectl.namespace,
+            "resources": [os.path.relpath(DEPLOY / resource, directory.resolve())],
+            "images": [{"name": IMAGE_IN_MANIFESTS, "newName": name, key: chosen}],
+        }
+        (directory / "kustomization.yaml").write_text(json.dumps(text), encoding="utf-8")
+        return directory
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The Deployment's pods that are not on their way out, the oldest first."""
+        found = [
+            pod
+            for pod in self.kubectl.items("pods", SELECTOR)
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def pod(self, name: str) -> dict[str, Any]:
+        """One pod."""
+        return self.kubectl.get("pod", name)
+
+    def await_ready(self, count: int) -> list[dict[str, Any]]:
+        """The pods, when exactly `count` are there and ready."""
+
+        def ready() -> list[dict[str, Any]]:
+            found = self.pods()
+            return found if len(found) == count and all(map(is_ready, found)) else []
+
+        return wait_until(
+            ready,
+            timeout=POD_READY_SECONDS,
+            interval=0.2,
+            what=f"{count} pods are ready",
+            explain=self.kubectl.trouble,
+        )
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether the pod's condition Ready is true."""
+    conditions = pod["status"].get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def restarts(pod: dict[str, Any]) -> int:
+    """How often the pod's container was started again."""
+    statuses = pod["status"].get("containerStatuses") or [{"restartCount": 0}]
+    return int(statuses[0]["restartCount"])
+
+
+@contextmanager
+def open_stage(
+    cluster: Cluster, image: str, regions: tuple[Region, ...], recorder: Recorder
+) -> Iterator[Stage]:
+    """A namespace that enforces Pod Security `restricted`, removed with all that is in it."""
+    namespace = f"finfocus-smoke-{uuid.uuid4().hex[:8]}"
+    with temporary_directory("smoke") as directory:
+        manifest = directory / "namespace.json"
+        metadata = {"name": namespace, "labels": _RESTRICTED}
+        manifest.write_text(
+            json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        )
+        cluster.kubectl.apply(manifest)
+        try:
+            yield Stage(
+                cluster=cluster,
+                kubectl=cluster.kubectl.within(namespace),
+                image=image,
+                regions=regions,
+                recorder=recorder,
+                directory=directory,
+            )
+        finally:
+            with step(f"removing {namespace}"):
+                cluster.kubectl.run("delete", "namespace", namespace, "--timeout=120s", timeout=150)

@@ -1,0 +1,198 @@
+"""Rules that fire, and a dashboard whose queries a real Prometheus answers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.container import Options, running
+from harness.engine import Engine
+from harness.errors import HarnessError
+from harness.model import BuiltImage
+from harness.process import ensure_tools, run
+from harness.regions import METRICS_PORT, REPOSITORY, load_regions
+from harness.verify.watch import status_of
+from harness.wait import wait_until
+from tests.e2e.kubernetes.conftest import DEPLOY, HERE
+
+RULES = DEPLOY / "components" / "monitoring" / "rules.yaml"
+DASHBOARD = DEPLOY / "components" / "monitoring" / "dashboard.json"
+REGIONS = load_regions()
+PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
+
+
+def groups() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return found
+
+
+ALERTS = [rule["alert"] for group in groups() for rule in group["rules"] if "alert" in rule]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prometheus_is_installed() -> None:
+    ensure_tools({"promtool": "prometheus", "prometheus": "prometheus"}, wanted_for="the rules")
+
+
+def test_rules_are_valid_and_fire() -> None:
+    """promtool accepts the rules, and every test case of them holds."""
+    run(["promtool", "check", "rules", str(RULES)])
+    run(["promtool", "test", "rules", str(HERE / "rules_test.yaml")])
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_that_never_fires_is_noticed(alert: str, tmp_path: Path) -> None:
+    """With the alert's condition made false, the test cases fail: each alert has one that fires."""
+    broken = {"groups": groups()}
+    for group in broken["groups"]:
+        for rule in group["rules"]:
+            if rule.get("alert") == alert:
+                rule["expr"] = "vector(0) == 1"
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(broken), encoding="utf-8")
+    cases = yaml.safe_load((HERE / "rules_test.yaml").read_text(encoding="utf-8"))
+    cases["rule_files"] = ["rules.yaml"]
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump(cases), encoding="utf-8")
+    with pytest.raises(HarnessError, match=alert):
+        run(["promtool", "test", "rules", str(tmp_path / "cases.yaml")])
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_has_advice(alert: str) -> None:
+    """The alert's `runbook` leads to a heading of its own in the operators' documentation."""
+    rules = {rule.get("alert"): rule for group in groups() for rule in group["rules"]}
+    path, _, anchor = rules[alert]["annotations"]["runbook"].partition("#")
+    text = (REPOSITORY / path).read_text(encoding="utf-8")
+    headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
+    assert anchor == alert.lower()
+    assert anchor in headings
+
+
+def test_the_operator_gets_the_same_rules() -> None:
+    """The PrometheusRule holds the groups of the rules file, and nothing else."""
+    manifest = yaml.safe_load(RULES.with_name("prometheusrule.yaml").read_text(encoding="utf-8"))
+    assert manifest["spec"] == {"groups": groups()}
+
+
+def queries() -> list[tuple[str, str]]:
+    """Title and expression of every query of the dashboard, with its variables filled in."""
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    values = {"$namespace": ".*", "$region": ".*", "$__rate_interval": "10s"}
+    found = []
+    for panel in panels:
+        for target in panel["targets"]:
+            expression = re.sub(r"\$\w+", lambda match: values[match[0]], target["expr"])
+            found.append((panel["title"], expression))
+    return found
+
+
+class Prometheus:
+    """A Prometheus of this run on loopback."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=2):
+                return True
+        except OSError:
+            return False
+
+    def ask(self, expression: str) -> list[dict[str, Any]]:
+        query = urllib.parse.urlencode({"query": expression})
+        url = f"http://127.0.0.1:{self.port}/api/v1/query?{query}"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
+        return found
+
+
+@contextmanager
+def prometheus(directory: Path, target: str) -> Iterator[Prometheus]:
+    """A Prometheus that reads `target` every second, with the shipped rules."""
+    labels = {"namespace": "n", "pod": "p"}
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {
+                "job_name": "finfocus-plugin-aws-public",
+                "static_configs": [{"targets": [target], "labels": labels}],
+            }
+        ],
+    }
+    (directory / "prometheus.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = free.getsockname()[1]
+    command = ["prometheus", f"--config.file={directory / 'prometheus.yml'}"]
+    command += [f"--storage.tsdb.path={directory / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        server = Prometheus(port)
+        wait_until(
+            lambda: process.poll() is None and server.ready(),
+            timeout=30,
+            what="Prometheus is ready",
+            explain=lambda: (directory / "log").read_text(errors="replace")[-2000:],
+        )
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def get(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with closing(connection):
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status
+
+
+def test_fr_019_every_query_of_the_dashboard_has_an_answer(
+    engine: Engine, image: BuiltImage, tmp_path: Path
+) -> None:
+    """FR-019: Prometheus reads a container; each panel and recorded series has numbers."""
+    names = [region.name for region in REGIONS]
+    with running(engine.client, image.reference, names, Options(ports=PORTS)) as container:
+        wait_until(
+            lambda: status_of(container, METRICS_PORT, "/readyz") == 200, timeout=15, what="readyz"
+        )
+        target = f"127.0.0.1:{container.host_ports[METRICS_PORT]}"
+        with prometheus(tmp_path, target) as server:
+            recorded = [r["record"] for g in groups() for r in g["rules"] if "record" in r]
+            wanted = [*queries(), *((name, name) for name in recorded)]
+            missing: list[str] = []
+
+            def answered() -> bool:
+                for region in REGIONS:
+                    assert get(container.host_ports[region.port]) == 200
+                missing[:] = [
+                    f"{title}: {expression}"
+                    for title, expression in wanted
+                    if not any(s["value"][1] != "NaN" for s in server.ask(expression))
+                ]
+                return not missing
+
+            wait_until(
+                answered,
+                timeout=40,
+                interval=0.5,
+                what="every query has an answer",
+                explain=lambda: "\n".join(missing),
+            )
+            (ready,) = server.ask("sum(finfocus_region_up)")
+            assert ready["value"][1] == str(len(REGIONS))
+            assert server.ask("no_such_metric") == []
