@@ -64,7 +64,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Run the fault table and report; `-- WORD` runs the rows whose names have it."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,bench]")
     session.run("python", "-m", "tests.e2e.faults", *session.posargs)
 
 

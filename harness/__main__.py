@@ -5,6 +5,8 @@ import sys
 import traceback
 from types import FrameType
 
+import requests
+import urllib3
 from docker.errors import DockerException
 
 from harness.cli import app
@@ -28,9 +30,14 @@ def main() -> None:
         if end.code == INTERRUPTED:
             die("interrupted")
         raise
-    except DockerException as error:
+    except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         detail(traceback.format_exc())
         die(f"the container engine failed: {error}; `harness doctor` says what is there")
+        sys.exit(EnvironmentMissingError.exit_code)
+    except OSError as error:
+        detail(traceback.format_exc())
+        where = f" ({error.filename})" if error.filename else ""
+        die(f"the machine refused: {error.strerror or error}{where}: is there room, and the right?")
         sys.exit(EnvironmentMissingError.exit_code)
     except Exception as error:
         detail(traceback.format_exc())

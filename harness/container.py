@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -164,21 +165,30 @@ def created(
     published: Mapping[str, tuple[str, int]] | None = None,
 ) -> Iterator[RunningContainer]:
     """A container of `image`, not started yet, and removed with its volumes whatever happens."""
+    # In a thread, which no Ctrl+C interrupts: what the engine has made is known, and so removed.
+    pool = ThreadPoolExecutor(1)
+    making: Future[Container] = pool.submit(
+        client.containers.create,
+        image,
+        environment=dict(options.environ),
+        ports=dict(published or {f"{port}/tcp": ("127.0.0.1", 0) for port in options.ports}),
+        labels=run_labels(),
+        detach=True,
+        **options.extra,
+    )
+    under_test: RunningContainer | None = None
     try:
-        container = client.containers.create(
-            image,
-            environment=dict(options.environ),
-            ports=dict(published or {f"{port}/tcp": ("127.0.0.1", 0) for port in options.ports}),
-            labels=run_labels(),
-            detach=True,
-            **options.extra,
-        )
-    except APIError as error:
-        raise HarnessError(f"no container can be made of {image}: {error.explanation}") from error
-    under_test = RunningContainer(container, regions)
-    try:
+        try:
+            under_test = RunningContainer(making.result(), regions)
+        except APIError as error:
+            raise HarnessError(
+                f"no container can be made of {image}: {error.explanation}"
+            ) from error
         yield under_test
     finally:
-        with suppress(NotFound):
-            container.remove(force=True, v=True)
-        under_test.log.finish()
+        pool.shutdown()
+        if making.exception() is None:
+            with suppress(NotFound):
+                making.result().remove(force=True, v=True)
+        if under_test:
+            under_test.log.finish()

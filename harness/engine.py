@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 import docker
+import requests
 from docker.errors import DockerException
 
 from harness.console import say, step
@@ -18,6 +19,7 @@ from harness.errors import EnvironmentMissingError, HarnessError
 from harness.process import ensure_tools, is_root, run
 from harness.wait import wait_until
 
+ANSWER_SECONDS = 15  # an engine that lives answers a ping, if late
 START_SECONDS = 60
 STOP_SECONDS = 60
 _PACKAGES = {"dockerd": "docker.io", "iptables": "iptables"}
@@ -70,15 +72,12 @@ def container_engine() -> Iterator[Engine]:
 
 def connect() -> docker.DockerClient | None:
     """A client of the engine that DOCKER_HOST or the default socket leads to, if it answers."""
-    client = None
     try:
-        client = docker.from_env(timeout=600)
-        client.ping()
-    except DockerException:
-        if client is not None:
-            client.close()
+        with _closing(client := docker.from_env(timeout=ANSWER_SECONDS)):
+            client.ping()
+        return docker.from_env(timeout=600)
+    except (DockerException, requests.RequestException):
         return None
-    return client
 
 
 @contextmanager

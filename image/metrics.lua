@@ -21,7 +21,7 @@ end
 
 -- region -> { counts per bucket, sum in microseconds, count }
 local durations = {}
--- region -> { ready, since (seconds of HAProxy's clock), started_at, ready_seconds, reported }
+-- region -> { ready, since, seen_at (seconds of HAProxy's clock), starts, started_at, ready_seconds, reported }
 local health = {}
 for _, region in ipairs(REGIONS) do
   local counts = {}
@@ -97,8 +97,12 @@ local function report_unhealthy(index, region, state)
   if not process.started_at then
     return
   end
-  -- The time counts from the last start, so that a restarted process has its own.
-  local since = math.max(state.since or process.started_at, process.started_at)
+  -- The time counts from the last start, so that a restarted process has its own: from when it was seen here, because
+  -- the supervisor's clock may be stepped and this one is not.
+  if state.starts ~= process.starts then
+    state.starts, state.seen_at = process.starts, now()
+  end
+  local since = math.max(state.since or state.seen_at, state.seen_at)
   local limit = state.was_ready and state.started_at == process.started_at and UNHEALTHY_SECONDS or STARTUP_SECONDS
   if now() - since < limit or state.reported == process.started_at then
     return

@@ -15,9 +15,11 @@ from harness.pipeline import BuildConfig, build
 from harness.regions import REPOSITORY
 from harness.sweep import sweep
 
+from . import soak
 from .report import write_report
 from .row import Outcome, Row, run_row
 from .table import TABLE
+from .world import world_of
 
 VERSION = "v0.1.5"
 DOCS = REPOSITORY / "docs" / "faults.md"
@@ -30,6 +32,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="parts of row names; default: all rows")
     parser.add_argument("--times", type=int, default=1, help="runs of the whole table")
     parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
+    parser.add_argument("--soak", type=int, metavar="CYCLES", help="kill all regions so often")
     parser.add_argument("--output", type=Path, default=Path("faults-out"))
     options = parser.parse_args()
     rows = [row for row in TABLE if not options.words or any(w in row.name for w in options.words)]
@@ -37,6 +40,8 @@ def main() -> int:
     with container_engine() as engine:
         sweep(engine.client)
         image = build(engine, BuildConfig(version=VERSION, output=options.output))
+        if options.soak:
+            return _soak(engine, image, options.soak, options.output)
         for _ in range(options.times):
             outcomes = list(_run(engine, image, rows))
             markdown = write_report(engine, image, outcomes, options.output)
@@ -46,6 +51,17 @@ def main() -> int:
         text = DOCS.read_text(encoding="utf-8")
         DOCS.write_text(_SECTION.sub(rf"\g<1>{markdown}\g<2>", text), encoding="utf-8")
     return 1 if bad else 0
+
+
+def _soak(engine: Engine, image: BuiltImage, cycles: int, output: Path) -> int:
+    with world_of(engine.client, image.reference, soak.ENVIRON, {}) as world:
+        world.start()
+        world.traffic.start()
+        samples = soak.soak(world, cycles=cycles)
+    soak.write(samples, output)
+    grown = soak.growth(samples)
+    say(f"{samples[-1].restarts} restarts in {samples[-1].seconds:.0f} s: {grown or 'steady'}")
+    return 1 if grown else 0
 
 
 def _run(engine: Engine, image: BuiltImage, rows: Sequence[Row]) -> Iterator[Outcome]:

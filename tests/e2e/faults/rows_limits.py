@@ -14,6 +14,13 @@ from .world import World
 
 TINY = {"tmpfs": {"/dev/shm": "size=4k"}}
 SMALL = {"shm_size": "1m"}
+AHEAD = r"""
+mkdir /dev/shm/ahead && cd /dev/shm/ahead
+cp -r /opt/finfocus/[!b]* . && ln -s /opt/finfocus/bin .
+grep -q 'began=$EPOCHREALTIME' lib/processes.sh || exit 99
+sed -i 's/began=$EPOCHREALTIME/began=$((EPOCHSECONDS + 3600)).5/' lib/processes.sh
+exec bash -p ./entrypoint.sh
+"""
 FILL = "head -c 100m /dev/zero >/dev/shm/fill 2>/dev/null; true"  # as large as there is room
 
 
@@ -226,6 +233,17 @@ def rows() -> Iterator[Row]:
         stop_seconds=30,
         extra={"read_only": True, "tmpfs": {"/dev/shm": "size=4k", "/tmp": "size=4k"}},
         last_words="mount a tmpfs",
+    )
+    yield Row(
+        name="clock-stepped-back",
+        requirement="FR-017",
+        done="the start times are an hour ahead, as after a step of the clock; one is stopped",
+        promised="found after FINFOCUS_UNHEALTHY_SECONDS=1 all the same",
+        act=partial(kill, "STOP", ONE),
+        hit=frozenset(ONE),
+        environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
+        extra={"entrypoint": ["bash", "-c", AHEAD]},
+        fast=True,
     )
     for word, name in (("region", "kill-9"), ("logmux.lua", "log-writer-kill-9")):
         yield Row(

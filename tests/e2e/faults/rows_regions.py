@@ -9,6 +9,8 @@ from harness.errors import HarnessError
 from harness.regions import BINARY_PREFIX
 
 from .row import EVERY, Row
+from .soak import ENVIRON as SOAK
+from .soak import soaked
 from .world import NAMES, PLUGIN_PORT_OFFSET, PORT, World
 
 ONE = ("ap-southeast-2",)
@@ -225,6 +227,15 @@ def _single() -> Iterator[Row]:
         act=_stable_kills,
         hit=one,
         environ={"FINFOCUS_STABLE_SECONDS": "1"},
+    )
+    yield Row(
+        name="region-restarts-240",
+        requirement="FR-017",
+        done="all are killed twenty times, FINFOCUS_STABLE_SECONDS=1",
+        promised="no memory, file, FIFO or process is left over",
+        act=partial(soaked, 20),
+        hit=EVERY,
+        environ=SOAK,
     )
     yield Row(
         name="region-out-of-memory",

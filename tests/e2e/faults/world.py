@@ -141,6 +141,10 @@ class World:
             or ("watcher" in names and process.pid in shells and process.parent in shells)
         ]
 
+    def supervisor(self) -> int:
+        """Process ID of the supervisor."""
+        return min(p.pid for p in self.processes() if "entrypoint.sh" in p.words)
+
     def send(self, signal: str, *names: str) -> None:
         """Send `signal` to every process that one of `names` names."""
         pids = self.pids(*names)

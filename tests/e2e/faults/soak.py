@@ -1,0 +1,138 @@
+"""Many restarts of every region, with what the container holds meanwhile: nothing may grow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.regions import BINARY_PREFIX
+from harness.verify.inside import shell
+
+from .world import NAMES, World
+
+CYCLE_SECONDS = 1.3  # a region has to run for a second to have its restarts again
+ENVIRON = {"FINFOCUS_STABLE_SECONDS": "1"}
+GROWTH_KIB = {"supervisor": 512, "log_writer": 2048, "proxy": 4096}
+
+_LOOK = """
+for pid in {pids}; do
+  while read -r key value _; do [ "$key" = VmRSS: ] && echo "$value"; done </proc/$pid/status
+  set -- /proc/$pid/fd/*; echo $#
+done
+set -- /dev/shm/finfocus.*/*; echo $#
+set -- /proc/[0-9]*; echo $#
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What the container holds at one moment; memory is resident, in KiB."""
+
+    seconds: float
+    restarts: int
+    supervisor: int
+    supervisor_files: int
+    log_writer: int
+    log_writer_files: int
+    proxy: int
+    proxy_files: int
+    state_files: int
+    processes: int
+
+
+def soak(world: World, *, cycles: int) -> list[Sample]:
+    """Kill every region `cycles` times and take a sample after each; requests go on."""
+    began, samples = time.monotonic(), []
+    look = _looker(world)
+    for _ in range(cycles):
+        before = dict(world.ends)
+        world.send_regions("KILL", NAMES)
+        for name in NAMES:
+            world.await_ended(name, before.get(name, 0))
+        missing = world.traffic.await_all_up(10, world.ending)
+        if missing:
+            raise HarnessError(f"not back: {', '.join(missing)}")
+        world.container.dead.wait(CYCLE_SECONDS)
+        numbers = look()
+        restarts = sum(world.ends[name] for name in NAMES)
+        samples.append(_sample(time.monotonic() - began, restarts, numbers))
+    return samples
+
+
+def _looker(world: World) -> Callable[[], list[int]]:
+    """A function that gives the numbers of a sample in one look."""
+    parts = [world.supervisor(), world.pids("logmux.lua")[0], world.pids("haproxy")[0]]
+    script = _LOOK.format(pids=" ".join(map(str, parts)))
+    return lambda: [int(word) for word in shell(world.container, script).split()]
+
+
+def _sample(seconds: float, restarts: int, numbers: Sequence[int]) -> Sample:
+    names = [field.name for field in dataclasses.fields(Sample)][2:]
+    return Sample(
+        seconds=round(seconds, 1), restarts=restarts, **dict(zip(names, numbers, strict=True))
+    )
+
+
+def growth(samples: Sequence[Sample]) -> list[str]:
+    """What grew from the second quarter of the samples to the last, in words."""
+    quarter = max(1, len(samples) // 4)
+    early, late = samples[quarter : 2 * quarter] or samples[:1], samples[-quarter:]
+    grown = []
+    for name, limit in GROWTH_KIB.items():
+        more = _median(late, name) - _median(early, name)
+        if more > limit:
+            grown.append(f"{name} grew by {more:.0f} KiB, more than {limit}")
+    grown += [
+        f"{name}: {_median(early, name):.0f}, then {_median(late, name):.0f}"
+        for name in ("supervisor_files", "log_writer_files", "state_files")
+        if _median(late, name) > _median(early, name)
+    ]
+    return grown
+
+
+def _median(samples: Sequence[Sample], name: str) -> float:
+    return statistics.median(float(getattr(sample, name)) for sample in samples)
+
+
+def soaked(cycles: int, world: World) -> None:
+    """The action of a row: soak, and fail with what grew."""
+    samples = soak(world, cycles=cycles)
+    world.note(f"{samples[-1].restarts} restarts")
+    stray = len(world.pids(BINARY_PREFIX)) - len(NAMES)
+    grown = [*growth(samples), *([f"{stray} more plugins than regions"] if stray else [])]
+    if grown:
+        raise HarnessError("; ".join(grown))
+
+
+def write(samples: Sequence[Sample], directory: Path) -> None:
+    """Write `soak.json` and, where matplotlib is there, `soak.png`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = [dataclasses.asdict(sample) for sample in samples]
+    (directory / "soak.json").write_text(json.dumps(rows) + "\n", encoding="utf-8")
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 (only for the plot)
+    except ImportError:
+        return
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    memory, files = figure.subplots(2, sharex=True)
+    at = [sample.restarts for sample in samples]
+    for name in GROWTH_KIB:
+        label = name.replace("_", " ")
+        memory.plot(at, [getattr(sample, name) / 1024 for sample in samples], label=label)
+        files.plot(at, [getattr(sample, f"{name}_files") for sample in samples], label=label)
+    files.plot(at, [sample.processes for sample in samples], label="processes", linestyle=":")
+    files.plot(at, [sample.state_files for sample in samples], label="state files", linestyle=":")
+    memory.set(
+        ylabel="resident MiB", ylim=(0, None), title="while every region is killed and started"
+    )
+    files.set(ylabel="open files", xlabel="restarts", ylim=(0, None))
+    for axes in (memory, files):
+        axes.grid(alpha=0.3)
+        axes.legend(loc="center right", fontsize="small")
+    figure.savefig(directory / "soak.png", dpi=110)
