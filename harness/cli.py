@@ -12,6 +12,17 @@ from harness import __version__, console, doctor, pipeline, runner
 from harness.base_image import DEFAULT_BASE
 from harness.build import build_record
 from harness.cli_release import release
+from harness.cli_scan import (
+    DatabaseStandIn,
+    DbRepository,
+    EndOfLifePolicy,
+    IgnoreFile,
+    MaxDbAge,
+    Offline,
+    SkipDbUpdate,
+    TrivyCache,
+    Vex,
+)
 from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
@@ -42,21 +53,6 @@ FullSize = Annotated[bool, typer.Option("--full-size", help="Stand-ins as large 
 Output = Annotated[Path, typer.Option(help="Directory for the build record.")]
 Reports = Annotated[Path, typer.Option(help="Directory for the proof.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-DbRepository = Annotated[
-    list[str] | None, typer.Option(help="OCI repository of the vulnerability database; several.")
-]
-SkipDbUpdate = Annotated[
-    bool, typer.Option("--skip-db-update", help="Use the vulnerability database that is there.")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Let the scan ask nothing of anyone.")]
-MaxDbAge = Annotated[float, typer.Option(help="Days that the database may be old.")]
-IgnoreFile = Annotated[Path, typer.Option(help="What may stay, why, and until when (YAML).")]
-Vex = Annotated[list[Path] | None, typer.Option(help="VEX document; several.")]
-EndOfLifePolicy = Annotated[EndOfLife, typer.Option(help="A base past its end of support.")]
-TrivyCache = Annotated[Path | None, typer.Option(help="Trivy's cache, with its database.")]
-DatabaseStandIn = Annotated[
-    StandInPolicy, typer.Option(help="When a small stand-in database may be used.")
-]
 ScanOutput = Annotated[Path, typer.Option(help="Directory for the reports of the scan.")]
 Tag = Annotated[str, typer.Option(help="Name of the image; default: by version and architecture.")]
 

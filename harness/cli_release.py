@@ -1,6 +1,7 @@
 """The command `harness release`: parses, builds a config, calls the release. No logic."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -8,13 +9,23 @@ import typer
 
 from harness import release as releasing
 from harness.base_image import DEFAULT_BASE
+from harness.cli_scan import (
+    DbRepository,
+    EndOfLifePolicy,
+    IgnoreFile,
+    MaxDbAge,
+    Offline,
+    SkipDbUpdate,
+    Vex,
+)
 from harness.model import Architecture, StandInPolicy
 from harness.pipeline import BuildConfig
 from harness.publishing.plan import TagPolicy
 from harness.publishing.results import to_json_dict
 from harness.registry.credentials import GITHUB
 from harness.releases import RELEASES
-from harness.scanned import ScanOptions
+from harness.scan import EndOfLife, ScanOptions
+from harness.scan.model import IGNORE_FILE
 
 
 def release(
@@ -52,6 +63,13 @@ def release(
     full_size: Annotated[
         bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")
     ] = False,
+    db_repository: DbRepository = None,
+    skip_db_update: SkipDbUpdate = False,
+    offline: Offline = False,
+    max_db_age: MaxDbAge = 7,
+    ignore_file: IgnoreFile = IGNORE_FILE,
+    vex: Vex = None,
+    end_of_life: EndOfLifePolicy = EndOfLife.WARN,
     output: Annotated[Path, typer.Option(help="Directory for records, seals and page.")] = Path(
         "release-out"
     ),
@@ -75,7 +93,16 @@ def release(
         dry_run=dry_run,
         resume=resume,
         tags=TagPolicy(latest=latest, floating=floating),
-        scan=ScanOptions(stand_ins=stand_ins),
+        scan=ScanOptions(
+            db_repositories=tuple(db_repository or ()),
+            skip_db_update=skip_db_update,
+            offline=offline,
+            max_age=timedelta(days=max_db_age),
+            ignore_file=ignore_file,
+            vex=tuple(vex or ()),
+            end_of_life=end_of_life,
+            stand_ins=stand_ins,
+        ),
         output=output,
     )
     if export:

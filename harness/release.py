@@ -11,7 +11,7 @@ from harness.console import say, warn
 from harness.engine import Engine, container_engine
 from harness.errors import NotProvenError, RegistryError, UsageError
 from harness.model import Architecture
-from harness.pipeline import BuildConfig, build, verified
+from harness.pipeline import BuildConfig, build, report, verified
 from harness.publish import PublishedImage, publish
 from harness.publishing.page import Sizes, render_page, sizes_of
 from harness.publishing.plan import TagPolicy, make_plan, render_plan
@@ -22,7 +22,7 @@ from harness.publishing.sign import Signer
 from harness.publishing.tags import parse, previous
 from harness.publishing.trial import pull_and_run
 from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
-from harness.scanned import ScanOptions, scan
+from harness.scan import ScanOptions, scan
 from harness.stand_ins.registry import local_registry
 from harness.sweep import sweep
 
@@ -163,6 +163,7 @@ def _made(
     built = build(engine, made)
     proven = verified(engine, built, made, work / "proof")
     scanned = scan(engine, proven, config.scan, work / "scan")
+    report(scanned.verified.proof, work / "proof")
     sealed = seal(engine.client, scanned, directory)
     say(f"  sealed {architecture}: {sealed.image.manifest.digest} in {directory}")
     return sealed

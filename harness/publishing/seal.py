@@ -25,7 +25,7 @@ from harness.proof import Proof, StandIn
 from harness.publishing.provenance import statement
 from harness.regions import IMAGE_DIRECTORY
 from harness.report.json_report import render_json
-from harness.scanned import ScannedImage
+from harness.scan import ScannedImage
 
 SEAL = "seal.json"
 SEAL_VERSION = 1

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from harness.errors import CommandError, ScanGateError, ScanImpossibleError, Usa
 from harness.labels import STAND_INS
 from harness.model import VerifiedImage
 from harness.regions import load_regions
+from harness.scan.checks import with_scan
 from harness.scan.database import NO_UPDATE, QUIET, ready_database, words_of
 from harness.scan.findings import os_packages, read_findings, read_suppressed
 from harness.scan.gate import binary_problems, finding_problems, system_words
@@ -51,13 +52,14 @@ def scan(
     """Scan the image that was verified, by its ID, and let it pass the gate or not.
 
     `output` gets trivy.json, trivy.sarif, sbom.cdx.json, scan.json and scan.md, also when the gate
-    lets nothing pass. Raises `ScanGateError` with everything that was found, and
-    `ScanImpossibleError` when there can be no scan.
+    lets nothing pass; the proof gets SC-004. Raises `ScanGateError` with everything that was
+    found, and `ScanImpossibleError` when there can be no scan.
     """
     report = scan_image(
         engine, verified.built.image_id, options, output, name=verified.built.reference
     )
-    return ScannedImage(verified=verified, report=passed(report))
+    proof = with_scan(verified.proof, passed(report))
+    return ScannedImage(verified=replace(verified, proof=proof), report=report)
 
 
 def passed(report: ScanReport) -> ScanReport:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.model import VerifiedImage
-from harness.proof import StandIn
-from harness.scanned import ScannedImage, ScanReport
+from harness.scan import ScannedImage
+from tests.unit.scan_reports import database, scan_report
 
 
 def scanned_image(verified: VerifiedImage, directory: Path) -> ScannedImage:
@@ -14,13 +14,11 @@ def scanned_image(verified: VerifiedImage, directory: Path) -> ScannedImage:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("trivy.json", "trivy.sarif", "sbom.cdx.json"):
         (directory / name).write_text('{"stand-in": true}', encoding="utf-8")
-    report = ScanReport(
+    report = scan_report(
         image_id=verified.built.image_id,
-        passed=True,
-        verdict="passed: 0 critical, 0 high",
+        database=database(stand_in=True),
         trivy_json=directory / "trivy.json",
         sarif=directory / "trivy.sarif",
         sbom=directory / "sbom.cdx.json",
-        stand_ins=(StandIn(kind="scan", replaces="Trivy", why="tests of the release"),),
     )
     return ScannedImage(verified=verified, report=report)

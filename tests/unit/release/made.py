@@ -24,7 +24,8 @@ from harness.registry import (
     Secret,
     Transport,
 )
-from harness.scanned import ScannedImage, ScanReport
+from harness.scan import ScannedImage
+from tests.unit.scan_reports import scan_report
 
 from .fake_registry import PASSWORD, USER, FakeRegistry
 from .saved import layers, saved
@@ -111,10 +112,8 @@ def scanned(
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("trivy.json", "trivy.sarif", "sbom.cdx.json"):
         (directory / name).write_text(f'{{"{name}": "{architecture}"}}', encoding="utf-8")
-    report = ScanReport(
+    report = scan_report(
         image_id=image_id,
-        passed=True,
-        verdict="passed: 0 critical, 0 high",
         trivy_json=directory / "trivy.json",
         sarif=directory / "trivy.sarif",
         sbom=directory / "sbom.cdx.json",

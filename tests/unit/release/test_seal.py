@@ -16,6 +16,7 @@ from harness.errors import EnvironmentMissingError, NotProvenError
 from harness.model import Architecture
 from harness.oci import canonical_json
 from harness.publishing.seal import PROVENANCE, SEAL, seal, unseal
+from harness.scan.model import Count, LayerClass, Severity
 
 from .made import VERSION, proof_of, refuted, scanned, sealed
 
@@ -35,7 +36,8 @@ def _other_proof(made: Any) -> Any:
 
 
 def _failed_scan(made: Any) -> Any:
-    return replace(made, report=replace(made.report, passed=False, verdict="failed: 1 critical"))
+    critical = Count(severity=Severity.CRITICAL, layer=LayerClass.PLUGIN, fixable=True, number=1)
+    return replace(made, report=replace(made.report, problems=("one",), counts=(critical,)))
 
 
 def _other_scan(made: Any) -> Any:
