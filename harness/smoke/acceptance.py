@@ -58,8 +58,8 @@ def smoke(
             with temporary_directory("image") as directory:
                 cluster.load(save_image(engine, image, directory))
         say(f"• smoke test of {image}")
-        tell_story(stage)
-        disrupt(stage, drain=cluster.own or options.drain)
+        if tell_story(stage):
+            disrupt(stage, drain=cluster.own or options.drain)
         facts = _facts(engine, stage)
         environment = _describe(cluster.kubectl)
     added = (cluster.stand_in,) if cluster.stand_in else ()
@@ -96,8 +96,9 @@ def _facts(engine: Engine | None, stage: Stage) -> ImageFacts:
             recorder=stage.recorder,
         )
         return target.facts()
-    status = stage.pods()[0]["status"]["containerStatuses"][0]
-    return ImageFacts(reference=stage.image, image_id=str(status["imageID"]))
+    statuses = [s for pod in stage.pods() for s in pod["status"].get("containerStatuses", [])]
+    known = [str(status["imageID"]) for status in statuses if status["imageID"]]
+    return ImageFacts(reference=stage.image, image_id=known[0] if known else "")
 
 
 def _describe(kubectl: Kubectl) -> Environment:

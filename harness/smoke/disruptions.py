@@ -34,12 +34,17 @@ done
 
 
 def disrupt(stage: Stage, *, drain: bool) -> None:
-    """Every disruption in turn; each leaves all pods ready. `drain` allows to drain a node."""
-    _delete(stage)
-    _restart(stage)
-    _kill_region(stage)
-    _spend_budget(stage)
-    _drain(stage, allowed=drain)
+    """Every disruption in turn; each leaves all pods ready. `drain` allows to drain a node.
+
+    When one does not, that is a finding and the end.
+    """
+    try:
+        for disruption in (_delete, _restart, _kill_region, _spend_budget):
+            disruption(stage)
+        _drain(stage, allowed=drain)
+    except HarnessError as error:
+        with stage.recorder.check("US-1", "all pods are ready again") as finding:
+            finding.fail(str(error))
 
 
 def _delete(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import json
 import time
 import urllib.request
 from collections import Counter
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -26,10 +27,11 @@ _LAX_POD = {
 }
 
 
-def tell_story(stage: Stage) -> None:
-    """US-1, from the manifests to the metrics. What follows needs the pods that this leaves."""
+def tell_story(stage: Stage) -> bool:
+    """US-1, from the manifests to the metrics; False when no pods became ready to go on with."""
     _admission(stage)
-    _ready(stage)
+    if not _ready(stage):
+        return False
     pod = stage.pods()[0]["metadata"]["name"]
     _logs(stage, pod)
     ports = [*(region.port for region in stage.regions), METRICS_PORT]
@@ -38,6 +40,7 @@ def tell_story(stage: Stage) -> None:
         _grpc(stage, local)
         _metrics(stage, local)
     _policy(stage)
+    return True
 
 
 def _admission(stage: Stage) -> None:
@@ -62,7 +65,8 @@ def _admission(stage: Stage) -> None:
             finding.fail("a pod without any restriction was taken")
 
 
-def _ready(stage: Stage) -> None:
+def _ready(stage: Stage) -> bool:
+    pods: list[dict[str, Any]] = []
     with stage.recorder.check(
         "US-1",
         "the manifests are applied and every pod becomes ready",
@@ -77,6 +81,7 @@ def _ready(stage: Stage) -> None:
         finding.note = "\n".join(pod["metadata"]["name"] for pod in pods)
         finding.expect(not any(map(restarts, pods)), "a container was started again")
         stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=60s")
+    return bool(pods)
 
 
 def _logs(stage: Stage, pod: str) -> None:

@@ -1,0 +1,75 @@
+"""The manifests that are made from the regions table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.generate import DEPLOY, outdated_manifests
+from harness.manifests import HEADER, manifest_files, prometheus_rule
+from harness.regions import Region
+
+REGIONS = (Region(name="us-east-1", port=8001), Region(name="eu-west-1", port=8003))
+
+
+@pytest.fixture
+def deploy(tmp_path: Path) -> Path:
+    """A directory with the rules, from which nothing has been generated yet."""
+    monitoring = tmp_path / "components" / "monitoring"
+    monitoring.mkdir(parents=True)
+    rules = DEPLOY / "components" / "monitoring" / "rules.yaml"
+    monitoring.joinpath("rules.yaml").write_bytes(rules.read_bytes())
+    return tmp_path
+
+
+def test_a_new_region_gets_files_of_its_own(deploy: Path) -> None:
+    """What is missing is reported, written when asked for, and then complete."""
+    assert (
+        len(outdated_manifests(deploy, REGIONS, write=False)) == len(manifest_files(REGIONS)) + 1
+    )  # the PrometheusRule
+    assert outdated_manifests(deploy, REGIONS, write=True)
+    assert outdated_manifests(deploy, REGIONS, write=False) == []
+    assert (deploy / "overlays" / "per-region" / "eu-west-1" / "kustomization.yaml").is_file()
+
+
+def test_a_change_by_hand_is_reported(deploy: Path) -> None:
+    """A generated file that someone edited is named."""
+    outdated_manifests(deploy, REGIONS, write=True)
+    edited = deploy / "components" / "gateway" / "grpcroute.yaml"
+    edited.write_text(edited.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
+    assert outdated_manifests(deploy, REGIONS, write=False) == [edited]
+
+
+def test_a_region_that_is_gone_takes_its_files_along(deploy: Path) -> None:
+    """Files of a region that left the table are reported and removed; files of others stay."""
+    outdated_manifests(deploy, REGIONS, write=True)
+    own = deploy / "overlays" / "per-region" / "mine.yaml"
+    own.write_text("kind: ConfigMap\n", encoding="utf-8")
+    gone = deploy / "overlays" / "per-region" / "eu-west-1"
+    assert gone / "kustomization.yaml" in outdated_manifests(deploy, REGIONS[:1], write=False)
+    outdated_manifests(deploy, REGIONS[:1], write=True)
+    assert not gone.exists()
+    assert own.exists()
+
+
+@pytest.mark.parametrize(
+    ("regions", "words"),
+    [
+        pytest.param((Region(name="us-verylongname-1", port=1),), "too long", id="port-name"),
+        pytest.param(
+            tuple(Region(name=f"us-east-{n}", port=n + 1) for n in range(17)), "16", id="rules"
+        ),
+    ],
+)
+def test_what_kubernetes_refuses_is_refused_here(regions: tuple[Region, ...], words: str) -> None:
+    """A name too long for a port, and more regions than a route has rules, are usage errors."""
+    with pytest.raises(UsageError, match=words):
+        manifest_files(regions)
+
+
+def test_generated_files_say_so() -> None:
+    """Every generated manifest begins with what it is made from."""
+    assert all(text.startswith(HEADER) for text in manifest_files(REGIONS).values())
+    assert prometheus_rule("groups: []").startswith("# generated from rules.yaml")
