@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,12 @@ done
 """
 
 
+def _said_at(line: LogLine) -> float:
+    """When the supervisor wrote the line, which is a moment before it is read here."""
+    said = datetime.fromisoformat(str((line.fields or {})["time"]))
+    return line.at - max(0.0, time.time() - said.timestamp())
+
+
 class Process(NamedTuple):
     """A process inside."""
 
@@ -83,7 +90,7 @@ class World:
         if ended := _ENDED.match(message):
             self.ends[ended[1]] += 1
         if self.stopping_at > line.at and "stopping" in message:
-            self.stopping_at = line.at
+            self.stopping_at = _said_at(line)
 
     def start(self, ready_seconds: float = READY_SECONDS) -> None:
         """Start it and wait until every region is ready."""
