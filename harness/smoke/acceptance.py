@@ -20,6 +20,7 @@ from harness.smoke.clusters import (
 )
 from harness.smoke.disruptions import disrupt
 from harness.smoke.kubectl import Kubectl
+from harness.smoke.split import split_by_region
 from harness.smoke.stage import Stage, open_stage
 from harness.smoke.story import tell_story
 from harness.temporary import temporary_directory
@@ -60,6 +61,7 @@ def smoke(
         say(f"• smoke test of {image}")
         if tell_story(stage):
             disrupt(stage, drain=cluster.own or options.drain)
+            split_by_region(stage)
         facts = _facts(engine, stage)
         environment = _describe(cluster.kubectl)
     added = (cluster.stand_in,) if cluster.stand_in else ()

@@ -133,7 +133,7 @@ def _kill_region(stage: Stage) -> None:
             scenario="killed region",
             headline=True,
         ) as finding,
-        stage.kubectl.forward(name, [victim.port, METRICS_PORT]) as local,
+        stage.kubectl.forward(f"pod/{name}", [victim.port, METRICS_PORT]) as local,
         stage.kubectl.follow("get", "pod", name, "--watch", f"--output=jsonpath={_READY}") as watch,
     ):
         before = restarts(pod)

@@ -75,10 +75,10 @@ class Kubectl:
         return "\n".join(parts)
 
     @contextmanager
-    def forward(self, pod: str, ports: Sequence[int]) -> Iterator[dict[int, int]]:
-        """Ports on this machine's loopback that lead to `ports` of a pod, for the block's time."""
+    def forward(self, target: str, ports: Sequence[int]) -> Iterator[dict[int, int]]:
+        """Ports on this machine's loopback that lead to `ports` of `pod/NAME` or `service/NAME`."""
         wanted = [f":{port}" for port in ports]
-        with self.follow("port-forward", f"pod/{pod}", *wanted) as output:
+        with self.follow("port-forward", target, *wanted) as output:
 
             def forwarded() -> dict[int, int]:
                 pairs = [_FORWARDED.search(line) for _, line in list(output.lines)]

@@ -40,19 +40,25 @@ class Stage:
     recorder: Recorder
     directory: Path
 
-    def overlay(self, resource: str) -> Path:
-        """A kustomize directory of one layout, with this image in this namespace."""
+    def overlay(self, resource: str, *, replicas: int = 0) -> Path:
+        """A kustomize directory of one layout, with this image in this namespace.
+
+        `replicas` of every Deployment; 0 for what the layout says.
+        """
         directory = self.directory / resource.replace("/", "-")
         directory.mkdir(exist_ok=True)
         name, separator, chosen = self.image.rpartition("@" if "@" in self.image else ":")
         key = "digest" if separator == "@" else "newTag"
-        text = {
+        text: dict[str, Any] = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.kubectl.namespace,
             "resources": [os.path.relpath(DEPLOY / resource, directory.resolve())],
             "images": [{"name": IMAGE_IN_MANIFESTS, "newName": name, key: chosen}],
         }
+        if replicas:
+            patch = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
+            text["patches"] = [{"target": {"kind": "Deployment"}, "patch": json.dumps(patch)}]
         (directory / "kustomization.yaml").write_text(json.dumps(text), encoding="utf-8")
         return directory
 

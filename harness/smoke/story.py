@@ -35,7 +35,7 @@ def tell_story(stage: Stage) -> bool:
     pod = stage.pods()[0]["metadata"]["name"]
     _logs(stage, pod)
     ports = [*(region.port for region in stage.regions), METRICS_PORT]
-    with stage.kubectl.forward(pod, ports) as local:
+    with stage.kubectl.forward(f"pod/{pod}", ports) as local:
         _http(stage, local)
         _grpc(stage, local)
         _metrics(stage, local)
