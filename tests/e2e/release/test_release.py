@@ -172,3 +172,34 @@ def test_wrong_password_is_refused_once(sealed: Sealed, cli: Cli, tmp_path: Path
     assert "docker login" in done.stderr
     assert "wrong-pass" not in done.stderr
     assert cli.registry.token_server.given == 0
+
+
+@pytest.mark.skipif(
+    not shutil.which("cosign"), reason="cosign is not on PATH, so nothing is signed"
+)
+def test_signature_is_made_and_verified_by_cosign(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+    """With a key the index is signed, before its tag, in the format that cosign verifies."""
+    subprocess.run(
+        ["cosign", "generate-key-pair"],
+        cwd=tmp_path,
+        env={**os.environ, "COSIGN_PASSWORD": "throw-away"},
+        check=True,
+        capture_output=True,
+    )
+    key = (tmp_path / "cosign.key").read_text(encoding="utf-8")
+    given = {"COSIGN_PRIVATE_KEY": key, "COSIGN_PASSWORD": "throw-away"}
+    done = cli.run(*sources(sealed), environ=given)
+    assert done.returncode == 0, done.stderr
+    page = (cli.output / "release.md").read_text(encoding="utf-8")
+    assert "cosign verify --key cosign.pub" in page
+    assert "throw-away" not in done.stderr + page
+    log = cli.registry.log.read_text(errors="replace")
+    assert log.index(".sig HTTP") < log.index(f"PUT /v2/{REPOSITORY}/manifests/{VERSION}")
+    name = done.stdout.strip()
+    command = ["cosign", "verify", "--key", "cosign.pub", "--insecure-ignore-tlog=true"]
+    command += ["--registry-cacert", str(cli.registry.ca), name]
+    seen = subprocess.run(
+        command, cwd=tmp_path, env=cli.environ, capture_output=True, text=True, check=False
+    )
+    assert seen.returncode == 0, seen.stderr
+    assert name.partition("@")[2] in seen.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from harness.engine import Engine
 from harness.errors import NotProvenError
 from harness.model import BuiltImage
 from harness.pipeline import BuildConfig
+from harness.proof import Proof, Status
 from harness.regions import IMAGE_DIRECTORY, load_regions
 from harness.stand_ins.registry import LocalRegistry
 from harness.stand_ins.release import StandInPlugin, make_release
@@ -130,6 +132,9 @@ def test_image_that_breaks_a_promise_is_not_published(
     )
     with pytest.raises(NotProvenError, match="not proven"):
         job.release(config)
+    (reports,) = cli.output.glob("*/proof/proof.json")
+    proof = Proof.from_json_dict(json.loads(reports.read_bytes()))
+    assert {c.requirement for c in proof.checks if c.status is Status.FAILED} == {"FR-007"}
     assert untouched(cli.registry)
 
 

@@ -36,6 +36,7 @@ class Fault:
     lose: bool = False  # do what is asked, then reset the connection instead of answering
     lie: bool = False  # answer with a digest of something else
     corrupt: bool = False  # answer with other bytes
+    bare: bool = False  # answer without a digest in the head
     truncate: bool = False  # answer with half of the bytes
     expire: bool = False  # forget every token first
     skip: int = 0  # let this many go by first
@@ -288,6 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if fault and fault.lie and "Docker-Content-Digest" in sent:
             sent["Docker-Content-Digest"] = f"sha256:{'0' * 64}"
+        if fault and fault.bare:
+            sent.pop("Docker-Content-Digest", None)
         if fault and fault.corrupt and body:
             body = bytes([body[0] ^ 1]) + body[1:]
         self.send_response(status)

@@ -237,6 +237,7 @@ def test_token_that_expires_in_the_middle_is_renewed(
         pytest.param(Fault("PUT .*manifests/sha256:", lie=True), id="digest-of-a-manifest"),
         pytest.param(Fault("GET .*manifests/sha256:", corrupt=True), id="manifest"),
         pytest.param(Fault("GET .*manifests/sha256:", status=404), id="manifest-lost"),
+        pytest.param(Fault(f"PUT .*manifests/{VERSION}", status=201), id="tag-that-was-not-set"),
     ],
 )
 def test_lie_ends_the_release_before_a_tag(

@@ -255,6 +255,7 @@ def push_and_read(client: RegistryClient) -> None:
         pytest.param(Fault("PUT .*manifests", lie=True), id="other-digest-after-the-push"),
         pytest.param(Fault("GET .*manifests", lie=True), id="other-digest-when-read"),
         pytest.param(Fault("GET .*manifests", corrupt=True), id="other-bytes-when-read"),
+        pytest.param(Fault("GET .*manifests", corrupt=True, bare=True), id="no-digest-to-compare"),
     ],
 )
 def test_lie_about_a_manifest_is_found(fault: Fault) -> None:
