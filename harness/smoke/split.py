@@ -48,8 +48,11 @@ def _serves_only(stage: Stage, region: Region) -> bool:
 
 
 def _status(url: str) -> int:
+    """Status of a GET, 0 when there was no answer."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
+    except OSError:
+        return 0
