@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import docker
@@ -119,6 +120,15 @@ class RunningContainer:
             return False
         self.log.finish()
         return True
+
+    def exit_time(self) -> float:
+        """When PID 1 ended; the engine takes down its network after that, before it tells."""
+        self.container.reload()
+        text = str(self.container.attrs["State"]["FinishedAt"])
+        # RFC 3339 with nanoseconds; datetime has microseconds.
+        seconds, _, fraction = text.removesuffix("Z").partition(".")
+        epoch = datetime.fromisoformat(f"{seconds}+00:00").timestamp() + float(f"0.{fraction or 0}")
+        return epoch - time.time() + time.monotonic()
 
     def obituary(self) -> str:
         """Exit code, out-of-memory flag, health output and the last log lines of each region."""

@@ -1,13 +1,11 @@
 """Readiness and stop of the container against the same binaries started bare."""
 
-import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 
 from harness.bench.bare import READY_SECONDS, bare_regions
 from harness.bench.measure import Measure, alternate, median
-from harness.container import Options, RunningContainer, created
+from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.verify.target import Target
 from harness.verify.watch import Watch
@@ -72,17 +70,7 @@ def _contained(target: Target, environ: Mapping[str, str]) -> tuple[float, float
         container.expect_alive()
         if len(ready) < len(target.regions):
             raise HarnessError(f"not ready within {READY_SECONDS:g} s: see `harness verify`")
-        clock = time.time()
         sent = container.signal("SIGTERM")
         if not container.wait_dead(30):
             raise HarnessError("it runs 30 s after SIGTERM: see `harness verify`")
-        return max(ready.values()) / 1000, _exit_time(container) - clock, container.ended_at - sent
-
-
-def _exit_time(container: RunningContainer) -> float:
-    """When PID 1 ended, seconds since the epoch: the engine's teardown comes after it."""
-    container.container.reload()
-    text = str(container.container.attrs["State"]["FinishedAt"])
-    # RFC 3339 with nanoseconds; datetime has microseconds.
-    seconds, _, fraction = text.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{seconds}+00:00").timestamp() + float(f"0.{fraction or 0}")
+        return max(ready.values()) / 1000, container.exit_time() - sent, container.ended_at - sent

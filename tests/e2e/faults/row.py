@@ -127,7 +127,7 @@ def _end(world: World, row: Row, outcome: Outcome) -> None:
         container.signal("SIGKILL")
         container.wait_dead(10)
         return
-    outcome.stop = container.ended_at - sent
+    outcome.stop = container.exit_time() - sent
     outcome.expect(
         outcome.stop <= row.stop_seconds,
         f"gone after {outcome.stop:.2f} s, promised are {row.stop_seconds:g} s",
