@@ -18,6 +18,7 @@ from harness.verify.target import Target
 from harness.verify.watch import Watch
 
 HEALTH_RUNS = 10
+COUNT_ATTEMPTS = 3
 NAME_PATH = "/finfocus.v1.CostSourceService/Name"
 ENVIRON = {
     "PROOF_PLAIN": "plain",
@@ -223,16 +224,26 @@ def _check_metrics(target: Target, container: RunningContainer, watch: Watch) ->
     ) as finding:
         right = 0
         for region in target.regions:
-            earlier = dict(_samples(container, "requests_total"))
-            _call(container.url(region.port, NAME_PATH))
-            later = dict(_samples(container, "requests_total"))
-            counted = {name for name in later if later[name] > earlier.get(name, 0)}
+            counted: set[str] = set()
+            # The engine's health check asks all regions at once: what it hits is looked at again.
+            for _ in range(COUNT_ATTEMPTS):
+                counted = _counted_for(container, region.port)
+                if counted == {region.name}:
+                    break
             right += counted == {region.name}
             finding.expect(
                 counted == {region.name},
                 f"a call to {region.port} was counted for {', '.join(counted) or 'no region'}",
             )
         finding.measured = f"{right} of {len(target.regions)} ports"
+
+
+def _counted_for(container: RunningContainer, port: int) -> set[str]:
+    """The regions whose count of requests grew while one call was made to `port`."""
+    earlier = dict(_samples(container, "requests_total"))
+    _call(container.url(port, NAME_PATH))
+    later = dict(_samples(container, "requests_total"))
+    return {name for name in later if later[name] > earlier.get(name, 0)}
 
 
 def _count_requests(
