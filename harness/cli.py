@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from harness.cli_scan import (
     SkipDbUpdate,
     TrivyCache,
     Vex,
+    scan_options,
 )
 from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
@@ -29,7 +29,7 @@ from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
 from harness.regions import load_regions
 from harness.releases import RELEASES
-from harness.scan import EndOfLife, ScanOptions, passed
+from harness.scan import EndOfLife, passed
 from harness.scan.model import IGNORE_FILE
 from harness.smoke.acceptance import SmokeOptions
 from harness.smoke.clusters import ClusterKind
@@ -190,16 +190,16 @@ def scan(
     as_json: Json = False,
 ) -> None:
     """Scan an image with Trivy; fail when anything critical or high is in it."""
-    options = ScanOptions(
-        db_repositories=tuple(db_repository or ()),
+    options = scan_options(
+        db_repository=db_repository,
         skip_db_update=skip_db_update,
         offline=offline,
-        max_age=timedelta(days=max_db_age),
+        max_db_age=max_db_age,
         ignore_file=ignore_file,
-        vex=tuple(vex or ()),
+        vex=vex,
         end_of_life=end_of_life,
-        cache=cache_dir,
         stand_ins=stand_ins,
+        cache_dir=cache_dir,
     )
     report = pipeline.scan_existing(image, options, output)
     if as_json:

@@ -1,7 +1,6 @@
 """The command `harness release`: parses, builds a config, calls the release. No logic."""
 
 import json
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from harness.cli_scan import (
     Offline,
     SkipDbUpdate,
     Vex,
+    scan_options,
 )
 from harness.model import Architecture, StandInPolicy
 from harness.pipeline import BuildConfig
@@ -24,7 +24,7 @@ from harness.publishing.plan import TagPolicy
 from harness.publishing.results import to_json_dict
 from harness.registry.credentials import GITHUB
 from harness.releases import RELEASES
-from harness.scan import EndOfLife, ScanOptions
+from harness.scan import EndOfLife
 from harness.scan.model import IGNORE_FILE
 
 
@@ -93,13 +93,13 @@ def release(
         dry_run=dry_run,
         resume=resume,
         tags=TagPolicy(latest=latest, floating=floating),
-        scan=ScanOptions(
-            db_repositories=tuple(db_repository or ()),
+        scan=scan_options(
+            db_repository=db_repository,
             skip_db_update=skip_db_update,
             offline=offline,
-            max_age=timedelta(days=max_db_age),
+            max_db_age=max_db_age,
             ignore_file=ignore_file,
-            vex=tuple(vex or ()),
+            vex=vex,
             end_of_life=end_of_life,
             stand_ins=stand_ins,
         ),
