@@ -11,11 +11,10 @@ from pathlib import Path
 from socket import create_server
 
 from harness.errors import HarnessError
-from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, Region
+from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, PLUGIN_PORT_OFFSET, Region
 from harness.verify.watch import get_status
 from harness.wait import wait_until
 
-PLUGIN_PORT_OFFSET = 10000
 SERVING = {"FINFOCUS_PLUGIN_WEB_ENABLED": "true", "FINFOCUS_PLUGIN_HEALTH_ENDPOINT": "true"}
 DEADLINE = 60
 # The plugins listen above these, still below the ports that the kernel hands out by itself.

@@ -10,10 +10,11 @@ from harness.errors import UsageError
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGE_DIRECTORY = REPOSITORY / "image"
 METRICS_PORT = 9090
+PLUGIN_PORT_OFFSET = 10000  # the plugin itself listens so far above its public port
 BINARY_PREFIX = "finfocus-plugin-aws-public-"
 
 _NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-_MAX_PORT = 65535 - 10000  # the plugin itself listens 10000 above its public port
+_MAX_PORT = 65535 - PLUGIN_PORT_OFFSET
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from harness.bench.measure import Measure, alternate, median
 from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.process import ensure_tools, run
-from harness.regions import METRICS_PORT
+from harness.regions import METRICS_PORT, PLUGIN_PORT_OFFSET
 from harness.temporary import temporary_directory
 from harness.verify.service_checks import NAME_PATH
 from harness.verify.target import Target
@@ -19,7 +19,6 @@ from harness.wait import wait_until
 ROUNDS = 3
 SECONDS = 3
 CONNECTIONS = 12
-PLUGIN_PORT_OFFSET = 10000
 _CALL = """
 wrk.method = "POST"
 wrk.body = "{}"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.bench.bare import READY_SECONDS, bare_regions
-from harness.bench.measure import Measure, alternate, median
+from harness.bench.measure import Measure, median
 from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.verify.target import Target
@@ -20,44 +20,38 @@ STARTS = {
 def measure_lifecycle(target: Target, binaries: Path) -> Iterator[Measure]:
     """Rows for readiness and stop, for each kind of start."""
     for name, environ in STARTS.items():
-        ready: dict[str, list[float]] = {"ours": [], "bare": []}
-        exits: list[float] = []
-        told: list[float] = []
-
-        def contained(environ: Mapping[str, str] = environ) -> float:
-            seconds, exited, known = _contained(target, environ)
-            ready["ours"].append(seconds)  # noqa: B023 (called before the next round)
-            exits.append(exited)  # noqa: B023
-            told.append(known)  # noqa: B023
-            return seconds
-
-        def bare(environ: Mapping[str, str] = environ) -> float:
-            with bare_regions(binaries, target.regions, environ) as regions:
-                ready["bare"].append(regions.await_ready())  # noqa: B023
-                return regions.stop()
-
-        _, stops = alternate(ROUNDS, contained, bare)
-        beside = median(ready["bare"])
+        ours, bare = [], []
+        for _ in range(ROUNDS):  # in turn, so that a drift hits both alike
+            ours.append(_contained(target, environ))
+            bare.append(_bare(binaries, target, environ))
+        ready, exits, told = zip(*ours, strict=True)
+        bare_ready, bare_stops = (median(seconds) for seconds in zip(*bare, strict=True))
         yield Measure(
             group="ready",
             name=f"ready, {name}",
-            value=median(ready["ours"]),
+            value=median(ready),
             unit="s",
-            beside={"bare": beside},
+            beside={"bare": bare_ready},
             rule="≤ 1.10 × bare + 0.3 s",
-            limit=1.10 * beside + 0.3,
-            runs=tuple(ready["ours"]),
+            limit=1.10 * bare_ready + 0.3,
+            runs=ready,
         )
         yield Measure(
             group="stop",
             name=f"SIGTERM to exit, {name}",
             value=median(exits),
             unit="s",
-            beside={"bare": median(stops), "as the engine tells": median(told)},
+            beside={"bare": bare_stops, "as the engine tells": median(told)},
             rule="≤ 2 × bare + 0.2 s",
-            limit=2 * median(stops) + 0.2,
-            runs=tuple(exits),
+            limit=2 * bare_stops + 0.2,
+            runs=exits,
         )
+
+
+def _bare(binaries: Path, target: Target, environ: Mapping[str, str]) -> tuple[float, float]:
+    """Seconds to ready, and from SIGTERM to the last exit."""
+    with bare_regions(binaries, target.regions, environ) as regions:
+        return regions.await_ready(), regions.stop()
 
 
 def _contained(target: Target, environ: Mapping[str, str]) -> tuple[float, float, float]:

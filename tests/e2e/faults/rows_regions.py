@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from harness.errors import HarnessError
-from harness.regions import BINARY_PREFIX
+from harness.regions import BINARY_PREFIX, PLUGIN_PORT_OFFSET
 
 from .row import EVERY, Row
 from .soak import ENVIRON as SOAK
 from .soak import soaked
-from .world import NAMES, PLUGIN_PORT_OFFSET, PORT, World
+from .world import NAMES, PORT, World
 
 ONE = ("ap-southeast-2",)
 THREE = ("us-east-1", "ap-south-1", "us-west-1")

@@ -32,7 +32,6 @@ REGIONS = load_regions()
 NAMES = tuple(region.name for region in REGIONS)
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
 PORT = {region.name: region.port for region in REGIONS}
-PLUGIN_PORT_OFFSET = 10000
 READY_SECONDS = 10.0  # SC-002
 
 _ENDED = re.compile(r"(\S+) (?:ended \(exit|has no restart left)")
