@@ -85,6 +85,15 @@ class RunningContainer:
         self.ended_at = time.monotonic()
         self.dead.set()
 
+    def address(self) -> str:
+        """Its IP address in the engine's network, which a local Linux engine's host can reach."""
+        self.container.reload()
+        networks = self.container.attrs["NetworkSettings"]["Networks"]
+        found = [str(network["IPAddress"]) for network in networks.values()]
+        if not found or not found[0]:
+            raise HarnessError("the container has no address: it needs a network of its own")
+        return found[0]
+
     def url(self, port: int, path: str = "") -> str:
         """URL of a published container port."""
         return f"http://127.0.0.1:{self.host_ports[port]}{path}"

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from itertools import repeat
 from pathlib import Path
 
 import docker
@@ -18,7 +19,7 @@ from harness.errors import HarnessError
 from harness.labels import run_labels
 from harness.on_host import SERVING
 from harness.regions import Region
-from harness.verify.watch import PROBE_PAUSE, get_status
+from harness.verify.watch import LOOPBACK, PROBE_PAUSE, get_status
 from harness.wait import wait_until
 
 READY_SECONDS = 120.0
@@ -58,18 +59,18 @@ class BareRegions:
         return time.monotonic() - sent
 
 
-def await_answers(ports: Sequence[int]) -> float:
+def await_answers(ports: Sequence[int], host: str = LOOPBACK) -> float:
     """When the last of the plugins on `ports` answered first, `time.monotonic()`."""
     with ThreadPoolExecutor(len(ports)) as pool:
-        return max(pool.map(_first_answer, ports))
+        return max(pool.map(_first_answer, ports, repeat(host)))
 
 
-def _first_answer(port: int) -> float:
+def _first_answer(port: int, host: str) -> float:
     wait_until(
-        lambda: get_status(port, "/healthz") == 200,  # noqa: PLR2004
+        lambda: get_status(port, "/healthz", host) == 200,  # noqa: PLR2004
         timeout=READY_SECONDS,
         interval=PROBE_PAUSE,
-        what=f"a bare plugin answers on port {port}",
+        what=f"a plugin answers on {host}:{port}",
     )
     return time.monotonic()
 

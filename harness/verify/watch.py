@@ -13,6 +13,7 @@ from harness.regions import Region
 
 PROBE_PAUSE = 0.02  # seconds between two requests to one region
 PROBE_TIMEOUT = 2.0
+LOOPBACK = "127.0.0.1"
 
 
 class Watch:
@@ -181,9 +182,9 @@ def status_of(container: RunningContainer, port: int, path: str) -> int:
     return get_status(container.host_ports[port], path) if port in container.host_ports else 0
 
 
-def get_status(port: int, path: str) -> int:
-    """HTTP status of a GET on a loopback port, 0 when there was no answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PROBE_TIMEOUT)
+def get_status(port: int, path: str, host: str = LOOPBACK) -> int:
+    """HTTP status of a GET on a port, 0 when there was no answer."""
+    connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT)
     with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", path)
         return connection.getresponse().status

@@ -62,9 +62,10 @@ listening_ports() {
     [[ -r $table ]] || continue
     # Not `read` in a loop: it seeks back after each line, and the kernel then makes the table anew. With a few
     # thousand connections, as in the host's network, that took a minute.
-    mapfile -t rows <"$table"
+    mapfile -t -s 1 -n 4096 rows <"$table"
+    # Those that listen come first, and more of them would be no port of ours.
     for row in "${rows[@]}"; do
-      [[ $row == *' 0A '* && $row =~ $listening ]] || continue
+      [[ $row =~ $listening ]] || break
       ff_listening[$((16#${BASH_REMATCH[1]}))]=1
     done
   done
