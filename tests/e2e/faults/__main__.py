@@ -75,8 +75,8 @@ def _soak(engine: Engine, image: BuiltImage, restarts: int, output: Path) -> int
     ]
     soak.write(samples, output)
     last = samples[-1]
-    say(f"{last.restarts} restarts in {last.seconds:.0f} s, {world.traffic.requests.total()} requests,")
-    say(f"{log.lines} log lines: {'; '.join(problems) or 'steady'}")
+    load = f"{world.traffic.requests.total()} requests, {log.lines} log lines"
+    say(f"{last.restarts} restarts in {last.seconds:.0f} s, {load}: {problems or 'steady'}")
     return 1 if problems else 0
 
 
@@ -85,7 +85,8 @@ def _run(engine: Engine, image: BuiltImage, rows: Sequence[Row]) -> Iterator[Out
         outcome = run_row(engine.client, image.reference, row)
         numbers = f"{outcome.requests} requests, {outcome.failed} failed, exit {outcome.exit_code}"
         if outcome.kept:
-            say(f"  ✓ {row.name}: {numbers}, {outcome.seconds:.1f} s")
+            said = "; ".join([f"{outcome.seconds:.1f} s", *outcome.notes])
+            say(f"  ✓ {row.name}: {numbers}, {said}")
         else:
             words = "\n      ".join([*outcome.problems, *outcome.notes])
             warn(f"  ✗ {row.name}: {numbers}\n      {words}")

@@ -6,18 +6,20 @@ import resource
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import h2.config
 import h2.connection
 import h2.errors
+import h2.events
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 # HPACK, RFC 7541: indexed :method GET, :scheme http, :path /, and :authority "x" as a literal.
 GET_ROOT = b"\x82\x86\x84\x41\x01x"
 ANSWER_SECONDS = 3.0
+EMPTY_MESSAGE = bytes(5)  # gRPC: not compressed, no byte long
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -173,3 +175,27 @@ def rapid_reset(port: int, streams: int) -> int:
             raw.sendall(connection.data_to_send())
             sent += 1
     return sent
+
+
+def calls(port: int, path: str, fields: Mapping[str, str], count: int, timeout: float) -> list[str]:
+    """`grpc-status` of so many gRPC calls on one connection that ended within `timeout` seconds."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path)]
+    for _ in range(count):
+        stream = connection.get_next_available_stream_id()
+        connection.send_headers(stream, [*head, *fields.items()])
+        connection.send_data(stream, EMPTY_MESSAGE, end_stream=True)
+    statuses: list[str] = []
+    ends = time.monotonic() + timeout
+    with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as raw, suppress(OSError):
+        while len(statuses) < count and (left := ends - time.monotonic()) > 0:
+            raw.sendall(connection.data_to_send())
+            raw.settimeout(left)
+            if not (data := raw.recv(1 << 16)):
+                break
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
+                    told = {bytes(name): bytes(value) for name, value in event.headers}
+                    statuses += [told[b"grpc-status"].decode()] if b"grpc-status" in told else []
+    return statuses

@@ -34,7 +34,10 @@ class Killers:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self._stop.set()
         for thread in self._threads:
@@ -45,7 +48,7 @@ class Killers:
         return sum(self._world.ends[name] for name in NAMES)
 
     def await_restarts(self, count: int) -> int:
-        """Return how many restarts there were as soon as there were `count`; raise when one stays away."""
+        """How many restarts there were, once there were `count`; raise when a region stays away."""
         while (done := self.restarts()) < count:
             self._world.container.expect_alive()
             late = [n for n, at in self._killed_at.items() if time.monotonic() - at > BACK_SECONDS]
@@ -65,7 +68,7 @@ class Killers:
         with requests.Session() as session:
             while not self._stop.wait(PAUSE):
                 pid = self._pid(session, name)
-                # From within: a process that is started inside for every kill would be most of the load.
+                # From within: a process started inside for every kill would be most of the load.
                 if pid not in (0, killed) and self._order(session, name):
                     killed = pid
                     self._killed_at[name] = time.monotonic()

@@ -134,5 +134,5 @@ def write(samples: Sequence[Sample], directory: Path) -> None:
     files.set(ylabel="open files", xlabel="restarts", ylim=(0, None))
     for axes in (memory, files):
         axes.grid(alpha=0.3)
-        axes.legend(loc="center right", fontsize="small")
+        axes.legend(loc="lower right", fontsize="small", ncols=5)
     figure.savefig(directory / "soak.png", dpi=110)
