@@ -118,12 +118,15 @@ def exchange(port: int, data: bytes, *, half_close: bool = False) -> bytes:
 
 
 def refused_h2(answer: bytes) -> bool:
-    """Whether the frames of `answer` end the connection or the stream, or it says nothing."""
+    """Whether the frames of `answer` end the connection or the stream.
+
+    Silence is no refusal: the settings come before anything that is wrong.
+    """
     kinds, pos = [], 0
     while pos + 9 <= len(answer):
         kinds.append(answer[pos + 3])
         pos += 9 + int.from_bytes(answer[pos : pos + 3], "big")
-    return not kinds or GOAWAY in kinds or RESET in kinds or answer.startswith(b"HTTP/1.")
+    return GOAWAY in kinds or RESET in kinds
 
 
 @contextmanager
@@ -141,6 +144,19 @@ def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
         yield opened
 
 
+def still_open(connections: Sequence[socket.socket]) -> int:
+    """How many of the connections the peer has neither answered nor closed."""
+    count = 0
+    for connection in connections:
+        try:
+            connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            count += 1
+        except OSError:
+            continue
+    return count
+
+
 def drip(connections: Sequence[socket.socket], seconds: float) -> None:
     """Slow loris: a byte of a header on each connection, again and again."""
     with suppress(OSError):
@@ -156,7 +172,10 @@ def drip(connections: Sequence[socket.socket], seconds: float) -> None:
 
 
 def rapid_reset(port: int, streams: int) -> int:
-    """Opens streams and resets each at once (CVE-2023-44487); returns how many went out."""
+    """Opens streams and resets each at once (CVE-2023-44487); returns how many were read.
+
+    That all were is shown by the answer to a ping at their end.
+    """
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.initiate_connection()
     sent = 0
@@ -174,7 +193,13 @@ def rapid_reset(port: int, streams: int) -> int:
             connection.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
             raw.sendall(connection.data_to_send())
             sent += 1
-    return sent
+        connection.ping(bytes(8))
+        raw.sendall(connection.data_to_send())
+        while data := raw.recv(1 << 16):
+            events = connection.receive_data(data)
+            if any(isinstance(event, h2.events.PingAckReceived) for event in events):
+                return sent
+    return 0
 
 
 def calls(port: int, path: str, fields: Mapping[str, str], count: int, timeout: float) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.errors import HarnessError
+from harness.wait import wait_until
 
 from .rows_regions import ONE
 from .world import PORT, World
@@ -27,6 +28,15 @@ def must(condition: object, problem: str) -> None:
     """Raise with `problem` unless `condition` holds."""
     if not condition:
         raise HarnessError(problem)
+
+
+def await_done(world: World, name: str = ONE[0]) -> None:
+    """Return when the plugin works on no more than the row's own requests, one at a time."""
+    wait_until(
+        lambda: world.requests_in_flight()[name] <= 1,
+        timeout=5,
+        what="the requests that were given up are gone",
+    )
 
 
 def bounded(world: World) -> None:

@@ -14,7 +14,7 @@ from harness.errors import HarnessError
 from harness.wait import wait_until
 
 from . import attacks
-from .front import must, port, url
+from .front import await_done, must, port, url
 from .row import EVERY, STOP_SECONDS, Row
 from .rows_regions import ONE
 from .world import NAMES, World
@@ -25,15 +25,6 @@ DEADLINE_SECONDS = 2.0
 DEADLINE_EXCEEDED = "4"  # https://grpc.io/docs/guides/status-codes/
 MESSAGES, INTERVAL_MS = 20, 100  # a stream of 2 s
 ENDLESS = 6000
-
-
-def _await_done(world: World) -> None:
-    # The row's own requests to the region are one at a time.
-    wait_until(
-        lambda: world.requests_in_flight()[ONE[0]] <= 1,
-        timeout=5,
-        what="the requests that were given up are gone",
-    )
 
 
 def _cancel(world: World) -> None:
@@ -49,7 +40,7 @@ def _cancel(world: World) -> None:
             except httpx.TimeoutException:
                 continue
             raise HarnessError("a request of 30 s was answered at once")
-    _await_done(world)
+    await_done(world)
 
 
 def _deadline(world: World) -> None:
@@ -72,7 +63,7 @@ def _deadline(world: World) -> None:
         statuses = asked.result()
     world.note(f"grpc-status of {len(statuses)} calls: {', '.join(sorted(set(statuses)))}")
     must(statuses == [DEADLINE_EXCEEDED] * CALLS, f"grpc-status: {statuses}")
-    _await_done(world)
+    await_done(world)
 
 
 class _Stream:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import requests
 
 from . import attacks
-from .front import UP, bounded, must, port, url
+from .front import UP, await_done, bounded, must, port, url
 from .row import Row
 from .rows_regions import ONE
 from .world import World
 
 REFUSED = (400, 501, 505)
 SLOW_REQUEST_SECONDS = 10  # haproxy.cfg: timeout http-request
+SLOW = 200
+LARGE = 100 << 20
+RESETS = 5000
+
+
+def _status(answer: bytes) -> int:
+    """Status code of an HTTP/1 answer, 0 when it is none."""
+    told = re.match(rb"HTTP/1\.[01] (\d+)", answer)
+    return int(told[1]) if told else 0
 
 
 def _slow_loris(world: World) -> None:
-    with attacks.idle_connections(port(world), 200) as connections:
+    with attacks.idle_connections(port(world), SLOW) as connections:
         attacks.drip(connections, 3)
+        held = attacks.still_open(connections)
+        must(held == SLOW, f"{held} of {SLOW} slow clients are left")
         must(world.metrics_status("/readyz") == 200, "/readyz is not 200 meanwhile")
     bounded(world)
 
@@ -27,22 +39,30 @@ def _slow_loris(world: World) -> None:
 def _slow_loris_ends(world: World) -> None:
     with attacks.idle_connections(port(world), 1) as connections:
         attacks.drip(connections, 0.3)
+        began = time.monotonic()
         connections[0].settimeout(SLOW_REQUEST_SECONDS + 5)
         answer = connections[0].recv(1 << 12)
-        must(answer.startswith(b"HTTP/1.1 408") or answer == b"", f"{answer!r}")
+        took = time.monotonic() - began
+        must(answer.startswith(b"HTTP/1.1 408"), f"{answer!r}")
+        must(took > SLOW_REQUEST_SECONDS / 2, f"ended after {took:.1f} s")
 
 
 def _large_header(world: World) -> None:
-    line = b"X: " + b"x" * (1 << 16) + b"\r\n"
-    answer = attacks.exchange(port(world), b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n")
-    must(answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431")), f"{answer[:80]!r}")
-    many = b"".join(b"X-%d: y\r\n" % n for n in range(2000))
-    answer = attacks.exchange(port(world), b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + many + b"\r\n")
-    must(answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 431")), f"{answer[:80]!r}")
+    for headers, statuses in (
+        (b"X: y\r\n", (200,)),
+        (b"X: " + b"x" * (1 << 16) + b"\r\n", (400, 431)),
+        (b"".join(b"X-%d: y\r\n" % n for n in range(2000)), (400, 431)),
+    ):
+        request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n"
+        answer = attacks.exchange(port(world), request)
+        must(_status(answer) in statuses, f"{len(headers)} bytes of headers: {answer[:80]!r}")
 
 
 def _large_body(world: World) -> None:
-    body = bytes(100 << 20)
+    announced = b"POST /standin/echo HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % LARGE
+    told = attacks.exchange(port(world), announced)
+    must(_status(told) == requests.codes.request_entity_too_large, f"{told[:80]!r}")
+    body = bytes(LARGE)
     try:
         answer = requests.post(url(world, ONE[0], "/standin/echo"), data=body, timeout=30)
         must(answer.status_code == requests.codes.request_entity_too_large, f"{answer.status_code}")
@@ -60,7 +80,9 @@ def _half_closed(world: World) -> None:
 
 
 def _rapid_reset(world: World) -> None:
-    world.note(f"{attacks.rapid_reset(port(world), 5000)} streams")
+    read = attacks.rapid_reset(port(world), RESETS)
+    must(read == RESETS, f"{read} of {RESETS} streams were read")
+    await_done(world)
     bounded(world)
 
 
@@ -68,7 +90,8 @@ def _malformed(world: World) -> None:
     for name, data in attacks.MALFORMED.items():
         start = b"" if name == "preface" else attacks.PREFACE + attacks.SETTINGS
         answer = attacks.exchange(port(world), start + data)
-        must(attacks.refused_h2(answer), f"{name}: {answer[:120]!r}")
+        refused = _status(answer) in REFUSED if name == "preface" else attacks.refused_h2(answer)
+        must(refused, f"{name}: {answer[:120]!r}")
     world.note(f"{len(attacks.MALFORMED)} cases")
 
 
@@ -94,12 +117,18 @@ def _ambiguous(answer: bytes) -> bool:
 def rows() -> Iterator[Row]:
     """The rows of this file."""
     for name, done, promised, act, fast in (
-        ("slow-loris", "200 clients send a byte of a header every 0.1 s", UP, _slow_loris, True),
+        (
+            "slow-loris",
+            f"{SLOW} clients send a byte of a header every 0.1 s",
+            UP,
+            _slow_loris,
+            True,
+        ),
         ("slow-loris-ends", "one such client goes on", "408 after 10 s", _slow_loris_ends, False),
         ("large-header", "headers of 64 KiB, and 2,000 of them", "400 or 431", _large_header, True),
         ("large-body", "a body of 100 MiB", f"413; {UP}", _large_body, False),
         ("half-closed", "clients that close their half", UP, _half_closed, True),
-        ("rapid-reset", "5,000 streams opened and reset at once", UP, _rapid_reset, True),
+        ("rapid-reset", f"{RESETS:,} streams opened and reset at once", UP, _rapid_reset, True),
         (
             "malformed-h2",
             "frames that RFC 9113 forbids",
