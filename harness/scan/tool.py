@@ -1,22 +1,15 @@
-"""Trivy itself: the one on PATH, or the pinned version compiled from its Go module.
+"""Trivy itself: the one on PATH, or the pinned version compiled from its Go module."""
 
-The source comes from the Go module proxy and is checked against the Go checksum database
-(https://go.dev/ref/mod#checksum-database), so that a machine which reaches only package registries
-gets the same code as the upstream release.
-"""
-
-import fcntl
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.console import step, warn
-from harness.engine import cache_directory
+from harness.console import warn
 from harness.errors import CommandError, ScanImpossibleError
+from harness.go_tools import GoTool
 from harness.process import run
 
 PINNED = "0.74.0"
@@ -26,8 +19,15 @@ OLDEST = (0, 70)
 REMEDY = f"install Trivy {PINNED}, or Go to compile it: https://go.dev/dl/"
 INSTALL = "https://trivy.dev/latest/getting-started/installation/"
 _MODULE = "github.com/aquasecurity/trivy"
+# With the settings of Trivy's own goreleaser.yml.
+_TOOL = GoTool(
+    package=f"{_MODULE}/cmd/trivy",
+    version=PINNED,
+    takes="minutes",
+    ldflags=f"-s -w -X {_MODULE}/pkg/version/app.ver={PINNED}",
+    environ={"GOEXPERIMENT": "jsonv2"},
+)
 _VERSION = re.compile(r"^Version: v?(\d+)\.(\d+)\.(\d+)", re.MULTILINE)
-_COMPILE_SECONDS = 3600
 _SCAN_SECONDS = 3600
 # What may reach Trivy of its own settings: access to a private database. A severity, an ignore file
 # or a skipped directory in the environment would weaken the gate without a trace.
@@ -74,9 +74,7 @@ def find_trivy() -> Trivy:
         if accepted(version):
             return Trivy(path=Path(there), version=version, provisioned=False)
         warn(f"{refusal(there, version)}: the pinned {PINNED} is used")
-    program = compiled()
-    if not program.exists():
-        _compile(program)
+    program = _provided()
     return Trivy(path=program, version=version_of(program), provisioned=True)
 
 
@@ -125,36 +123,17 @@ def refusal(program: str, version: str) -> str:
 
 def compiled() -> Path:
     """Where the pinned version is, once it was compiled."""
-    return cache_directory() / "tools" / f"trivy-{PINNED}" / "trivy"
+    return _TOOL.path
 
 
-def _compile(program: Path) -> None:
-    if not shutil.which("go"):
+def _provided() -> Path:
+    if not (_TOOL.path.exists() or shutil.which("go")):
         raise ScanImpossibleError(
             f"no Trivy here, and no Go to compile it: install Trivy {PINNED} ({INSTALL}),"
             " or Go (https://go.dev/dl/)"
         )
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with (program.parent / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if program.exists():  # another run was faster
-            return
-        with (
-            step(f"compiling Trivy {PINNED} (once; it takes minutes)"),
-            tempfile.TemporaryDirectory(dir=program.parent) as made,
-        ):
-            _install(Path(made))
-            (Path(made) / "trivy").replace(program)
-
-
-def _install(directory: Path) -> None:
-    """`go install` into `directory`, with the settings of Trivy's own goreleaser.yml."""
-    flags = f"-s -w -X {_MODULE}/pkg/version/app.ver={PINNED}"
-    environ = {"CGO_ENABLED": "0", "GOEXPERIMENT": "jsonv2", "GOBIN": str(directory)}
-    command = ["go", "install", "-trimpath", f"-ldflags={flags}", f"{_MODULE}/cmd/trivy@v{PINNED}"]
     try:
-        # Another architecture in the environment would be installed elsewhere, and not run here.
-        run(command, timeout=_COMPILE_SECONDS, environ={**environ, "GOOS": "", "GOARCH": ""})
+        return _TOOL.provide()
     except CommandError as error:
         raise ScanImpossibleError(
             f"Trivy {PINNED} cannot be compiled: {error}\ninstall it by hand: {INSTALL}"

@@ -95,7 +95,7 @@ load_settings() {
   read_table "$ff_home/regions"
   select_regions "${FINFOCUS_REGIONS:-}"
   number FINFOCUS_MAX_RESTARTS 3 0 && ff_max_restarts=$REPLY
-  number FINFOCUS_STABLE_SECONDS 60 1 && ff_stable_seconds=$REPLY
+  number FINFOCUS_STABLE_SECONDS 60 0 && ff_stable_seconds=$REPLY
   number FINFOCUS_STARTUP_SECONDS 120 1 && ff_startup_seconds=$REPLY
   number FINFOCUS_UNHEALTHY_SECONDS 30 1 && ff_unhealthy_seconds=$REPLY
   number FINFOCUS_STOP_SECONDS 4 0 && ff_stop_seconds=$REPLY

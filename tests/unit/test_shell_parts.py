@@ -109,6 +109,21 @@ def test_fr_017_region_waits_for_its_pause() -> None:
     assert timers == ["timer restart:us-east-1 0.2", "timer restart:us-east-1 0.4"]
 
 
+def test_fr_017_restarts_are_never_used_up_where_a_start_is_stable_at_once() -> None:
+    """FR-017: with FINFOCUS_STABLE_SECONDS=0 every end of a region is its first, pause included."""
+    script = """
+    check_binaries() { :; }
+    check_ports() { :; }
+    ff_home=$HOME_DIRECTORY
+    load_settings
+    start_timer() { printf 'timer %s %s\\n' "$@"; }
+    for _ in {1..5}; do remember us-east-1 1; forget us-east-1; region_ended us-east-1 1; done
+    """
+    done = bash(script, FINFOCUS_STABLE_SECONDS="0", HOME_DIRECTORY=str(IMAGE_DIRECTORY))
+    timers = [line for line in done.stdout.splitlines() if line.startswith("timer ")]
+    assert timers == ["timer restart:us-east-1 0.2"] * 5
+
+
 def test_fr_020_own_line_is_valid_json_whatever_it_says() -> None:
     """FR-020: quotes, backslashes and control characters do not break the supervisor's lines."""
     done = bash("log warn us-east-1 $'say \"hi\" \\\\ and\\nnew \\x01 line'")

@@ -17,7 +17,7 @@ from harness.sweep import sweep
 
 from . import soak
 from .report import write_report
-from .row import Outcome, Row, run_row
+from .row import STOP_SECONDS, Outcome, Row, run_row
 from .table import TABLE
 from .world import world_of
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="parts of row names; default: all rows")
     parser.add_argument("--times", type=int, default=1, help="runs of the whole table")
     parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
-    parser.add_argument("--soak", type=int, metavar="CYCLES", help="kill all regions so often")
+    parser.add_argument("--soak", type=int, metavar="RESTARTS", help="kill regions so often")
     parser.add_argument("--output", type=Path, default=Path("faults-out"))
     options = parser.parse_args()
     rows = [row for row in TABLE if not options.words or any(w in row.name for w in options.words)]
@@ -53,15 +53,31 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def _soak(engine: Engine, image: BuiltImage, cycles: int, output: Path) -> int:
+def _soak(engine: Engine, image: BuiltImage, restarts: int, output: Path) -> int:
     with world_of(engine.client, image.reference, soak.ENVIRON, {}) as world:
         world.start()
         world.traffic.start()
-        samples = soak.soak(world, cycles=cycles)
+        samples = soak.soak(world, restarts)
+        problems = soak.left_over(world, samples)
+        world.traffic.stop()
+        world.container.signal("SIGTERM")
+        if not world.container.wait_dead(STOP_SECONDS):
+            problems.append(f"not gone {STOP_SECONDS:g} s after SIGTERM")
+    log, numbered = world.container.log, world.numbered
+    problems += [
+        f"{count} log lines {what}"
+        for what, count in (
+            ("are lost", numbered.lost),
+            ("came twice", numbered.doubled),
+            ("are bad", log.problem_count),
+        )
+        if count
+    ]
     soak.write(samples, output)
-    grown = soak.growth(samples)
-    say(f"{samples[-1].restarts} restarts in {samples[-1].seconds:.0f} s: {grown or 'steady'}")
-    return 1 if grown else 0
+    last = samples[-1]
+    load = f"{world.traffic.requests.total()} requests, {log.lines} log lines"
+    say(f"{last.restarts} restarts in {last.seconds:.0f} s, {load}: {problems or 'steady'}")
+    return 1 if problems else 0
 
 
 def _run(engine: Engine, image: BuiltImage, rows: Sequence[Row]) -> Iterator[Outcome]:
@@ -69,7 +85,8 @@ def _run(engine: Engine, image: BuiltImage, rows: Sequence[Row]) -> Iterator[Out
         outcome = run_row(engine.client, image.reference, row)
         numbers = f"{outcome.requests} requests, {outcome.failed} failed, exit {outcome.exit_code}"
         if outcome.kept:
-            say(f"  ✓ {row.name}: {numbers}, {outcome.seconds:.1f} s")
+            said = "; ".join([f"{outcome.seconds:.1f} s", *outcome.notes])
+            say(f"  ✓ {row.name}: {numbers}, {said}")
         else:
             words = "\n      ".join([*outcome.problems, *outcome.notes])
             warn(f"  ✗ {row.name}: {numbers}\n      {words}")

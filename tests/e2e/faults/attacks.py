@@ -6,18 +6,20 @@ import resource
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 import h2.config
 import h2.connection
 import h2.errors
+import h2.events
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 # HPACK, RFC 7541: indexed :method GET, :scheme http, :path /, and :authority "x" as a literal.
 GET_ROOT = b"\x82\x86\x84\x41\x01x"
 ANSWER_SECONDS = 3.0
+EMPTY_MESSAGE = bytes(5)  # gRPC: not compressed, no byte long
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -116,12 +118,15 @@ def exchange(port: int, data: bytes, *, half_close: bool = False) -> bytes:
 
 
 def refused_h2(answer: bytes) -> bool:
-    """Whether the frames of `answer` end the connection or the stream, or it says nothing."""
+    """Whether the frames of `answer` end the connection or the stream.
+
+    Silence is no refusal: the settings come before anything that is wrong.
+    """
     kinds, pos = [], 0
     while pos + 9 <= len(answer):
         kinds.append(answer[pos + 3])
         pos += 9 + int.from_bytes(answer[pos : pos + 3], "big")
-    return not kinds or GOAWAY in kinds or RESET in kinds or answer.startswith(b"HTTP/1.")
+    return GOAWAY in kinds or RESET in kinds
 
 
 @contextmanager
@@ -139,6 +144,19 @@ def idle_connections(port: int, count: int) -> Iterator[list[socket.socket]]:
         yield opened
 
 
+def still_open(connections: Sequence[socket.socket]) -> int:
+    """How many of the connections the peer has neither answered nor closed."""
+    count = 0
+    for connection in connections:
+        try:
+            connection.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            count += 1
+        except OSError:
+            continue
+    return count
+
+
 def drip(connections: Sequence[socket.socket], seconds: float) -> None:
     """Slow loris: a byte of a header on each connection, again and again."""
     with suppress(OSError):
@@ -154,7 +172,10 @@ def drip(connections: Sequence[socket.socket], seconds: float) -> None:
 
 
 def rapid_reset(port: int, streams: int) -> int:
-    """Opens streams and resets each at once (CVE-2023-44487); returns how many went out."""
+    """Opens streams and resets each at once (CVE-2023-44487); returns how many were read.
+
+    That all were is shown by the answer to a ping at their end.
+    """
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.initiate_connection()
     sent = 0
@@ -172,4 +193,34 @@ def rapid_reset(port: int, streams: int) -> int:
             connection.reset_stream(stream, h2.errors.ErrorCodes.CANCEL)
             raw.sendall(connection.data_to_send())
             sent += 1
-    return sent
+        connection.ping(bytes(8))
+        raw.sendall(connection.data_to_send())
+        while data := raw.recv(1 << 16):
+            events = connection.receive_data(data)
+            if any(isinstance(event, h2.events.PingAckReceived) for event in events):
+                return sent
+    return 0
+
+
+def calls(port: int, path: str, fields: Mapping[str, str], count: int, timeout: float) -> list[str]:
+    """`grpc-status` of so many gRPC calls on one connection that ended within `timeout` seconds."""
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), (":path", path)]
+    for _ in range(count):
+        stream = connection.get_next_available_stream_id()
+        connection.send_headers(stream, [*head, *fields.items()])
+        connection.send_data(stream, EMPTY_MESSAGE, end_stream=True)
+    statuses: list[str] = []
+    ends = time.monotonic() + timeout
+    with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as raw, suppress(OSError):
+        while len(statuses) < count and (left := ends - time.monotonic()) > 0:
+            raw.sendall(connection.data_to_send())
+            raw.settimeout(left)
+            if not (data := raw.recv(1 << 16)):
+                break
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
+                    told = {bytes(name): bytes(value) for name, value in event.headers}
+                    statuses += [told[b"grpc-status"].decode()] if b"grpc-status" in told else []
+    return statuses

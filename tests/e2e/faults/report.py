@@ -63,6 +63,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "promised": row.promised,
         "kept": outcome.kept,
         "problems": outcome.problems,
+        "notes": outcome.notes,
         "requests": outcome.requests,
         "failed_requests": outcome.failed,
         "failed_requests_of_others": outcome.others_failed,

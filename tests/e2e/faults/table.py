@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from . import (
+    rows_calls,
     rows_limits,
+    rows_load,
     rows_parts,
     rows_regions,
     rows_requests,
@@ -19,7 +21,9 @@ TABLE = tuple(
         rows_signals,
         rows_limits,
         rows_streams,
+        rows_load,
         rows_requests,
+        rows_calls,
     )
     for row in part.rows()
 )
