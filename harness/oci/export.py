@@ -26,7 +26,7 @@ from harness.console import step
 from harness.errors import EnvironmentMissingError, NotProvenError
 from harness.oci.compress import Readable, compress
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json, sha256
-from harness.oci.layout import ImageLayout, blob_path, write_index, write_marker
+from harness.oci.layout import ImageLayout, blob_path, labels_of, write_index, write_marker
 from harness.regions import BINARY_PREFIX
 from harness.transfer import Transfer, transfer
 
@@ -155,7 +155,7 @@ def _assemble(found: _Saved, image_id: str) -> ImageLayout:
         manifest=top,
         config=described,
         layers=layers,
-        labels={k: str(v) for k, v in ((facts.get("config") or {}).get("Labels") or {}).items()},
+        labels=labels_of(facts),
     )
 
 
