@@ -65,7 +65,7 @@ def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> 
             raw.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_constant=_no_json,  # NaN and Infinity are not in RFC 8259
-            parse_int=float,  # and it has numbers of any length, which int() refuses
+            parse_int=str,  # and it has numbers of any length, which int() refuses
         )
     except _DuplicateKeyError:
         return LogLine(text=text, region="", fields=None, problem="a key appears twice", at=at)

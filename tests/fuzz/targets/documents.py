@@ -36,7 +36,8 @@ def log_line(data: bytes) -> None:
     except RecursionError:
         return
     if keys is None:
-        assert line.problem == "not valid JSON", line
+        # What is wrong first is told.
+        assert line.problem in {"not valid JSON", "a key appears twice"}, line
     elif any(len(set(names)) < len(names) for names in keys):
         assert line.problem == "a key appears twice", line
     else:

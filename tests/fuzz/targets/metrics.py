@@ -23,11 +23,10 @@ def run(data: bytes) -> None:
         version, stats, process, pid, path, durations, healthy == b"1"
     )
     samples = samples_of(text)
-    wanted = version.decode("utf-8", errors="replace")
+    wanted = version if valid(version) else re.sub(rb"[\x80-\xff]", b"?", version)
     for region in REGIONS:
         (info,) = (s for s in samples["finfocus_build_info"] if s.labels["region"] == region)
-        if valid(version):
-            assert info.labels["version"] == wanted, info
+        assert info.labels["version"] == wanted.decode(), info
         counted = dict(
             (name, lines) for name, lines, _ in re.findall(rb"(\S+) (\d+) (\d+)", stats)
         )
@@ -40,6 +39,12 @@ def run(data: bytes) -> None:
     assert ready in {200, 404, 503} and isinstance(json.loads(ready_body), dict)
     assert live in {200, 503} and isinstance(json.loads(live_body), dict)
     assert live == (200 if json.loads(live_body)["live"] else 503)
+
+
+def rendered(data: bytes) -> bytes:
+    """The text of /metrics for an input."""
+    *arguments, healthy = parts_of(data, 7)
+    return bytes(_metrics.run(*arguments, healthy == b"1")[0])
 
 
 def samples_of(text: bytes) -> dict[str, list[Sample]]:

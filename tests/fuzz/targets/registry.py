@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import itertools
 import json
 import tempfile
@@ -99,6 +100,7 @@ def docker_config(data: bytes) -> None:
 def _answer(url: str, status: int, headers: dict[str, str], body: bytes) -> requests.Response:
     answer = requests.Response()
     answer.status_code, answer.url, answer._content = status, url, body
+    answer.raw = io.BytesIO()
     answer.headers.update(headers)
     return answer
 

@@ -26,7 +26,7 @@ def run(data: bytes) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     client: Any = SimpleNamespace(
         images=SimpleNamespace(get=lambda _id: SimpleNamespace(attrs={"Size": len(tar)})),
-        api=SimpleNamespace(get_image=lambda _id: [tar[:700], tar[700:]]),
+        api=SimpleNamespace(get_image=lambda _id: iter([tar[:700], tar[700:]])),
     )
     try:
         layout = export_image(client, config_digest(tar), directory)
