@@ -101,7 +101,9 @@ class Descriptor:
                 media_type=_text(data["mediaType"]),
                 digest=_text(data["digest"]),
                 size=data["size"],
-                annotations={_text(k): _text(v) for k, v in (data.get("annotations") or {}).items()},
+                annotations={
+                    _text(k): _text(v) for k, v in (data.get("annotations") or {}).items()
+                },
                 platform=Platform(
                     architecture=_text(platform["architecture"]), os=_text(platform["os"])
                 )

@@ -88,7 +88,9 @@ class Authorizer:
         try:
             host = urlsplit(realm).netloc
         except ValueError:
-            raise RegistryError(f"the registry sends for a token to no address: {realm[:200]!r}") from None
+            raise RegistryError(
+                f"the registry sends for a token to no address: {realm[:200]!r}"
+            ) from None
         if not realm.startswith("https://") and not is_loopback(host):
             raise RegistryError(
                 f"the registry sends for a token to {realm[:200]!r}, which has no TLS:"
@@ -100,7 +102,7 @@ class Authorizer:
             found: dict[str, Any] = answer.json()
             token = str(found.get("token") or found["access_token"])
             if not (token.isascii() and token.isprintable()):
-                raise ValueError("not a token")  # noqa: TRY301 (one place makes the words)
+                raise ValueError("not a token")
             seconds = float(found.get("expires_in") or DEFAULT_EXPIRY_SECONDS)
         except UNREADABLE:
             raise RegistryError(f"the token server {host} gave no token") from None

@@ -177,7 +177,9 @@ class Transport:
         except (urllib3.exceptions.HTTPError, *UNREADABLE) as error:
             # A redirect to no address, a header that is no text: requests lets these through.
             kind = type(error).__name__
-            raise RegistryError(f"{method} {where}: an answer that cannot be read ({kind})") from None
+            raise RegistryError(
+                f"{method} {where}: an answer that cannot be read ({kind})"
+            ) from None
 
     def _refuse(self, method: str, url: str, answer: requests.Response) -> NoReturn:
         """Raise what an answer that was not expected means."""
@@ -220,7 +222,9 @@ def join(base: str, location: str) -> str:
         joined = urljoin(base, location)
         urlsplit(joined)
     except ValueError:
-        raise RegistryError(f"{bare(base)} leads on to no address: {bare(location)[:200]}") from None
+        raise RegistryError(
+            f"{bare(base)} leads on to no address: {bare(location)[:200]}"
+        ) from None
     return joined
 
 

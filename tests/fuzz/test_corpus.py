@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.targets import TARGETS
 from tests.fuzz.targets.metrics import rendered
-from tests.fuzz.targets.target import CORPUS
+from tests.fuzz.targets.target import CORPUS, Target
 
 INPUTS = [(target, path) for target in TARGETS.values() for path in sorted(target.corpus.iterdir())]
 

@@ -1,4 +1,4 @@
-"""The registry client against servers that misbehave: what is true, or one error without a secret."""
+"""The registry client against servers that misbehave: what is true, or one error in words."""
 
 from __future__ import annotations
 

@@ -114,9 +114,7 @@ def _splice(text: str, name: str, own: bool, now: str) -> str:
     return text[:opening] + ",".join(added) + comma + body + text[pos:]
 
 
-def expected_line(
-    line: bytes, name: str = REGION, own: bool = False, now: str = NOW
-) -> bytes:
+def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str = NOW) -> bytes:
     """Returns what logmux makes of a line, with `now` where it puts the time."""
     if line.endswith(b"\r"):
         line = line[:-1]

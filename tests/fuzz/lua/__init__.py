@@ -1,4 +1,4 @@
-"""Runs the image's Lua programs in this process, unchanged, and tells which lines they went through.
+"""Runs the image's Lua programs in this process, unchanged, and tells which lines they took.
 
 Each program has a small file beside this one that plays what surrounds it. The edges from line to
 line come from Lua's own line hook (`debug.sethook`).

@@ -128,9 +128,13 @@ def trivy_report(data: bytes) -> None:
         return
     assert packages >= 0
     results = report.get("Results") or ()
-    entries = [e for r in results for key in ("Vulnerabilities", "Secrets") for e in r.get(key) or ()]
+    entries = [
+        e for r in results for key in ("Vulnerabilities", "Secrets") for e in r.get(key) or ()
+    ]
     severe = {f.severity.value for f in findings} & {"CRITICAL", "HIGH"}
-    assert severe == {e.get("Severity") for e in entries if e.get("Severity") in ("CRITICAL", "HIGH")}
+    assert severe == {
+        e.get("Severity") for e in entries if e.get("Severity") in ("CRITICAL", "HIGH")
+    }
     assert len(findings) <= len(entries) and bool(findings) is bool(entries)
 
 
@@ -157,7 +161,14 @@ _OCI = (
 LOG_LINE = Target(
     name="log_line",
     run=log_line,
-    words=(*_JSON, b'"region":"us-east-1",', b'"timestamp":1,', b'"level":1', b"[us-east-1] ", b"[-] "),
+    words=(
+        *_JSON,
+        b'"region":"us-east-1",',
+        b'"timestamp":1,',
+        b'"level":1',
+        b"[us-east-1] ",
+        b"[-] ",
+    ),
     is_json=True,
     longest=500,
 )
@@ -176,7 +187,12 @@ TRIVY_REPORT = Target(
     run=trivy_report,
     words=(
         *(*_JSON, b'"Results":', b'"Vulnerabilities":', b'"Secrets":', b'"Severity":"CRITICAL"'),
-        *(b'"Layer":{"DiffID":' + _DIGEST + b"}", b'"Packages":', b'"Class":"os-pkgs"', b'"Target":'),
+        *(
+            b'"Layer":{"DiffID":' + _DIGEST + b"}",
+            b'"Packages":',
+            b'"Class":"os-pkgs"',
+            b'"Target":',
+        ),
     ),
     is_json=True,
     longest=1500,

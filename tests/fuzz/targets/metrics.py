@@ -27,13 +27,13 @@ def run(data: bytes) -> None:
     for region in REGIONS:
         (info,) = (s for s in samples["finfocus_build_info"] if s.labels["region"] == region)
         assert info.labels["version"] == wanted.decode(), info
-        counted = dict(
-            (name, lines) for name, lines, _ in re.findall(rb"(\S+) (\d+) (\d+)", stats)
-        )
+        counted = {name: lines for name, lines, _ in re.findall(rb"(\S+) (\d+) (\d+)", stats)}
         (logged,) = of_region(samples["finfocus_region_log_lines_total"], region)
         assert logged.value == float(counted.get(region.encode(), 0))
         assert of_region(samples["finfocus_region_up"], region)[0].value == (healthy == b"1")
-    check_histogram(of_region(samples["finfocus_region_request_duration_seconds_bucket"], REGIONS[0]))
+    check_histogram(
+        of_region(samples["finfocus_region_request_duration_seconds_bucket"], REGIONS[0])
+    )
     (count,) = of_region(samples["finfocus_region_request_duration_seconds_count"], REGIONS[0])
     assert count.value == len(durations)
     assert ready in {200, 404, 503} and isinstance(json.loads(ready_body), dict)
@@ -87,7 +87,14 @@ TARGET = Target(
     run=run,
     words=(
         *(b"\0", b'"', b"\\", b"\n", b'"} 1\n', b"us-east-1 1 2\n", b"eu-west-1 ", b"12 3 17.5"),
-        *(b"/readyz/us-east-1", b"/readyz/mars", b"\xff", b"\xc3\xa9", b"99999999999999999999", b"."),
+        *(
+            b"/readyz/us-east-1",
+            b"/readyz/mars",
+            b"\xff",
+            b"\xc3\xa9",
+            b"99999999999999999999",
+            b".",
+        ),
     ),
     longest=300,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import itertools
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,6 @@ BLOB = b"the blob"
 _scratch = tempfile.TemporaryDirectory(prefix="fuzz-registry-")
 _directory = Path(_scratch.name)
 (_directory / "blob").write_bytes(BLOB)
-
 
 
 def reference(data: bytes) -> None:
@@ -87,7 +85,7 @@ def docker_config(data: bytes) -> None:
             raise CommandError("credentials not found")
         return answer.decode("utf-8", "replace")
 
-    credentials.run = helper  # type: ignore[attr-defined]
+    credentials.__dict__["run"] = helper
     try:
         found = find_credentials("ghcr.io", {"DOCKER_CONFIG": str(_directory)})
     except HarnessError:
@@ -125,10 +123,12 @@ class _Session(requests.Session):
 
 
 def answers(data: bytes) -> None:
-    """Whatever a registry answers, what the client returns was hashed, or it is an error in words."""
+    """What the client returns was hashed, or it is an error in words, whatever the answers."""
     choice, *planned = data.split(b"\0")
     repository = Repository.from_names("http://127.0.0.1:5000", "owner/image")
-    transport = Transport(repository, HELD, policy=RetryPolicy(attempts=2, pause=0, longest_pause=0))
+    transport = Transport(
+        repository, HELD, policy=RetryPolicy(attempts=2, pause=0, longest_pause=0)
+    )
     transport._session = _Session(planned or [b"200"])
     client, blob = RegistryClient(transport), Descriptor.of(BLOB, "x")
     try:
@@ -155,24 +155,52 @@ def _do(choice: bytes, client: RegistryClient, blob: Descriptor) -> None:
 
 
 _ANSWERS = (
-    *(b"\0" b"200\n", b"\0" b"202\nLocation: /v2/x\n\n", b"\0" b"401\nWWW-Authenticate: Basic x\n\n"),
-    *(b"\0" b"201\n\n", b"\0" b"404\n\n", b"\0" b"429\nRetry-After: 0\n\n", b"\0" b"204\nRange: 0-3\n\n"),
+    *(b"\0200\n", b"\0202\nLocation: /v2/x\n\n", b"\0401\nWWW-Authenticate: Basic x\n\n"),
+    *(b"\0201\n\n", b"\0404\n\n", b"\0429\nRetry-After: 0\n\n", b"\0204\nRange: 0-3\n\n"),
     *(b'{"tags":["a"]}', b'{"errors":[{"code":"X"}]}', b'{"manifests":[]}', b'{"token":"x"}'),
-    *(b"Docker-Content-Digest: ", b"Content-Length: 8\n", b"Link: </v2/x>; rel=\"next\"\n", b"http://["),
-    *(b'WWW-Authenticate: Bearer realm="http://127.0.0.1/t"\n', b"@blob", b"push", b"check", b"tags"),
+    *(
+        b"Docker-Content-Digest: ",
+        b"Content-Length: 8\n",
+        b'Link: </v2/x>; rel="next"\n',
+        b"http://[",
+    ),
+    *(
+        b'WWW-Authenticate: Bearer realm="http://127.0.0.1/t"\n',
+        b"@blob",
+        b"push",
+        b"check",
+        b"tags",
+    ),
     *(b"referrers", b"put", b"//", b"//example.invalid/", b"?x=y", b"#", b"500\n\n"),
 )
 REFERENCE = Target(
     name="reference",
     run=reference,
-    words=(b"\0", b"https://", b"http://", b"127.0.0.1", b"[::1]", b":65536", b"ghcr.io", b"owner/image"),
+    words=(
+        b"\0",
+        b"https://",
+        b"http://",
+        b"127.0.0.1",
+        b"[::1]",
+        b":65536",
+        b"ghcr.io",
+        b"owner/image",
+    ),
     longest=120,
 )
 TOKEN = Target(
     name="token",
     run=token,
     words=(
-        *(b"\0", b"Basic ", b"Bearer ", b'realm="https://x/t"', b'service="x"', b"https://[", b"http://"),
+        *(
+            b"\0",
+            b"Basic ",
+            b"Bearer ",
+            b'realm="https://x/t"',
+            b'service="x"',
+            b"https://[",
+            b"http://",
+        ),
         *(b'"token":"x"', b'"access_token":"x"', b'"expires_in":60', b"1e400", b"\\n", b"\\u00e9"),
     ),
     longest=300,
@@ -181,8 +209,18 @@ DOCKER_CONFIG = Target(
     name="docker_config",
     run=docker_config,
     words=(
-        *(b"\0", b'"auths":{"ghcr.io":{"auth":"YTpi"}}', b'"credsStore":"x"', b'"identitytoken":"x"'),
-        *(b'"credHelpers":{"ghcr.io":"x"}', b'{"Username":"u","Secret":"s"}', b'"username":', b"null"),
+        *(
+            b"\0",
+            b'"auths":{"ghcr.io":{"auth":"YTpi"}}',
+            b'"credsStore":"x"',
+            b'"identitytoken":"x"',
+        ),
+        *(
+            b'"credHelpers":{"ghcr.io":"x"}',
+            b'{"Username":"u","Secret":"s"}',
+            b'"username":',
+            b"null",
+        ),
         *(b'"password":', b'"\\ud800"', b"[]", b"{}", b"1", b'"<token>"', b"https://ghcr.io"),
     ),
     longest=400,

@@ -57,7 +57,7 @@ def config_digest(tar: bytes) -> str:
                 text = file.read(1 << 20) if file else b""
                 if text.startswith((b"{", b"[")) and b"rootfs" in text:
                     digest = sha256(text)
-    except Exception:  # noqa: BLE001 (how a damaged tar fails here says nothing of the code under test)
+    except Exception:
         return digest
     return digest
 
@@ -66,7 +66,15 @@ TARGET = Target(
     name="saved_image",
     run=run,
     words=(
-        *(b'"rootfs":{"diff_ids":[]}', b'"config":', b"{}", b"[]", b"null", b"ustar  \0", b"ustar\x0000"),
+        *(
+            b'"rootfs":{"diff_ids":[]}',
+            b'"config":',
+            b"{}",
+            b"[]",
+            b"null",
+            b"ustar  \0",
+            b"ustar\x0000",
+        ),
         *(b"GNU.sparse.size=1\n", b"20 path=x\n", b"\x1f\x8b\x08", b"finfocus-plugin-aws-public-x"),
     ),
     longest=6144,

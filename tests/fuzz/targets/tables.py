@@ -69,7 +69,17 @@ def ignores(data: bytes) -> None:
 REGIONS = Target(
     name="regions",
     run=regions,
-    words=(b"us-east-1 8001\n", b"eu-west-1", b"\t", b" ", b"#", b"\r\n", b"0", b"55536", b"\xd9\xa3"),
+    words=(
+        b"us-east-1 8001\n",
+        b"eu-west-1",
+        b"\t",
+        b" ",
+        b"#",
+        b"\r\n",
+        b"0",
+        b"55536",
+        b"\xd9\xa3",
+    ),
     longest=200,
 )
 CHECKSUMS = Target(
@@ -82,7 +92,13 @@ IGNORES = Target(
     name="ignores",
     run=ignores,
     words=(
-        *(b"vulnerabilities:\n", b"secrets:\n", b"- id: CVE-1\n", b"  statement: why\n", b"  paths:"),
+        *(
+            b"vulnerabilities:\n",
+            b"secrets:\n",
+            b"- id: CVE-1\n",
+            b"  statement: why\n",
+            b"  paths:",
+        ),
         *(b"  expired_at: 2027-01-31\n", b"2027-13-45", b"!!int ", b"!!timestamp ", b"!!bool "),
         *(b"0001-01-01T00:00:00+23:59", b"&a ", b"*a", b"[", b"{", b"? ", b": ", b"<<: ", b"|\n"),
     ),
