@@ -77,7 +77,17 @@ TARGET = Target(
         *(b'"region":', b'"time":', b'"timestamp":', b'"level":"info",', b'"plugin_region":1,'),
         *(b'"plugin_region_2":', b'"\\u0072egion":', b"\\ud800", b"\xed\xa0\x80", b"\r\n", b"\n"),
         *(b"-0", b"1.5e+1", b"true", b"false", b"null", b"[]", b"{}", b"\\\\", b'\\"', MARK),
-        *(b'{"time":"T","level":"a","message":"m"}\n', b"\xc3\xa9", b"\xf0\x9f\x98\x80", b"\x7f"),
+        *(
+            b'{"time":"T","level":"a","message":"m"}\n',
+            b"\xc3\xa9",
+            b"\xf0\x9f\x98\x80",
+            b"\x7f",
+            b"\xed\xbf\xbf",
+            b"1e",
+            b"1.",
+            b"01",
+            b"[1}",
+        ),
     ),
     longest=1500,
 )
