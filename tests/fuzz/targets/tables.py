@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import yaml
@@ -61,6 +62,7 @@ def ignores(data: bytes) -> None:
     except UsageError:
         return
     assert all(entry.id.strip() and entry.statement.strip() for entry in found)
+    assert all(type(entry.expires) is date for entry in found)
     rows = [{"id": e.id, "statement": e.statement, "expired_at": e.expires} for e in found]
     path.write_text(yaml.safe_dump({"vulnerabilities": rows}, allow_unicode=True), encoding="utf-8")
     assert load_ignores(path) == found
