@@ -8,6 +8,7 @@ import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import requests
@@ -85,9 +86,9 @@ def docker_config(data: bytes) -> None:
             raise CommandError("credentials not found")
         return answer.decode("utf-8", "replace")
 
-    credentials.__dict__["run"] = helper
     try:
-        found = find_credentials("ghcr.io", {"DOCKER_CONFIG": str(_directory)})
+        with mock.patch.object(credentials, "run", helper):
+            found = find_credentials("ghcr.io", {"DOCKER_CONFIG": str(_directory)})
     except HarnessError:
         return
     if found is not None:
