@@ -70,10 +70,12 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz every parser for minutes, not seconds; what breaks one is kept in tests/fuzz/seeds."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "harness.process")
-    session.run("pytest", "tests/fuzz", *session.posargs, env={"FUZZ_PROFILE": "long"})
+    """Fuzz every parser, `-- --seconds 60` for each; `-- WORD` runs targets whose names have it."""
+    session.install("-e", ".[test,fuzz]")
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+    if not session.posargs:
+        session.run("python", "-m", "harness.process")
+        session.run("pytest", "tests/fuzz", env={"FUZZ_PROFILE": "long"})
 
 
 @nox.session
@@ -103,6 +105,7 @@ def clean(session: nox.Session) -> None:
         "scan-out",
         "bench-out",
         "faults-out",
+        "fuzz-out",
         "release-out",
         ".nox",
         ".pytest_cache",

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import requests
 import urllib3
@@ -55,9 +55,18 @@ def judge(raw: bytes, at: float, regions: frozenset[str]) -> LogLine:
     return LogLine(text=text, region="", fields=None, problem="no region prefix", at=at)
 
 
+def _no_json(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
 def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> LogLine:
     try:
-        fields = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        fields = json.loads(
+            raw.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_constant=_no_json,  # NaN and Infinity are not in RFC 8259
+            parse_int=str,  # and it has numbers of any length, which int() refuses
+        )
     except _DuplicateKeyError:
         return LogLine(text=text, region="", fields=None, problem="a key appears twice", at=at)
     except (ValueError, RecursionError):

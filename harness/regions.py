@@ -13,7 +13,8 @@ METRICS_PORT = 9090
 PLUGIN_PORT_OFFSET = 10000  # the plugin itself listens so far above its public port
 BINARY_PREFIX = "finfocus-plugin-aws-public-"
 
-_NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
+# As the shell reads it: blanks and tabs only, no sign, no leading zero (which means octal there).
+_ROW = re.compile(r"[ \t]*(?P<name>[a-z]{2}(-[a-z]+)+-[0-9])[ \t]+(?P<port>[1-9][0-9]{0,4})[ \t]*")
 _MAX_PORT = 65535 - PLUGIN_PORT_OFFSET
 
 
@@ -38,15 +39,17 @@ def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
     """
     path = image_directory / "regions"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except OSError as error:
         raise UsageError(
             f"{path} cannot be read ({error.strerror}): run inside a checkout"
         ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not text in UTF-8 ({error}): restore it") from error
     regions = tuple(
         _parse_row(line, f"{path.name} line {number}")
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.lstrip().startswith("#")
+        for number, line in enumerate(text.split("\n"), 1)
+        if line.strip(" \t") and not line.lstrip(" \t").startswith("#")
     )
     seen = Counter([r.name for r in regions] + [str(r.port) for r in regions])
     if twice := [value for value, count in seen.items() if count > 1]:
@@ -57,9 +60,7 @@ def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
 
 
 def _parse_row(line: str, where: str) -> Region:
-    match line.split():
-        case [name, port] if (
-            _NAME.fullmatch(name) and port.isdecimal() and 0 < int(port) <= _MAX_PORT
-        ):
-            return Region(name=name, port=int(port))
+    row = _ROW.fullmatch(line)
+    if row and int(row["port"]) <= _MAX_PORT:
+        return Region(name=row["name"], port=int(row["port"]))
     raise UsageError(f"{where}: {line.strip()!r} is not a row like 'us-east-1 8001'")

@@ -25,7 +25,10 @@ RELEASES = "https://github.com/rshade/finfocus-plugin-aws-public/releases/downlo
 CHECKSUMS = "checksums.txt"
 TIMEOUT_SECONDS = (10, 60)  # to connect, between bytes
 ATTEMPTS = 5
-_CHECKSUM = re.compile(r"^(?P<digest>[0-9a-fA-F]{64})[ ]+[*]?(?P<name>\S+)\s*$", re.MULTILINE)
+# As expected_checksum in image/build/download.sh reads it.
+_CHECKSUM = re.compile(
+    r"^(?P<digest>[0-9a-fA-F]{64})[ \t]+[*]?(?P<name>[^ \t\r\n]+)[ \t]*\r?$", re.MULTILINE
+)
 
 
 class _MayPassError(Exception):

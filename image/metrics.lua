@@ -172,7 +172,15 @@ end
 
 local LABEL_ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
 
+-- Prometheus refuses a whole scrape for a byte that is not UTF-8; Lua 5.3 lets encoded surrogates pass.
+local function is_utf8(text)
+  return utf8.len(text) and not text:find("\xED[\xA0-\xBF]")
+end
+
 local function label_value(text)
+  if not is_utf8(text) then
+    text = text:gsub("[\128-\255]", "?")
+  end
   return (text:gsub('[\\"\n]', LABEL_ESCAPES))
 end
 

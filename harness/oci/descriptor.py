@@ -29,6 +29,13 @@ def sha256(data: bytes) -> str:
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(str(value)[:100])
+    value.encode()  # half a character of UTF-16 could not be written again
+    return value
+
+
 def canonical_json(value: Any) -> bytes:
     """`value` as JSON with one form only, so that equal content has an equal digest."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -88,15 +95,21 @@ class Descriptor:
         """The descriptor that a manifest or index holds; `ValueError` when it is not one."""
         try:
             platform = data.get("platform")
+            if not isinstance(data["size"], int) or isinstance(data["size"], bool):
+                raise TypeError("size")  # noqa: TRY301 (one place makes the words)
             return cls(
-                media_type=str(data["mediaType"]),
-                digest=str(data["digest"]),
-                size=int(data["size"]),
-                annotations={str(k): str(v) for k, v in (data.get("annotations") or {}).items()},
-                platform=Platform(architecture=platform["architecture"], os=platform["os"])
+                media_type=_text(data["mediaType"]),
+                digest=_text(data["digest"]),
+                size=data["size"],
+                annotations={
+                    _text(k): _text(v) for k, v in (data.get("annotations") or {}).items()
+                },
+                platform=Platform(
+                    architecture=_text(platform["architecture"]), os=_text(platform["os"])
+                )
                 if platform
                 else None,
-                artifact_type=str(data.get("artifactType", "")),
+                artifact_type=_text(data.get("artifactType", "")),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"not a descriptor: {str(data)[:200]}") from error

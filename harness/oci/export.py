@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,12 +27,17 @@ from harness.console import step
 from harness.errors import EnvironmentMissingError, NotProvenError
 from harness.oci.compress import Readable, compress
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json, sha256
-from harness.oci.layout import ImageLayout, blob_path, write_index, write_marker
+from harness.oci.layout import ImageLayout, blob_path, labels_of, write_index, write_marker
+from harness.outside import UNREADABLE
 from harness.regions import BINARY_PREFIX
 from harness.transfer import Transfer, transfer
 
 REGION_ANNOTATION = "com.finfocus.region"
 _JSON_LIMIT = 4 << 20
+_BROKEN_OFF = (
+    *(tarfile.TarError, EOFError, zlib.error),
+    *(requests.RequestException, urllib3.exceptions.HTTPError),
+)
 _BINARY = re.compile(rf"(?:^|/){re.escape(BINARY_PREFIX)}(?P<region>[a-z0-9-]+)$")
 
 
@@ -52,9 +58,13 @@ def export_image(client: docker.DockerClient, image_id: str, directory: Path) ->
             return write_layout(stream, image_id, directory, progress)
     except DockerException as error:
         raise EnvironmentMissingError(f"the engine cannot save {image_id}: {error}") from error
-    except (tarfile.TarError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except _BROKEN_OFF as error:
         raise EnvironmentMissingError(
             f"the engine broke off while it saved {image_id}: {error}; see its own log"
+        ) from error
+    except UNREADABLE as error:
+        raise NotProvenError(
+            f"the engine saved {image_id} in a form that cannot be read ({error}): see its own log"
         ) from error
     except OSError as error:
         raise EnvironmentMissingError(
@@ -115,7 +125,7 @@ def region_in(tar_start: bytes) -> str:
             for member in tar:
                 if match := _BINARY.search(member.name):
                     return match["region"]
-    except tarfile.TarError:
+    except (tarfile.TarError, *UNREADABLE):
         pass  # the rest of the layer is not here
     return ""
 
@@ -155,7 +165,7 @@ def _assemble(found: _Saved, image_id: str) -> ImageLayout:
         manifest=top,
         config=described,
         layers=layers,
-        labels={k: str(v) for k, v in ((facts.get("config") or {}).get("Labels") or {}).items()},
+        labels=labels_of(facts),
     )
 
 

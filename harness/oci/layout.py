@@ -14,6 +14,7 @@ from typing import IO, Any, cast
 
 from harness.errors import NotProvenError
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json
+from harness.outside import UNREADABLE
 from harness.transfer import transfer
 
 _MARKER = "oci-layout"
@@ -81,7 +82,7 @@ def verify_layout(directory: Path) -> ImageLayout:
         raise NotProvenError(
             f"{directory} is no complete image: {error.filename} is not there"
         ) from (error)
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise NotProvenError(f"{directory} holds no image that can be read: {error}") from error
 
 
@@ -112,8 +113,14 @@ def _verify(directory: Path) -> ImageLayout:
         manifest=top,
         config=config,
         layers=layers,
-        labels=(facts.get("config") or {}).get("Labels") or {},
+        labels=labels_of(facts),
     )
+
+
+def labels_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """The labels that an image's config has."""
+    labels = (config.get("config") or {}).get("Labels") or {}
+    return {str(name): str(value) for name, value in labels.items()}
 
 
 def _checked(directory: Path, descriptor: Descriptor) -> bytes:

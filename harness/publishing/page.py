@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.oci.export import REGION_ANNOTATION
+from harness.outside import UNREADABLE
 from harness.publish import PublishedImage
 from harness.publishing.plan import ARTIFACTS, Plan
 from harness.publishing.seal import SBOM, SealedImage
@@ -38,6 +39,13 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
 
 def sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
     """Sizes of the regions' layers of a release in the registry; None when it does not tell."""
+    try:
+        return _sizes_of(client, tag)
+    except UNREADABLE:
+        return None  # another tool's release, which tells nothing
+
+
+def _sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
     found: dict[str, dict[str, int]] = {}
     index = client.manifest(tag)
     for entry in json.loads(index).get("manifests", []) if index else []:

@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.engine import cache_directory
 from harness.errors import TagConflictError, UsageError
+from harness.outside import UNREADABLE
 from harness.report.write import write_whole
 
 RECORD = "release.json"
@@ -57,7 +58,7 @@ class Record:
         try:
             content = json.loads(path.read_bytes())
             found = (content["schema_version"], content["version"], content["repository"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, *UNREADABLE):
             raise UsageError(
                 f"{path} has no release to resume: start one without --resume"
             ) from None

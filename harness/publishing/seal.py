@@ -21,6 +21,7 @@ from harness.errors import EnvironmentMissingError, NotProvenError
 from harness.model import Architecture
 from harness.oci import Descriptor, ImageLayout, canonical_json, export_image, sha256, verify_layout
 from harness.oci.export import removed_unless_complete
+from harness.outside import UNREADABLE
 from harness.proof import Proof, StandIn
 from harness.publishing.provenance import statement
 from harness.regions import IMAGE_DIRECTORY
@@ -124,7 +125,7 @@ def unseal(directory: Path) -> SealedImage:
         ) from None
     try:
         return _unsealed(directory, data)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise NotProvenError(f"{path} is not a seal that can be read: {error}") from error
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import requests
 
 from harness.errors import RegistryError
+from harness.outside import UNREADABLE
 from harness.registry.credentials import HIDDEN, Credentials, Secret
 from harness.registry.reference import is_loopback
 
@@ -22,7 +23,7 @@ DEFAULT_EXPIRY_SECONDS = 60
 # A token is renewed when this share of its life is over, before the registry refuses it.
 _USED_UP = 0.9
 _CHALLENGE = re.compile(r"(?P<scheme>Basic|Bearer)\s+(?P<rest>[^\n]*)", re.IGNORECASE)
-_PARAMETER = re.compile(r'(?P<name>[a-zA-Z_]+)="(?P<value>[^"]*)"')
+_PARAMETER = re.compile(r'(?<![a-zA-Z_])(?P<name>[a-zA-Z_]+)="(?P<value>[^"]*)"')
 
 Fetch = Callable[..., requests.Response]
 """Sends one request, without authorization of its own: method, url, headers, params, data."""
@@ -84,7 +85,12 @@ class Authorizer:
 
     def _token(self, challenge: Challenge, fetch: Fetch) -> Secret:
         realm = challenge.parameters.get("realm", "")
-        host = urlsplit(realm).netloc
+        try:
+            host = urlsplit(realm).netloc
+        except ValueError:
+            raise RegistryError(
+                f"the registry sends for a token to no address: {realm[:200]!r}"
+            ) from None
         if not realm.startswith("https://") and not is_loopback(host):
             raise RegistryError(
                 f"the registry sends for a token to {realm[:200]!r}, which has no TLS:"
@@ -95,9 +101,13 @@ class Authorizer:
         try:
             found: dict[str, Any] = answer.json()
             token = str(found.get("token") or found["access_token"])
+            if not (token.isascii() and token.isprintable()):
+                raise ValueError("not a token")
             seconds = float(found.get("expires_in") or DEFAULT_EXPIRY_SECONDS)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except UNREADABLE:
             raise RegistryError(f"the token server {host} gave no token") from None
+        # What is no time at all would be asked for anew at each request, or never.
+        seconds = seconds if 0 < seconds < float("inf") else DEFAULT_EXPIRY_SECONDS
         self._expires_at = time.monotonic() + seconds * _USED_UP
         return Secret(f"Bearer {token}")
 

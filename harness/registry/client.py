@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urljoin
 
 import requests
 
 from harness.errors import RegistryError
 from harness.oci.descriptor import Descriptor, MediaType, sha256
+from harness.outside import UNREADABLE
 from harness.registry.reference import check_tag
-from harness.registry.transport import MayPassError, Transport, bare
+from harness.registry.transport import MayPassError, Transport, bare, join
 from harness.registry.upload import Upload, UploadNotes
 
 _OK = requests.codes
@@ -89,6 +89,8 @@ class RegistryClient:
                 found.update(chunk)
                 size += len(chunk)
                 on_bytes(len(chunk))
+                if size > descriptor.size:
+                    break  # other bytes, and perhaps without an end
         if size < descriptor.size:
             on_bytes(-size)
             raise MayPassError(f"{descriptor.digest} came with {size} of {descriptor.size} bytes")
@@ -141,7 +143,7 @@ class RegistryClient:
             following = _NEXT.search(answer.headers.get("Link", ""))
             if following is None:
                 break
-            url = urljoin(answer.url, following["url"])
+            url = join(answer.url, following["url"])
             if not url.startswith(f"{self.repository.scheme}://{self.repository.host}/"):
                 raise RegistryError("the registry's list of tags goes on at another host")
         return tuple(found)
@@ -167,7 +169,7 @@ class RegistryClient:
 def _tags_in(answer: requests.Response) -> list[str]:
     try:
         return [str(tag) for tag in answer.json().get("tags") or []]
-    except (AttributeError, TypeError, ValueError):
+    except UNREADABLE:
         raise RegistryError(f"GET {bare(answer.url)}: this is not a list of tags") from None
 
 

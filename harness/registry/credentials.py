@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import CommandError, EnvironmentMissingError
+from harness.outside import UNREADABLE
 from harness.process import run
 
 GITHUB = "ghcr.io"
@@ -77,10 +78,19 @@ def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | Non
         config: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, RecursionError, ValueError) as error:
         # What cannot be parsed may be a password: the reason is told, the text is not.
         reason = getattr(error, "msg", None) or getattr(error, "strerror", None) or "not JSON"
         raise EnvironmentMissingError(f"{path} cannot be read: {reason}") from None
+    try:
+        return _from_config(config, path, host)
+    except UNREADABLE:
+        raise EnvironmentMissingError(
+            f"{path} is not as `docker login` leaves it; log in again"
+        ) from None
+
+
+def _from_config(config: Mapping[str, Any], path: Path, host: str) -> Credentials | None:
     for name in _names(host):
         helper = (config.get("credHelpers") or {}).get(name) or config.get("credsStore")
         if helper and (found := _from_helper(str(helper), name)):
@@ -106,13 +116,14 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
     try:
         answer = json.loads(run([program, "get"], stdin=name, timeout=60))
         user, secret = str(answer["Username"]), str(answer["Secret"])
+        f"{user}{secret}".encode()  # half a character of UTF-16 cannot be sent
     except CommandError as error:
         if "credentials not found" in str(error):
             return None
         raise EnvironmentMissingError(
             f"{program}, named in Docker's configuration, gives no credentials for {name}: {error}"
         ) from None
-    except (KeyError, TypeError, ValueError):
+    except UNREADABLE:
         raise EnvironmentMissingError(f"{program} gave no credentials that can be read") from None
     return Credentials(
         username=user,
@@ -136,4 +147,5 @@ def _from_entry(entry: Mapping[str, Any], path: Path, name: str) -> Credentials 
     user, secret = entry.get("username") or user, entry.get("password") or secret
     if not user or not secret:
         return None
+    f"{user}{secret}".encode()  # half a character of UTF-16 cannot be sent
     return Credentials(username=str(user), secret=Secret(str(secret)), source=source)

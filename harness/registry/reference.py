@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 
+_MAX_PORT = 65535
 _NAME = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
-_HOST = re.compile(r"[a-zA-Z0-9.-]+(:[0-9]{1,5})?|\[[0-9a-fA-F:]+\](:[0-9]{1,5})?")
+_LABEL = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+_HOST = re.compile(
+    rf"({_LABEL}(\.{_LABEL})*|\[(?P<ipv6>[0-9a-fA-F:]+)\])(:(?P<port>[0-9]{{1,5}}))?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Repository:
         Without TLS only this machine's own registries are spoken to. Raises `UsageError`.
         """
         scheme, separator, host = registry.rpartition("://")
-        if not _HOST.fullmatch(host) or (separator and scheme not in {"http", "https"}):
+        if not _is_host(host) or (separator and scheme not in {"http", "https"}):
             raise UsageError(f"{registry!r} is not a registry: give a host such as ghcr.io")
         if not _NAME.fullmatch(name):
             raise UsageError(
@@ -57,6 +61,16 @@ class Repository:
 
     def __str__(self) -> str:
         return f"{self.host}/{self.name}"
+
+
+def _is_host(host: str) -> bool:
+    match = _HOST.fullmatch(host)
+    if match is None or not 0 < int(match["port"] or 1) <= _MAX_PORT:
+        return False
+    try:
+        return match["ipv6"] is None or bool(ipaddress.IPv6Address(match["ipv6"]))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -15,6 +15,7 @@ import requests
 
 from harness.errors import RegistryError
 from harness.oci.descriptor import Descriptor, MediaType, canonical_json
+from harness.outside import UNREADABLE
 from harness.registry.client import RegistryClient
 
 _OK = requests.codes
@@ -107,5 +108,5 @@ def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
 def _entries(data: bytes) -> list[Descriptor]:
     try:
         return [Descriptor.from_json_dict(entry) for entry in json.loads(data)["manifests"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise RegistryError(f"the registry's list of referrers cannot be read: {error}") from None

@@ -11,15 +11,17 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_base, wait_random_exponential
 
 from harness import __version__
 from harness.console import detail
 from harness.errors import RegistryError
+from harness.outside import UNREADABLE
 from harness.registry.auth import PULL_PUSH, Authorizer, Challenge
 from harness.registry.credentials import Credentials
 from harness.registry.reference import Repository
@@ -150,7 +152,13 @@ class Transport:
         detail(f"{method} {where}")
         try:
             return self._session.request(
-                method, url, timeout=TIMEOUT_SECONDS, verify=self._verify, **options
+                method,
+                url,
+                timeout=TIMEOUT_SECONDS,
+                verify=self._verify,
+                # A body was read once and is not there a second time.
+                allow_redirects=method in {"GET", "HEAD"},
+                **options,
             )
         except requests.exceptions.SSLError as error:
             if "certificate verify failed" in repr(error).lower():
@@ -166,6 +174,12 @@ class Transport:
             raise MayPassError(f"{method} {where}: the connection broke") from None
         except requests.RequestException as error:
             raise MayPassError(f"{method} {where}: {type(error).__name__}") from None
+        except (urllib3.exceptions.HTTPError, *UNREADABLE) as error:
+            # A redirect to no address, a header that is no text: requests lets these through.
+            kind = type(error).__name__
+            raise RegistryError(
+                f"{method} {where}: an answer that cannot be read ({kind})"
+            ) from None
 
     def _refuse(self, method: str, url: str, answer: requests.Response) -> NoReturn:
         """Raise what an answer that was not expected means."""
@@ -192,14 +206,26 @@ class Transport:
         try:
             errors = answer.json()["errors"]
             said = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
-        except (AttributeError, KeyError, TypeError, ValueError, requests.RequestException):
+        except (*UNREADABLE, requests.RequestException):
             return ""
         return f" ({self.auth.redact(' '.join(said.split()))[:_SHOWN]})" if said else ""
 
 
 def bare(url: str) -> str:
     """`url` without its query, which may hold the state of an upload."""
-    return urlunsplit(urlsplit(url)._replace(query="", fragment=""))
+    return url.partition("?")[0].partition("#")[0]
+
+
+def join(base: str, location: str) -> str:
+    """Where `location`, as an answer of `base` has it, leads to."""
+    try:
+        joined = urljoin(base, location)
+        urlsplit(joined)
+    except ValueError:
+        raise RegistryError(
+            f"{bare(base)} leads on to no address: {bare(location)[:200]}"
+        ) from None
+    return joined
 
 
 def retry_after(header: str) -> float:
@@ -208,7 +234,7 @@ def retry_after(header: str) -> float:
         return float(header)
     try:
         moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except (TypeError, ValueError, OverflowError):
+    except UNREADABLE:
         return 0
     return max(moment - time.time(), 0)
 

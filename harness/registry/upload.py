@@ -9,17 +9,17 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 
 from harness.errors import RegistryError
 from harness.oci.descriptor import Descriptor
 from harness.registry.reference import is_loopback
-from harness.registry.transport import MayPassError, Transport, bare
+from harness.registry.transport import MayPassError, Transport, bare, join
 
 _OK = requests.codes
-_RANGE = re.compile(r"(?:bytes=)?0-(?P<last>\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-(?P<last>[0-9]{1,18})")
 _BINARY = {"Content-Type": "application/octet-stream"}
 
 
@@ -136,7 +136,7 @@ class Upload:
 
     def _follow(self, answer: requests.Response) -> None:
         """Remember where the upload goes on; no other host gets our authorization."""
-        location = urljoin(answer.url, answer.headers.get("Location", ""))
+        location = join(answer.url, answer.headers.get("Location", ""))
         if not self._is_ours(location):
             raise RegistryError(f"the registry sends the upload to {bare(location)}: not done")
         self._go_on_at(location)

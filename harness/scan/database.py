@@ -18,9 +18,10 @@ from harness.console import step
 from harness.engine import cache_directory
 from harness.errors import CommandError, ScanImpossibleError
 from harness.model import StandInPolicy
+from harness.outside import UNREADABLE, reading
 from harness.proof import StandIn
 from harness.scan.model import Database, ScanOptions
-from harness.scan.tool import Trivy
+from harness.scan.tool import REMEDY, Trivy
 from harness.stand_ins.database import STAND_IN_SOURCE, make_database
 
 ATTEMPTS = 5
@@ -166,7 +167,7 @@ def _updated_at(cache: Path) -> datetime:
     try:
         data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         moment = datetime.fromisoformat(str(data["UpdatedAt"]))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (*UNREADABLE, OSError) as error:
         raise ScanImpossibleError(
             f"the vulnerability database in {cache} is corrupt, its metadata.json says nothing"
             f" ({type(error).__name__}): remove {cache / 'db'} and download it again"
@@ -191,15 +192,17 @@ def _sing(trivy: Trivy, cache: Path, directory: Path) -> str:
     (directory / "canary.cdx.json").write_text(json.dumps(_CANARY_SBOM), encoding="utf-8")
     command = ["sbom", *QUIET, *NO_UPDATE, "--format", "json", "canary.cdx.json"]
     try:
-        answer = json.loads(trivy.run(command, cache=cache, directory=directory))
+        text = trivy.run(command, cache=cache, directory=directory)
     except CommandError as error:
         raise ScanImpossibleError(
             f"the vulnerability database in {cache} cannot be used: {words_of(error)}"
             f"\nremove {cache / 'db'} and download it again"
         ) from error
-    for result in answer.get("Results") or ():
-        for found in result.get("Vulnerabilities") or ():
-            return str((found.get("DataSource") or {}).get("Name") or "unnamed data source")
+    with reading("Trivy's answer", ScanImpossibleError, REMEDY):
+        answer = json.loads(text)
+        for result in answer.get("Results") or ():
+            for found in result.get("Vulnerabilities") or ():
+                return str((found.get("DataSource") or {}).get("Name") or "unnamed data source")
     raise ScanImpossibleError(
         f"the vulnerability database in {cache} knows nothing of {CANARY} {_CANARY_VERSION}, which"
         f" has been vulnerable for years: it is empty or not Trivy's; remove {cache / 'db'} and"

@@ -4,10 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from harness.errors import ScanImpossibleError
+from harness.outside import reading
 from harness.regions import BINARY_PREFIX
 from harness.scan.model import Finding, LayerClass, Severity, Suppressed
+from harness.scan.tool import REMEDY
 
 Json = Mapping[str, Any]
+_REPORT = reading("Trivy's report", ScanImpossibleError, REMEDY)
 
 
 def region_of(target: str) -> str | None:
@@ -16,6 +20,7 @@ def region_of(target: str) -> str | None:
     return name.removeprefix(BINARY_PREFIX) if name.startswith(BINARY_PREFIX) else None
 
 
+@_REPORT
 def read_findings(report: Json, base_layers: Iterable[str]) -> tuple[Finding, ...]:
     """Everything that Trivy found, each once with all its places, the worst first.
 
@@ -35,6 +40,7 @@ def read_findings(report: Json, base_layers: Iterable[str]) -> tuple[Finding, ..
     )
 
 
+@_REPORT
 def read_suppressed(report: Json) -> tuple[Suppressed, ...]:
     """What ignores and VEX documents took out, each once with all its places."""
     grouped: dict[tuple[str, ...], set[str]] = {}
@@ -68,6 +74,7 @@ def severity_of(name: object) -> Severity:
     return Severity(text) if text in set(Severity) else Severity.UNKNOWN
 
 
+@_REPORT
 def os_packages(report: Json) -> int:
     """How many packages of the system Trivy sees."""
     results = report.get("Results") or ()

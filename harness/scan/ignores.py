@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from harness.errors import UsageError
+from harness.outside import UNREADABLE
 from harness.scan.model import IGNORE_FILE, Suppressed
 
 _SECTIONS = ("vulnerabilities", "secrets")
@@ -45,7 +46,8 @@ def load_ignores(path: Path | None) -> tuple[Ignore, ...]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the ignore file {path} cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    # The last for what YAML lets pass and Python does not have, such as the 13th month.
+    except (yaml.YAMLError, *UNREADABLE) as error:
         raise UsageError(f"the ignore file {path} is not YAML: {error}") from error
     if not isinstance(data or {}, Mapping):
         raise UsageError(f"the ignore file {path} needs {' or '.join(_SECTIONS)} at the top")

@@ -6,9 +6,13 @@ https://cyclonedx.org/docs/1.6/json/: `components` have a `bom-ref`, `dependenci
 from collections.abc import Mapping
 from typing import Any
 
+from harness.errors import ScanImpossibleError
+from harness.outside import reading
 from harness.scan.findings import region_of
+from harness.scan.tool import REMEDY
 
 
+@reading("the SBOM", ScanImpossibleError, REMEDY)
 def modules_by_region(sbom: Mapping[str, Any]) -> dict[str, int]:
     """Region of each regional binary in `sbom` to the number of its Go modules with a version."""
     components = {c["bom-ref"]: c for c in sbom.get("components") or ()}

@@ -18,6 +18,7 @@ from harness.engine import Engine, cache_directory
 from harness.errors import CommandError, ScanGateError, ScanImpossibleError, UsageError
 from harness.labels import STAND_INS
 from harness.model import VerifiedImage
+from harness.outside import reading
 from harness.regions import load_regions
 from harness.scan.checks import with_scan
 from harness.scan.database import NO_UPDATE, QUIET, ready_database, words_of
@@ -34,7 +35,7 @@ from harness.scan.model import (
 )
 from harness.scan.sbom import modules_by_region
 from harness.scan.summary import render_summary
-from harness.scan.tool import Trivy, find_trivy
+from harness.scan.tool import REMEDY, Trivy, find_trivy
 from harness.verify.target import find_image
 
 _IGNORES = ".trivyignore.yaml"
@@ -161,8 +162,9 @@ def _scan(job: _Job, directory: Path) -> dict[str, Any]:
     with step(f"scanning {job.name}"):
         _trivy(job, arguments, directory)
     (directory / job.archive).unlink()
-    raw: dict[str, Any] = json.loads((directory / _REPORT).read_text(encoding="utf-8"))
-    scanned = list((raw.get("Metadata") or {}).get("DiffIDs") or ())
+    with reading("Trivy's report", ScanImpossibleError, REMEDY):
+        raw: dict[str, Any] = json.loads((directory / _REPORT).read_text(encoding="utf-8"))
+        scanned = list((raw.get("Metadata") or {}).get("DiffIDs") or ())
     expected = list(job.image.attrs["RootFS"]["Layers"])
     if scanned != expected:
         raise ScanImpossibleError(
@@ -196,7 +198,8 @@ def _convert(job: _Job, directory: Path) -> dict[str, Any]:
     for form, name in (("sarif", _SARIF), ("cyclonedx", _SBOM)):
         _trivy(job, ["convert", "--quiet", "--format", form, "--output", name, _REPORT], directory)
         shutil.copyfile(directory / name, job.output / name)
-    sbom: dict[str, Any] = json.loads((directory / _SBOM).read_text(encoding="utf-8"))
+    with reading("the SBOM", ScanImpossibleError, REMEDY):
+        sbom: dict[str, Any] = json.loads((directory / _SBOM).read_text(encoding="utf-8"))
     return sbom
 
 

@@ -56,9 +56,14 @@ fetch() {
   done
 }
 
+# Only lines of the form that sha256sum(1) writes count, as in harness/releases.py.
 # usage: expected_checksum ASSET CHECKSUMS_FILE
 expected_checksum() {
-  awk -v asset="$1" '$2 == asset || $2 == "*" asset { print tolower($1); exit }' "$2"
+  awk -v asset="$1" '
+    { sub(/\r$/, "") }
+    /^[ \t]/ || NF != 2 || length($1) != 64 || $1 ~ /[^0-9a-fA-F]/ { next }
+    $2 == asset || $2 == "*" asset { print tolower($1); exit }
+  ' "$2"
 }
 
 # usage: elf_problem FILE ARCH

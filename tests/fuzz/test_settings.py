@@ -1,4 +1,7 @@
-"""The regions table and the settings: shell and Python read the same, and nothing is evaluated."""
+"""The regions table and the settings: shell and Python read the same, and nothing is evaluated.
+
+Bash cannot be instrumented, so no coverage guides these: hypothesis draws what goes in.
+"""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _members(text: str, pos: int) -> Iterator[tuple[str, int, int, str]]:
             pos = _skip_space(text, pos + 1)
 
 
-def _splice(text: str, name: str, own: bool) -> str:
+def _splice(text: str, name: str, own: bool, now: str) -> str:
     opening = text.index("{") + 1
     members = list(_members(text, opening))
     taken = {member[0] for member in members}
@@ -100,7 +100,7 @@ def _splice(text: str, name: str, own: bool) -> str:
     keeps_region = own and "region" in taken
     added = [] if keeps_region else [f'"region":"{name}"']
     if "timestamp" not in taken:
-        added.append(f'"timestamp":{times[-1] if times else NOW}')
+        added.append(f'"timestamp":{times[-1] if times else now}')
     if "level" not in taken:
         added.append('"level":"info"')
     names = ["plugin_region", *(f"plugin_region_{n}" for n in range(2, 99))]
@@ -114,8 +114,8 @@ def _splice(text: str, name: str, own: bool) -> str:
     return text[:opening] + ",".join(added) + comma + body + text[pos:]
 
 
-def expected_line(line: bytes, name: str = REGION, own: bool = False) -> bytes:
-    """Returns what logmux makes of a line, with NOW where it puts the time."""
+def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str = NOW) -> bytes:
+    """Returns what logmux makes of a line, with `now` where it puts the time."""
     if line.endswith(b"\r"):
         line = line[:-1]
     loaded = _load(line)
@@ -123,8 +123,8 @@ def expected_line(line: bytes, name: str = REGION, own: bool = False) -> bytes:
         return f"[{name}] ".encode() + line
     text, value = loaded
     if isinstance(value, dict):
-        return _splice(text, name, own).encode()
-    head = f'{{"region":"{name}","timestamp":{NOW},"level":"info","message":'
+        return _splice(text, name, own, now).encode()
+    head = f'{{"region":"{name}","timestamp":{now},"level":"info","message":'
     return f"{head}{text}}}".encode()
 
 

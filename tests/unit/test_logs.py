@@ -34,6 +34,8 @@ GOOD = '"region":"us-east-1","timestamp":"t","level":"info"'
         ),
         pytest.param("[" * 100_000, "no region prefix", id="deep"),
         pytest.param('{"a":' * 100_000, "not valid JSON", id="deep-object"),
+        pytest.param(f'{{{GOOD},"a":NaN}}', "not valid JSON", id="FR-013-not-a-number"),
+        pytest.param(f'{{{GOOD},"a":{"1" * 5000}}}', "", id="FR-013-long-number"),
         pytest.param("", "no region prefix", id="empty"),
     ],
 )

@@ -1,0 +1,66 @@
+-- Runs image/metrics.lua as it is, with what HAProxy gives it played by this file.
+-- usage: load(this)(PROGRAM, COVER) gives run(version, stats, process, log_writer_pid, path, durations, healthy)
+--        which returns the body of /metrics, and status and body of the path below /readyz and of /livez.
+
+local program, cover = ...
+local REGIONS = { "us-east-1", "eu-west-1" }
+
+return function(version, stats, process, log_writer_pid, path, durations, healthy)
+  local environment = {
+    FF_STATE_DIR = "dir", FF_REGIONS = table.concat(REGIONS, " "), FF_STARTUP_SECONDS = "120",
+    FF_UNHEALTHY_SECONDS = "30", FF_HEALTH_EVENTS = "events", FF_VERSION = version,
+  }
+  local files = {
+    ["dir/logmux.stats"] = stats, ["dir/region.us-east-1"] = process, ["dir/logmux.pid"] = log_writer_pid,
+  }
+  os.getenv = function(name) return environment[name] end
+  io.open = function(name)
+    local text = files[name]
+    return text and { read = function() return text end, close = function() end }
+  end
+  local services, observe, watch = {}, nil, nil
+  local said = { status = healthy and "UP" or "DOWN", check_status = healthy and "L7OK" or "L4CON" }
+  local function side()
+    return {
+      servers = { plugin = { get_stats = function() return said end } },
+      get_stats = function() return { scur = 1, bin = 2, bout = 3, hrsp_2xx = 4 } end,
+    }
+  end
+  core = {
+    now = function() return { sec = 1764000000, usec = 250000 } end,
+    msleep = function() coroutine.yield() end,
+    register_task = function(run) watch = run end,
+    register_action = function(_, _, run) observe = run end,
+    register_service = function(name, _, run) services[name] = run end,
+    frontends = {}, backends = {},
+  }
+  io.stderr = { write = function() end }
+  for _, region in ipairs(REGIONS) do
+    core.frontends[region], core.backends["region-" .. region] = side(), side()
+  end
+
+  local function answer(name)
+    local applet = { path = path }
+    function applet:set_status(status) self.status = status end
+    function applet:send(body) self.body = body end
+    function applet.add_header() end
+    function applet.start_response() end
+    services[name](applet)
+    return applet
+  end
+
+  local life = coroutine.create(function()
+    program()
+    local task = coroutine.create(watch)
+    assert(coroutine.resume(task))
+    for index = 1, #durations do
+      local microseconds = durations:byte(index) ^ 3
+      observe({ f = { date = function() return microseconds end }, get_var = function() return 0 end }, REGIONS[1])
+    end
+    return answer("metrics"), answer("readyz"), answer("livez")
+  end)
+  cover(life)
+  local ok, metrics, readyz, livez = coroutine.resume(life)
+  assert(ok, metrics)
+  return metrics.body, readyz.status, readyz.body, livez.status, livez.body
+end
