@@ -34,6 +34,9 @@ def main() -> None:
     except SystemExit as end:
         # The command line library turns a KeyboardInterrupt into this, without a word.
         if end.code == INTERRUPTED:
+            # All is cleaned up. A second signal would now meet Python's own end, and the default.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             die("interrupted")
         raise
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:

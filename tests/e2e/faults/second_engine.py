@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import docker
 
@@ -58,8 +59,9 @@ class SecondEngine:
     def load(self, engine: Engine, *references: str) -> None:
         """Copy images from `engine`."""
         with self.client() as here:
+            load: Any = here.client.images.load  # takes what `save` gives, which its type denies
             for reference in references:
-                here.client.images.load(engine.client.images.get(reference).save(named=True))
+                load(engine.client.images.get(reference).save(named=True))
 
 
 def processes_with(words: str) -> list[int]:
