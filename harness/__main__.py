@@ -1,7 +1,9 @@
 """Entry point: maps errors to exit codes; a traceback never reaches a user."""
 
+import os
 import signal
 import sys
+import time
 import traceback
 from types import FrameType
 
@@ -15,11 +17,15 @@ from harness.errors import EnvironmentMissingError, HarnessError
 
 DEFECT = 70  # EX_SOFTWARE, sysexits(3)
 INTERRUPTED = 130
+SAME_PRESS_SECONDS = 0.5  # a wrapper may pass on the signal that the terminal has sent already
+_interrupted_at: list[float] = []
 
 
 def main() -> None:
     """Run the command line and exit with its documented code."""
+    _interrupted_at.clear()
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app(standalone_mode=True)
     except HarnessError as error:
@@ -28,6 +34,9 @@ def main() -> None:
     except SystemExit as end:
         # The command line library turns a KeyboardInterrupt into this, without a word.
         if end.code == INTERRUPTED:
+            # All is cleaned up. A second signal would now meet Python's own end, and the default.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             die("interrupted")
         raise
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -46,8 +55,17 @@ def main() -> None:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM leaves by the same way as Ctrl+C, so that every context manager cleans up."""
-    raise KeyboardInterrupt
+    """SIGTERM leaves by the same way as Ctrl+C, so that every context manager cleans up.
+
+    Who presses Ctrl+C again wants no more of that: the run ends at once, and the next one sweeps.
+    """
+    now = time.monotonic()
+    _interrupted_at.append(now)
+    if len(_interrupted_at) == 1:
+        raise KeyboardInterrupt
+    if now - _interrupted_at[0] > SAME_PRESS_SECONDS:
+        die("interrupted")
+        os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """What people see while the harness works. Results go to stdout, everything here to stderr."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 _quiet_ci = os.environ.get("CI", "").lower() in {"1", "true"}
@@ -17,6 +19,15 @@ stderr = Console(
 )
 _state = {"verbose": False, "quiet": False}
 
+# C0 and C1 controls but for tab and newline, what reorders text, and lone surrogates: an image
+# may print anything, and a terminal would obey.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` with every character that a terminal would obey written as an escape."""
+    return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
 
 def configure(*, verbose: bool, quiet: bool) -> None:
     """Choose how much is said: `verbose` adds tool output, `quiet` leaves only errors."""
@@ -26,18 +37,18 @@ def configure(*, verbose: bool, quiet: bool) -> None:
 def say(text: str) -> None:
     """One line for people."""
     if not _state["quiet"]:
-        stderr.print(text, markup=False)
+        stderr.print(printable(text), markup=False)
 
 
 def warn(text: str) -> None:
     """One line that is printed even when quiet."""
-    stderr.print(text, markup=False, style="yellow")
+    stderr.print(printable(text), markup=False, style="yellow")
 
 
 def detail(text: str) -> None:
     """One line that only `--verbose` shows."""
     if _state["verbose"]:
-        stderr.print(text, markup=False, style="dim")
+        stderr.print(printable(text), markup=False, style="dim")
 
 
 def interactive() -> bool:
@@ -56,7 +67,7 @@ def step(title: str) -> Iterator["Step"]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=stderr, transient=True) as progress:
         task = progress.add_task(title, total=None)
-        current.show = lambda text: progress.update(task, description=f"{title}: {text}")
+        current.show = lambda text: progress.update(task, description=escape(f"{title}: {text}"))
         yield current
     say(f"✓ {title}")
 
@@ -70,11 +81,11 @@ class Step:
 
     def news(self, text: str) -> None:
         """Show the latest news, shortened to one line."""
-        line = " ".join(text.split())[:100]
+        line = printable(" ".join(text.split()))[:100]
         if line:
             self.show(line)
 
 
 def die(text: str) -> None:
     """The last words of a failed run."""
-    print(f"error: {text}", file=sys.stderr, flush=True)
+    print(f"error: {printable(text)}", file=sys.stderr, flush=True)

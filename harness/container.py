@@ -1,10 +1,11 @@
 """One container under test: its life, its ports, its log and its early death."""
 
+import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,10 +17,13 @@ from docker.models.containers import Container
 
 from harness.errors import ContainerDiedError, HarnessError
 from harness.labels import run_labels
-from harness.logs import LogStream
+from harness.logs import BROKEN, KEPT_CHARACTERS, LogStream
 from harness.wait import wait_until
 
 TAIL_LINES = 5
+EXECUTE_SECONDS = 60  # for one command inside
+OUTPUT_BYTES = 16 << 20  # of one command inside; more is an image that floods
+LOG_BYTES = 1 << 20
 START_ATTEMPTS = 3
 
 
@@ -42,6 +46,7 @@ class RunningContainer:
         self.exit_code: int | None = None
         self.started_at = 0.0
         self.ended_at = 0.0
+        self._never_started = ""
         self.host_ports: dict[int, int] = {}
         self._watch = threading.Thread(target=self._await_death, daemon=True)
 
@@ -50,7 +55,10 @@ class RunningContainer:
         try:
             self._start()
         except APIError as error:
-            raise ContainerDiedError(f"the container cannot start: {error.explanation}") from error
+            self._never_started = f"the container cannot start: {error.explanation}"
+            self.ended_at = time.monotonic()
+            self.dead.set()
+            raise ContainerDiedError(self._never_started) from error
         self._watch.start()
         self.log.start()
         wait_until(
@@ -109,14 +117,27 @@ class RunningContainer:
         return sent
 
     def execute(self, command: Sequence[str], *, user: str = "") -> tuple[int, bytes]:
-        """Exit code and output (stdout and stderr) of a command inside the container."""
+        """Exit code and output (stdout and stderr) of a command inside the container.
+
+        Raises `HarnessError` when it cannot run, does not end, or prints without end.
+        """
         try:
-            result = self.container.exec_run(list(command), user=user)
+            return _execute(self.container, command, user)
         except APIError as error:
             self.expect_alive()
             raise HarnessError(f"{command[0]} cannot run inside: {error.explanation}") from error
-        output = result.output if isinstance(result.output, bytes) else b""
-        return -1 if result.exit_code is None else int(result.exit_code), output
+        except HarnessError:
+            self.expect_alive()
+            raise
+
+    def output(self) -> str:
+        """What an ended container has printed; the first mebibyte, when it is more."""
+        text = bytearray()
+        for chunk in self.container.logs(stream=True, follow=False):
+            text += chunk
+            if len(text) > LOG_BYTES:
+                break
+        return bytes(text[:LOG_BYTES]).decode(errors="replace")
 
     def expect_alive(self) -> None:
         """Raise `ContainerDiedError`, with all that is known of the end, when it has ended."""
@@ -141,6 +162,8 @@ class RunningContainer:
 
     def obituary(self) -> str:
         """Exit code, out-of-memory flag, health output and the last log lines of each region."""
+        if self._never_started:
+            return self._never_started
         self.log.finish()
         state: dict[str, Any] = {}
         with suppress(DockerException):
@@ -148,13 +171,13 @@ class RunningContainer:
             state = self.container.attrs["State"]
         lines = [
             f"the container ended after {max(self.ended_at - self.started_at, 0):.2f} s"
-            f" with exit code {self.exit_code}"
+            f" with exit code {self.exit_code}{_signal_words(self.exit_code)}"
             + (" (out of memory)" if state.get("OOMKilled") else "")
         ]
         if state.get("Error"):
             lines.append(f"engine: {state['Error']}")
         if health := (state.get("Health") or {}).get("Log"):
-            lines.append(f"health: {str(health[-1]['Output']).strip()}")
+            lines.append(f"health: {str(health[-1]['Output']).strip()[:KEPT_CHARACTERS]}")
         return "\n".join([*lines, *self.tail_text()])
 
     def tail_text(self) -> Iterator[str]:
@@ -162,6 +185,59 @@ class RunningContainer:
         for region, tail in self.log.tail(TAIL_LINES).items():
             yield f"last lines of {region}:"
             yield from (f"  {line}" for line in tail)
+
+
+def _execute(container: Container, command: Sequence[str], user: str) -> tuple[int, bytes]:
+    client: Any = container.client
+    api = client.api
+    name = api.exec_create(container.id, list(command), user=user)["Id"]
+    output, problems = bytearray(), []
+
+    def read() -> None:
+        try:
+            with closing(_output_of(api, name)) as chunks:
+                for chunk in chunks:
+                    output.extend(chunk)
+                    if len(output) > OUTPUT_BYTES:
+                        problems.append(f"prints more than {OUTPUT_BYTES} bytes")
+                        return
+        except APIError as error:
+            problems.append(f"cannot run: {error.explanation}")
+        except BROKEN as error:
+            problems.append(f"broke off: {error}")
+
+    # A read from the engine has no time limit of its own; the container's end ends it.
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(EXECUTE_SECONDS)
+    if reader.is_alive():
+        problems.append(f"does not end within {EXECUTE_SECONDS} s")
+    if problems:
+        raise HarnessError(f"{command[0]} inside the container {problems[0]}")
+    code = api.exec_inspect(name)["ExitCode"]
+    return -1 if code is None else int(code), bytes(output)
+
+
+def _output_of(api: Any, name: str) -> Generator[bytes, None, None]:
+    """What a command inside prints, as it comes.
+
+    docker-py's own `exec_start` reads past the buffer of the answer's head: what comes together
+    with the head, as from an engine that is slow, is lost.
+    """
+    url, how = api._url("/exec/{0}/start", name), {"Detach": False, "Tty": False}  # noqa: SLF001
+    answer = api._post_json(url, data=how, stream=True)  # noqa: SLF001
+    # Closed also when nobody reads on: the engine tells of no end before its last reader is gone.
+    with closing(answer):
+        api._raise_for_status(answer)  # noqa: SLF001
+        yield from api._multiplexed_response_stream_helper(answer)  # noqa: SLF001
+
+
+def _signal_words(code: int | None) -> str:
+    """The signal that an exit code tells of, as shells count: 128 and the signal's number."""
+    try:
+        return f" ({signal.Signals((code or 0) - 128).name})"
+    except ValueError:
+        return ""
 
 
 @contextmanager

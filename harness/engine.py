@@ -62,7 +62,7 @@ def container_engine() -> Iterator[Engine]:
             yield Engine(client=client, host=os.environ.get("DOCKER_HOST", ""), provisioned=False)
         return
     _explain_when_not_possible()
-    with _PrivateEngine(cache_directory() / "engine") as host, _exported(host):
+    with PrivateEngine(cache_directory() / "engine") as host, _exported(host):
         started = connect()
         if started is None:
             raise EnvironmentMissingError(f"the engine started at {host} does not answer")
@@ -110,16 +110,20 @@ def _explain_when_not_possible() -> None:
         )
 
 
-class _PrivateEngine:
+class PrivateEngine:
     """A dockerd with data and sockets of its own, shared by all harness runs of this user.
 
     Two locks, freed by the kernel however a process ends: `start` is held while the engine is
     started or stopped, `users` is shared by everyone who uses it. Who can have `users` alone is
     the last one and stops the engine.
+
+    With `bridge` its containers are on that bridge, which the caller makes and removes, and it
+    changes no firewall rule: so it may stand beside another engine.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, bridge: str = "") -> None:
         self.directory = directory
+        self.bridge = bridge
         self.socket = directory / "docker.sock"
         self.log = directory / "dockerd.log"
         self.pid_file = directory / "dockerd.pid"
@@ -127,6 +131,7 @@ class _PrivateEngine:
 
     @property
     def host(self) -> str:
+        """Value for DOCKER_HOST."""
         return f"unix://{self.socket}"
 
     def __enter__(self) -> str:
@@ -166,13 +171,16 @@ class _PrivateEngine:
 
     def _start(self) -> None:
         ensure_tools(_PACKAGES, wanted_for="a container engine")
-        had_bridge = Path("/sys/class/net/docker0").exists()
+        has_bridge = self.bridge or Path("/sys/class/net/docker0").exists()
         (self.directory / "made-bridge").unlink(missing_ok=True)
-        if not had_bridge:
+        if not has_bridge:
             (self.directory / "made-bridge").touch()
         self._stop()  # one that does not answer
+        self._end_containerd()
         command = ["dockerd", "--host", self.host, "--data-root", str(self.directory / "data")]
         command += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.pid_file)]
+        if self.bridge:
+            command += ["--bridge", self.bridge, "--iptables=false"]
         with step("starting a container engine"), self.log.open("wb") as log:
             dockerd = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -203,6 +211,19 @@ class _PrivateEngine:
                 ensure_tools({"ip": "iproute2"}, wanted_for="removing docker0")
                 run(["ip", "link", "delete", "docker0"])
 
+    def _end_containerd(self) -> None:
+        """End the containerd of a dockerd that was killed.
+
+        dockerd goes by the process ID in its file alone: one that another process has by now, or
+        that nobody reaped, it takes for its containerd and waits for in vain.
+        """
+        pid_file = self.directory / "exec" / "containerd" / "containerd.pid"
+        with suppress(OSError, ValueError):
+            pid = int(pid_file.read_text(encoding="ascii"))
+            if _name(pid) == "containerd":
+                os.kill(pid, signal.SIGKILL)
+        pid_file.unlink(missing_ok=True)
+
     def _unmount(self) -> None:
         """Unmount what dockerd leaves, such as the network namespace of `--network host`."""
         mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
@@ -214,13 +235,17 @@ class _PrivateEngine:
     def _pid(self) -> int | None:
         try:
             pid = int(self.pid_file.read_text(encoding="ascii"))
-            name = Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
+            return pid if _name(pid) == "dockerd" else None
         except (OSError, ValueError):
             return None
-        return pid if name == "dockerd" else None
 
     def _last_words(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+
+
+def _name(pid: int) -> str:
+    """The name of process `pid`; `OSError` when there is none."""
+    return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _runs(pid: int) -> bool:
@@ -233,7 +258,7 @@ def _runs(pid: int) -> bool:
 
 def stop_leftover_engine() -> bool:
     """Stop the harness's own engine when a killed run left it; returns whether it was running."""
-    private = _PrivateEngine(cache_directory() / "engine")
+    private = PrivateEngine(cache_directory() / "engine")
     if private._pid() is None:  # noqa: SLF001 (same module)
         return False
     with private._starting():  # noqa: SLF001

@@ -7,7 +7,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import requests
@@ -15,9 +15,14 @@ import urllib3
 from docker.errors import DockerException
 from docker.models.containers import Container
 
+BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
+"""What reading from an engine may end with."""
 NO_REGION = "-"
 KEPT_LINES = 50
 KEPT_PROBLEMS = 20
+KEPT_CHARACTERS = 4096  # of one line, and of one of its fields
+LONGEST_LINE = 8 * 1024 * 1024  # the log writer ends a line at 4 MiB and puts a prefix before it
+_LONG_NUMBER = 4300  # digits: sys.int_info.default_max_str_digits
 _PREFIXED = re.compile(rb"\[([^\]\s]+)\] ")
 
 
@@ -56,7 +61,13 @@ def judge(raw: bytes, at: float, regions: frozenset[str]) -> LogLine:
 
 
 def _no_json(constant: str) -> NoReturn:
+    """NaN and Infinity are not in RFC 8259."""
     raise ValueError(constant)
+
+
+def _whole_number(digits: str) -> int | str:
+    """RFC 8259 has numbers of any length; int() refuses long ones, which stay text."""
+    return int(digits) if len(digits) <= _LONG_NUMBER else digits
 
 
 def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> LogLine:
@@ -64,8 +75,8 @@ def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> 
         fields = json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_unique,
-            parse_constant=_no_json,  # NaN and Infinity are not in RFC 8259
-            parse_int=str,  # and it has numbers of any length, which int() refuses
+            parse_constant=_no_json,
+            parse_int=_whole_number,
         )
     except _DuplicateKeyError:
         return LogLine(text=text, region="", fields=None, problem="a key appears twice", at=at)
@@ -80,10 +91,24 @@ def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> 
     return LogLine(text=text, region=region if known else "", fields=fields, problem=problem, at=at)
 
 
+def shortened(line: LogLine) -> LogLine:
+    """`line` as it is kept in memory: without what is too long to be read by anybody."""
+    if len(line.text) <= KEPT_CHARACTERS:
+        return line
+    fields = line.fields and {
+        key: value
+        for key, value in line.fields.items()
+        if len(key) <= KEPT_CHARACTERS and len(str(value)) <= KEPT_CHARACTERS
+    }
+    text = f"{line.text[:KEPT_CHARACTERS]}… ({len(line.text)} characters)"
+    return replace(line, text=text, fields=fields)
+
+
 class LogStream:
     """Follows a container's log in a thread, from its first line to its last.
 
-    Memory is bounded: only counts, the last lines per region and the first problems are kept.
+    Memory is bounded: only counts, the last lines per region and the first problems are kept, of
+    a long line its beginning, and one without an end is cut.
     """
 
     def __init__(self, container: Container, regions: Sequence[str]) -> None:
@@ -92,6 +117,7 @@ class LogStream:
         self._changed = threading.Condition()
         self._tails: dict[str, deque[LogLine]] = {}
         self._listeners: list[Callable[[LogLine], None]] = []
+        self._given_up = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self.last: LogLine | None = None
         self.json_lines: Counter[str] = Counter()
@@ -110,9 +136,17 @@ class LogStream:
         self._listeners.append(listener)
 
     def finish(self, timeout: float = 10) -> None:
-        """Return when the last line of an ended container is read, at most `timeout` seconds."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout)
+        """Return when the last line of an ended container is read.
+
+        After `timeout` seconds what is left is given up, which is noted as a problem: the image
+        prints more than anybody reads.
+        """
+        if self._thread.ident is None:
+            return
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._given_up.set()
+            self._thread.join(1)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Whether `condition` came true within `timeout` seconds; it is asked at every line."""
@@ -138,18 +172,26 @@ class LogStream:
             return {region: tuple(lines) for region, lines in self._tails.items()}
 
     def _follow(self) -> None:
-        rest = b""
-        broken = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
-        with suppress(*broken):
+        rest = bytearray()
+        with suppress(*BROKEN):
             for chunk in self._container.logs(stream=True, follow=True):
-                *complete, rest = (rest + chunk).split(b"\n")
-                for line in complete:
-                    self._take(line)
+                rest += chunk
+                if b"\n" in chunk:
+                    *complete, rest = rest.split(b"\n")
+                    for line in complete:
+                        self._take(bytes(line))
+                if len(rest) > LONGEST_LINE:
+                    self._take(bytes(rest), problem=f"longer than {LONGEST_LINE} bytes")
+                    rest.clear()
+                if self._given_up.is_set():
+                    self._take(bytes(rest), problem="the log goes on after the container's end")
+                    return
         if rest:
-            self._take(rest)
+            self._take(bytes(rest))
 
-    def _take(self, raw: bytes) -> None:
-        line = judge(raw.removesuffix(b"\r"), time.monotonic(), self._regions)
+    def _take(self, raw: bytes, problem: str = "") -> None:
+        whole = judge(raw.removesuffix(b"\r"), time.monotonic(), self._regions)
+        line = shortened(replace(whole, problem=problem) if problem else whole)
         with self._changed:
             key = line.region or NO_REGION
             self._tails.setdefault(key, deque(maxlen=KEPT_LINES)).append(line)
@@ -162,4 +204,4 @@ class LogStream:
             self.last = line
             self._changed.notify_all()
         for listener in self._listeners:
-            listener(line)
+            listener(whole)

@@ -9,7 +9,7 @@ import docker
 from docker.errors import NotFound
 from rich.text import Text
 
-from harness.console import say, stderr
+from harness.console import printable, say, stderr
 from harness.container import Options, created
 from harness.engine import container_engine
 from harness.errors import UsageError
@@ -99,12 +99,12 @@ def _print(line: LogLine, regions: Sequence[str]) -> None:
     colour = _COLOURS[sum(region.encode()) % len(_COLOURS)]
     text = Text(f"{region:>14} ", style=colour)
     if line.fields is None:
-        text.append(line.text.removeprefix(f"[{region}] "))
+        text.append(printable(line.text.removeprefix(f"[{region}] ")))
     else:
         level = str(line.fields.get("level", ""))
         time_of_day = str(line.fields.get("timestamp", ""))[11:19]
-        text.append(f"{time_of_day} {level:5} ", style=_LEVELS.get(level, ""))
-        text.append(str(line.fields.get("message", line.text)))
+        text.append(printable(f"{time_of_day} {level:5} "), style=_LEVELS.get(level, ""))
+        text.append(printable(str(line.fields.get("message", line.text))))
     if sys.stdout.isatty():
         stderr.print(text)
     else:

@@ -60,7 +60,7 @@ def _look_inside(target: Target) -> tuple[dict[str, tuple[int, bool, bytes]], st
             container.start(())
             if not container.wait_dead(30):
                 raise HarnessError("a shell in the image does not end within 30 s")
-            output = container.container.logs(stdout=True, stderr=True).decode(errors="replace")
+            output = container.output()
         for line in output.splitlines():
             match line.split():
                 case ["os", *words]:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from harness.console import say, warn
 from harness.container import RunningContainer
@@ -11,6 +12,7 @@ from harness.errors import HarnessError
 from harness.proof import Check, Status
 
 SHOWN = 12
+MEASURED_CHARACTERS, PROBLEM_CHARACTERS = 500, 20_000
 GIGA = 1e9
 
 
@@ -74,7 +76,7 @@ class Finding:
         if not condition:
             self.fail(problem)
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str) -> NoReturn:
         """End the check here: it cannot be made, and why."""
         raise _SkippedError(reason)
 
@@ -118,6 +120,7 @@ class Recorder:
         measured = finding.measured
         if not measured and finding.value is not None:
             measured = quantity(finding.value, limits.unit)
+        measured = _brief(measured, MEASURED_CHARACTERS)
         status = Status.FAILED if finding.problems else Status.PASSED
         check = Check(
             requirement=requirement,
@@ -152,13 +155,17 @@ class Recorder:
 
 
 def _shortened(problems: list[str]) -> list[str]:
-    if len(problems) <= SHOWN:
-        return problems
-    return [*problems[:SHOWN], f"and {len(problems) - SHOWN} more"]
+    shown = [_brief(problem, PROBLEM_CHARACTERS) for problem in problems[:SHOWN]]
+    return shown if len(problems) <= SHOWN else [*shown, f"and {len(problems) - SHOWN} more"]
 
 
 def _note(finding: Finding) -> list[str]:
-    return [finding.note] if finding.note else []
+    return [_brief(finding.note, PROBLEM_CHARACTERS)] if finding.note else []
+
+
+def _brief(text: str, limit: int) -> str:
+    """An image may print what no reader of a report wants whole."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 
 def _tell(check: Check) -> None:

@@ -49,8 +49,9 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> bo
         if late:
             if container.dead.is_set():
                 finding.fail(container.obituary())
-            finding.fail(f"not ready within {limit:g} s: {', '.join(late)}")
-            finding.note += "\n" + "\n".join(container.tail_text())
+            else:
+                finding.fail(f"not ready within {limit:g} s: {', '.join(late)}")
+                finding.note += "\n" + "\n".join(container.tail_text())
         else:
             finding.value = max(milliseconds.values()) / 1000
     return not late

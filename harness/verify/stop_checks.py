@@ -2,7 +2,7 @@
 
 from harness.container import RunningContainer
 from harness.proof import CONTAINER, EventKind
-from harness.verify.recorder import Finding, Limits
+from harness.verify.recorder import SHOWN, Finding, Limits
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 
@@ -29,6 +29,8 @@ def stop_and_check(
         headline=headline,
         container=container,
     ) as finding:
+        if container.dead.is_set():
+            return  # the recorder has said so
         sent = watch.signal(signal)
         if not container.dead.wait(times.stop):
             _note_survivors(container, finding, times.stop)
@@ -47,7 +49,8 @@ def stop_and_check(
 def _note_survivors(container: RunningContainer, finding: Finding, limit: float) -> None:
     top = container.container.top(ps_args="-eo pid,args")
     commands = [" ".join(row[1:]) for row in top.get("Processes") or []]
-    finding.fail(f"{len(commands)} processes live after {limit:g} s: {'; '.join(commands)}")
+    shown = "; ".join(command[:100] for command in commands[:SHOWN])
+    finding.fail(f"{len(commands)} processes live after {limit:g} s: {shown}")
 
 
 def check_forwarding(target: Target, container: RunningContainer, watch: Watch) -> None:

@@ -11,7 +11,7 @@ from docker.models.images import Image
 
 from harness.build import layers_of
 from harness.container import Options, RunningContainer, created
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.labels import STAND_INS
 from harness.proof import ImageFacts, Layer, Scenario, StandIn
 from harness.regions import METRICS_PORT, Region
@@ -19,6 +19,8 @@ from harness.verify.limits import PROMISED, TimeLimits
 from harness.verify.recorder import Recorder
 from harness.verify.watch import Watch
 
+# Far above what the image needs and far below what a machine stands: an image may multiply.
+PROCESSES = {"pids_limit": 1024}
 VERSION_LABEL = "org.opencontainers.image.version"
 
 
@@ -76,12 +78,19 @@ class Target:
         stop_limit: float | None = None,
         ready_limit: float | None = None,
     ) -> Iterator[tuple[RunningContainer, Watch]]:
-        """One life of a container, created and not started, with a watch on its timeline."""
-        options = Options(ports=self.ports, environ=environ or {}, extra=extra or {})
+        """One life of a container, created and not started, with a watch on its timeline.
+
+        What ends the block before all its checks are made becomes a failed check.
+        """
+        given = {**PROCESSES, **(extra or {})}
+        options = Options(ports=self.ports, environ=environ or {}, extra=given)
         with created(self.client, self.reference, self.names, options) as container:
             watch = Watch(name=name, title=title, container=container, regions=self.regions)
             try:
                 yield container, watch
+            except HarnessError:
+                with self.recorder.check("FR-005", "the container can be watched", scenario=name):
+                    raise
             finally:
                 watch.close()
                 self.scenarios.append(watch.scenario(ready_limit, stop_limit))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.logs import judge
+from harness.logs import KEPT_CHARACTERS, NO_REGION, LogStream, judge
 
 REGIONS = frozenset({"us-east-1"})
 GOOD = '"region":"us-east-1","timestamp":"t","level":"info"'
@@ -47,3 +47,23 @@ def test_a_line_is_judged(raw: str, problem: str) -> None:
 def test_invalid_utf_8_in_json_is_not_valid() -> None:
     """RFC 8259 wants UTF-8."""
     assert judge(b'{"a":"\xff"}', 0.0, REGIONS).problem == "not valid JSON"
+
+
+class _Printing:
+    """A container that prints `chunks`."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.chunks = chunks
+
+    def logs(self, **_: object) -> list[bytes]:
+        return self.chunks
+
+
+def test_line_without_an_end_is_cut_and_kept_short() -> None:
+    """Of 20 MB in one line little is kept, and it is a problem."""
+    stream = LogStream(_Printing([b"x" * 1_000_000] * 20), ["us-east-1"])  # type: ignore[arg-type]
+    stream.start()
+    stream.finish()
+    assert stream.lines == 3
+    assert stream.problems[0].problem.startswith("longer than")
+    assert sum(len(line.text) for line in stream.kept()[NO_REGION]) < 3 * (KEPT_CHARACTERS + 50)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
 
 import docker.errors
 import pytest
 
-from harness import __main__, doctor
+from harness import __main__, console, doctor
 from harness.errors import HarnessError, ReleaseError
 from harness.regions import REPOSITORY
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """The command takes signals for itself; the tests have theirs back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +65,18 @@ def test_exit_codes_are_documented_and_unique() -> None:
 
 def _kinds(kind: type[HarnessError]) -> set[type[HarnessError]]:
     return {kind}.union(*(_kinds(sub) for sub in kind.__subclasses__()))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("zürich €\n\ttab", "zürich €\n\ttab", id="plain"),
+        pytest.param("\x1b[31mred\x07", "\\x1b[31mred\\x07", id="escape-sequence"),
+        pytest.param("a\rb\x9b1A", "a\\rb\\x9b1A", id="return-and-C1"),
+        pytest.param("\u202egnp", "\\u202egnp", id="right-to-left"),
+        pytest.param("\udcff", "\\udcff", id="lone-surrogate"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
+    """What an image prints can be read, and does nothing else."""
+    assert console.printable(text) == shown

@@ -1,4 +1,4 @@
-"""Runs the fault table: `python -m tests.e2e.faults [--docs] [--times N] [WORD]...`."""
+"""Runs the fault table: `python -m tests.e2e.faults [--docs] [--defects] [--times N] [WORD]...`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from harness.pipeline import BuildConfig, build
 from harness.regions import REPOSITORY
 from harness.sweep import sweep
 
-from . import soak
-from .report import write_report
+from . import defect, soak
+from .defects import DEFECTS
+from .report import Run, write_report
 from .row import STOP_SECONDS, Outcome, Row, run_row
 from .table import TABLE
 from .world import world_of
 
 VERSION = "v0.1.5"
 DOCS = REPOSITORY / "docs" / "faults.md"
-_SECTION = re.compile(r"(<!-- measured[^>]*-->\n).*?(<!-- end of measured -->)", re.DOTALL)
 
 
 def main() -> int:
@@ -32,25 +32,51 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="parts of row names; default: all rows")
     parser.add_argument("--times", type=int, default=1, help="runs of the whole table")
     parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
+    parser.add_argument("--defects", action="store_true", help="do the rows notice defects?")
     parser.add_argument("--soak", type=int, metavar="RESTARTS", help="kill regions so often")
     parser.add_argument("--output", type=Path, default=Path("faults-out"))
     options = parser.parse_args()
     rows = [row for row in TABLE if not options.words or any(w in row.name for w in options.words)]
-    bad = 0
     with container_engine() as engine:
         sweep(engine.client)
         image = build(engine, BuildConfig(version=VERSION, output=options.output))
         if options.soak:
             return _soak(engine, image, options.soak, options.output)
+        if options.defects:
+            return _defects(engine, image, options)
+        runs: list[Run] = []
         for _ in range(options.times):
-            outcomes = list(_run(engine, image, rows))
-            markdown = write_report(engine, image, outcomes, options.output)
-            bad += sum(not outcome.kept for outcome in outcomes)
-            say(f"{markdown.splitlines()[0]}; report: {options.output / 'faults.md'}")
+            runs.append(Run(outcomes=list(_run(engine, image, rows))))
+            markdown = write_report(engine, image, runs, options.output)
+            say(f"{runs[-1].summary}; report: {options.output / 'faults.md'}")
     if options.docs:
-        text = DOCS.read_text(encoding="utf-8")
-        DOCS.write_text(_SECTION.sub(rf"\g<1>{markdown}\g<2>", text), encoding="utf-8")
-    return 1 if bad else 0
+        _document("measured", markdown)
+    return 0 if all(run.kept == len(run.outcomes) for run in runs) else 1
+
+
+def _document(section: str, markdown: str) -> None:
+    """Put `markdown` between the marks of `section`."""
+    marks = re.compile(rf"(<!-- {section}[^>]*-->\n).*?(<!-- end of {section} -->)", re.DOTALL)
+    text = DOCS.read_text(encoding="utf-8")
+    found = marks.sub(lambda match: f"{match[1]}{markdown}{match[2]}", text)
+    DOCS.write_text(found, encoding="utf-8")
+
+
+def _defects(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> int:
+    """Put each defect into the image and see that the rows notice it."""
+    notices = []
+    for one in DEFECTS:
+        if options.words and not any(word in one.name for word in options.words):
+            continue
+        for notice in defect.examine(engine, image.reference, one):
+            tell = say if notice.noticed else warn
+            tell(f"  {'✓' if notice.noticed else '✗'} {one.name}: {notice.row}: {notice.problems}")
+            notices.append(notice)
+    markdown = defect.as_markdown(notices)
+    (options.output / "defects.md").write_text(markdown, encoding="utf-8")
+    if options.docs:
+        _document("defects", markdown)
+    return 0 if all(notice.noticed for notice in notices) else 1
 
 
 def _soak(engine: Engine, image: BuiltImage, restarts: int, output: Path) -> int:

@@ -19,12 +19,14 @@ class NumberedLines:
         self.seen: Counter[str] = Counter()
         self.lost = 0
         self.doubled = 0
+        self.misnamed = 0  # lines that bear another region's name
 
     def take(self, line: LogLine) -> None:
         """Look at one line of the log."""
         number = (line.fields or {}).get("seq")
         if not isinstance(number, int):
             return
+        self.misnamed += (line.fields or {}).get("aws_region") != line.region
         expected = self._last.get(line.region, -1) + 1
         self.seen[line.region] += 1
         self._last[line.region] = number

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,51 @@ HEAD = (
 )
 
 
-def write_report(
-    engine: Engine, image: BuiltImage, outcomes: Sequence[Outcome], directory: Path
-) -> str:
-    """Write `faults.json` and `faults.md` to `directory`; returns the Markdown."""
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run of the table."""
+
+    outcomes: Sequence[Outcome]
+    date: str = field(default_factory=_now)
+
+    @property
+    def kept(self) -> int:
+        """How many rows were as promised."""
+        return sum(outcome.kept for outcome in self.outcomes)
+
+    @property
+    def summary(self) -> str:
+        """One line on the whole run."""
+        requests = sum(outcome.requests for outcome in self.outcomes)
+        lines = sum(outcome.lines for outcome in self.outcomes)
+        return (
+            f"{self.date}: {self.kept} of {len(self.outcomes)} rows as promised,"
+            f" {requests} requests, {lines} log lines"
+        )
+
+
+def write_report(engine: Engine, image: BuiltImage, runs: Sequence[Run], directory: Path) -> str:
+    """Write `faults.json` and `faults.md` to `directory`; returns the Markdown.
+
+    The rows have the numbers of the last of `runs`, and the problems of all.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     found = {
         "schema_version": SCHEMA_VERSION,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": runs[-1].date,
+        "runs": [{"date": r.date, "kept": r.kept, "rows": len(r.outcomes)} for r in runs],
         "machine": machine(engine),
         "image": {"id": image.image_id, "version": image.version},
         "stand_ins": [stand_in.kind for stand_in in image.stand_ins],
-        "rows": [as_json(outcome) for outcome in outcomes],
+        "rows": [as_json(outcome) for outcome in runs[-1].outcomes],
     }
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (directory / "faults.json").write_text(text + "\n", encoding="utf-8")
-    markdown = as_markdown(found, outcomes)
+    markdown = as_markdown(found, runs)
     (directory / "faults.md").write_text(markdown, encoding="utf-8")
     return markdown
 
@@ -82,23 +112,25 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
-def as_markdown(found: Mapping[str, Any], outcomes: Sequence[Outcome]) -> str:
-    """The table, with date and machine above it."""
-    kept, there = sum(outcome.kept for outcome in outcomes), found["machine"]
+def as_markdown(found: Mapping[str, Any], runs: Sequence[Run]) -> str:
+    """The table, with dates and machine above it."""
+    there = found["machine"]
     lines = [
-        f"{kept} of {len(outcomes)} rows as promised, {found['date']}, on {there['processors']}"
-        f" processors, {there['memory_bytes'] / 2**30:.0f} GiB, Linux {there['kernel']},"
-        f" {there['architecture']}, engine {there['engine']},"
-        f" {sum(outcome.requests for outcome in outcomes)} requests,"
-        f" {sum(outcome.lines for outcome in outcomes)} log lines."
+        f"On {there['processors']} processors, {there['memory_bytes'] / 2**30:.0f} GiB,"
+        f" Linux {there['kernel']}, {there['architecture']}, engine {there['engine']}.",
+        *([f"Stand-ins: {', '.join(found['stand_ins'])}."] if found["stand_ins"] else []),
+        "Numbers of the last run. One after the other:" if len(runs) > 1 else "",
+        "",
+        *(f"- {run.summary}." for run in runs),
     ]
-    if found["stand_ins"]:
-        lines.append(f"Stand-ins: {', '.join(found['stand_ins'])}.")
-    return "\n".join([*lines, "", HEAD, *(_row(outcome) for outcome in outcomes), ""])
+    rows = (_row(each) for each in zip(*(run.outcomes for run in runs), strict=True))
+    return "\n".join([*lines, "", HEAD, *rows, ""])
 
 
-def _row(outcome: Outcome) -> str:
-    row = outcome.row
+def _row(runs: Sequence[Outcome]) -> str:
+    """A row's outcomes in all runs: the last one's numbers, everyone's problems."""
+    outcome, row = runs[-1], runs[-1].row
+    problems = [problem for run in runs for problem in run.problems]
     cells = [
         f"`{row.name}` {row.requirement}",
         row.done,
@@ -108,7 +140,7 @@ def _row(outcome: Outcome) -> str:
         f"({row.loses_lines})" if row.loses_lines else f"{outcome.lost} of {outcome.lines}",
         str(outcome.exit_code),
         _seconds(outcome.stop),
-        "✓" if outcome.kept else "✗ " + "; ".join(outcome.problems),
+        "✗ " + "; ".join(problems) if problems else "✓",
     ]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 

@@ -39,6 +39,7 @@ class Row:
     last_words: str = ""  # what the last log line has in it
     fast: bool = False  # part of the default test run
     doubles_lines: bool = False  # the lines of one write may come twice
+    may_kill: bool = False  # a region may have to be killed when the container stops
     loses_lines: str = ""  # why lines may be lost, "" when none may
 
 
@@ -148,6 +149,7 @@ def _measure(world: World, row: Row, outcome: Outcome) -> None:
     outcome.others_failed = traffic.failures_without(row.hit, world.stopping_at)
     outcome.expect(not outcome.others_failed, f"{outcome.others_failed} requests of others failed")
     outcome.expect(outcome.requests or row.ends, "no request was made")
+    outcome.expect(numbered.seen or row.ends, "no numbered line came")
     outcome.expect(
         outcome.exit_code == row.exit_code,
         f"exit code {outcome.exit_code}, promised is {row.exit_code}",
@@ -163,6 +165,10 @@ def _measure(world: World, row: Row, outcome: Outcome) -> None:
         )
         if row.exit_code == 0:
             outcome.expect(world.said("all regions have stopped"), "it does not say its last line")
+    outcome.expect(not numbered.misnamed, f"{numbered.misnamed} lines bear another region's name")
+    outcome.expect(
+        row.may_kill or not world.said("ignored SIGTERM"), "a region ignored SIGTERM: killed"
+    )
     last = log.last.text if log.last else ""
     outcome.expect(
         row.last_words in last, f"the last line does not say {row.last_words!r}: {last[:300]}"

@@ -80,12 +80,16 @@ class World:
         self.notes: list[str] = []
         self.readers: list[Reader] = []
         self.ends: Counter[str] = Counter()  # of each region and part, as the supervisor says
+        self.starts: Counter[str] = (
+            Counter()
+        )  # of each plugin, as its first line says when that is whole
         self.stopping_at = float("inf")  # when the supervisor began to stop all regions
         container.log.listen(self._take)
 
     def _take(self, line: LogLine) -> None:
         self.numbered.take(line)
         message = str((line.fields or {}).get("message"))
+        self.starts[line.region] += message == "stand-in starting"
         if ended := _ENDED.match(message):
             self.ends[ended[1]] += 1
         if self.stopping_at > line.at and "stopping" in message:
