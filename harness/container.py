@@ -3,9 +3,9 @@
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,13 +16,12 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
 from harness.errors import ContainerDiedError, HarnessError
+from harness.execute import execute
 from harness.labels import run_labels
-from harness.logs import BROKEN, KEPT_CHARACTERS, LogStream
+from harness.logs import KEPT_CHARACTERS, LogStream
 from harness.wait import wait_until
 
 TAIL_LINES = 5
-EXECUTE_SECONDS = 60  # for one command inside
-OUTPUT_BYTES = 16 << 20  # of one command inside; more is an image that floods
 LOG_BYTES = 1 << 20
 START_ATTEMPTS = 3
 
@@ -122,7 +121,7 @@ class RunningContainer:
         Raises `HarnessError` when it cannot run, does not end, or prints without end.
         """
         try:
-            return _execute(self.container, command, user)
+            return execute(self.container, command, user)
         except APIError as error:
             self.expect_alive()
             raise HarnessError(f"{command[0]} cannot run inside: {error.explanation}") from error
@@ -185,51 +184,6 @@ class RunningContainer:
         for region, tail in self.log.tail(TAIL_LINES).items():
             yield f"last lines of {region}:"
             yield from (f"  {line}" for line in tail)
-
-
-def _execute(container: Container, command: Sequence[str], user: str) -> tuple[int, bytes]:
-    client: Any = container.client
-    api = client.api
-    name = api.exec_create(container.id, list(command), user=user)["Id"]
-    output, problems = bytearray(), []
-
-    def read() -> None:
-        try:
-            with closing(_output_of(api, name)) as chunks:
-                for chunk in chunks:
-                    output.extend(chunk)
-                    if len(output) > OUTPUT_BYTES:
-                        problems.append(f"prints more than {OUTPUT_BYTES} bytes")
-                        return
-        except APIError as error:
-            problems.append(f"cannot run: {error.explanation}")
-        except BROKEN as error:
-            problems.append(f"broke off: {error}")
-
-    # A read from the engine has no time limit of its own; the container's end ends it.
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    reader.join(EXECUTE_SECONDS)
-    if reader.is_alive():
-        problems.append(f"does not end within {EXECUTE_SECONDS} s")
-    if problems:
-        raise HarnessError(f"{command[0]} inside the container {problems[0]}")
-    code = api.exec_inspect(name)["ExitCode"]
-    return -1 if code is None else int(code), bytes(output)
-
-
-def _output_of(api: Any, name: str) -> Generator[bytes, None, None]:
-    """What a command inside prints, as it comes.
-
-    docker-py's own `exec_start` reads past the buffer of the answer's head: what comes together
-    with the head, as from an engine that is slow, is lost.
-    """
-    url, how = api._url("/exec/{0}/start", name), {"Detach": False, "Tty": False}  # noqa: SLF001
-    answer = api._post_json(url, data=how, stream=True)  # noqa: SLF001
-    # Closed also when nobody reads on: the engine tells of no end before its last reader is gone.
-    with closing(answer):
-        api._raise_for_status(answer)  # noqa: SLF001
-        yield from api._multiplexed_response_stream_helper(answer)  # noqa: SLF001
 
 
 def _signal_words(code: int | None) -> str:
