@@ -81,6 +81,7 @@ watcher_ended() {
   case $1 in
     "$FF_PROXY_STOPPED") kill_stopped proxy ;;
     "$FF_LOG_WRITER_STOPPED") kill_stopped log-writer ;;
+    0) ;; # not its own: lost
     *) kill_unhealthy "${ff_regions[$1 - 1]:-}" ;;
   esac
 }
@@ -127,6 +128,9 @@ sweep() {
   for pid in "${!ff_name[@]}"; do
     if ! kill -0 "$pid" 2>/dev/null; then
       status=0
+      # A signal that comes just then makes bash lose what it was told of the end: it believes the process alive,
+      # and `wait` for it would sleep until every other child has ended too.
+      disown "$pid" 2>/dev/null || true
       wait "$pid" 2>/dev/null || status=$?
       ended "${ff_name[$pid]}" "$status"
       found=0

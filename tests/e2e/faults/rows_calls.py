@@ -167,5 +167,6 @@ def rows() -> Iterator[Row]:
             act=act,
             hit=EVERY,
             ends=True,
+            may_kill=name == "endless-streams",
             fast=True,
         )
