@@ -14,6 +14,9 @@ from harness.errors import ContainerDiedError, HarnessError
 from .world import NAMES, READY_SECONDS, World, world_of
 
 STOP_SECONDS = 5.0  # SC-003
+# Go's HTTP server waits at its stop up to 5 s for a connection that has just been opened and said
+# nothing (golang.org/issue/22682): one health check may be at that moment.
+CAUGHT = 1
 EVERY = frozenset(NAMES)
 NONE: frozenset[str] = frozenset()
 
@@ -39,7 +42,7 @@ class Row:
     last_words: str = ""  # what the last log line has in it
     fast: bool = False  # part of the default test run
     doubles_lines: bool = False  # the lines of one write may come twice
-    may_kill: bool = False  # a region may have to be killed when the container stops
+    killed_at_stop: int = CAUGHT  # regions that may have to be killed when the container stops
     loses_lines: str = ""  # why lines may be lost, "" when none may
 
 
@@ -165,10 +168,9 @@ def _measure(world: World, row: Row, outcome: Outcome) -> None:
         )
         if row.exit_code == 0:
             outcome.expect(world.said("all regions have stopped"), "it does not say its last line")
+    killed = world.count("ignored SIGTERM")
     outcome.expect(not numbered.misnamed, f"{numbered.misnamed} lines bear another region's name")
-    outcome.expect(
-        row.may_kill or not world.said("ignored SIGTERM"), "a region ignored SIGTERM: killed"
-    )
+    outcome.expect(killed <= row.killed_at_stop, f"{killed} regions ignored SIGTERM: killed")
     last = log.last.text if log.last else ""
     outcome.expect(
         row.last_words in last, f"the last line does not say {row.last_words!r}: {last[:300]}"

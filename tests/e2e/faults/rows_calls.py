@@ -15,7 +15,7 @@ from harness.wait import wait_until
 
 from . import attacks
 from .front import await_done, must, port, url
-from .row import EVERY, STOP_SECONDS, Row
+from .row import CAUGHT, EVERY, STOP_SECONDS, Row
 from .rows_regions import ONE
 from .world import NAMES, World
 
@@ -167,6 +167,6 @@ def rows() -> Iterator[Row]:
             act=act,
             hit=EVERY,
             ends=True,
-            may_kill=name == "endless-streams",
+            killed_at_stop=len(NAMES) if name == "endless-streams" else CAUGHT,
             fast=True,
         )

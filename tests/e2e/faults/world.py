@@ -230,6 +230,11 @@ class World:
         lines = kept.get(region, ()) if region else [x for lines in kept.values() for x in lines]
         return any(words in line.text for line in lines)
 
+    def count(self, words: str) -> int:
+        """How many of the log lines that are kept have `words` in them."""
+        kept = self.container.log.kept().values()
+        return sum(words in line.text for lines in kept for line in lines)
+
     def await_said(self, words: str, timeout: float = 10) -> None:
         """Return when a log line with `words` has come; raise when it does not."""
         if not self.container.log.wait_for(lambda: self.said(words), timeout):
