@@ -5,9 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from harness.registry import (
     referrers,
 )
 from harness.registry import transport as transport_module
+from tests.fuzz.local_server import LocalServer, QuietHandler
 
 BLOB = b'{"layers":[]}'
 DIGEST = sha256(BLOB)
@@ -84,7 +83,7 @@ OPERATIONS: dict[str, Callable[[RegistryClient, Path], object]] = {
 }
 
 
-class Server:
+class Server(LocalServer):
     """Gives the planned answers one after the other, then the last for ever."""
 
     def __init__(self) -> None:
@@ -92,7 +91,7 @@ class Server:
         self.asked = 0
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def _any(self) -> None:
                 self.close_connection = True
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -113,16 +112,7 @@ class Server:
                     given = self.headers.get("Authorization", "").encode()
                     self.wfile.write(body.replace(b"@echo", given))
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
+        super().__init__(Handler)
 
 
 @pytest.fixture(scope="module")
@@ -130,8 +120,7 @@ def server() -> Iterator[Server]:
     """One server for all examples."""
     made = Server()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @pytest.fixture(autouse=True)

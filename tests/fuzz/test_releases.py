@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import example, given
@@ -14,6 +12,7 @@ from harness.errors import HarnessError
 from harness.model import Architecture, asset_name
 from harness.regions import load_regions
 from harness.releases import preflight
+from tests.fuzz.local_server import LocalServer, QuietHandler
 
 REGIONS = load_regions()[:2]
 NAMES = [asset_name(region, "v1.2.3", Architecture.AMD64) for region in REGIONS]
@@ -36,7 +35,7 @@ ANSWER = st.tuples(STATUS, HEADER, st.binary(max_size=30) | st.just(CHECKSUMS)) 
 """Status, headers and body; None breaks the connection."""
 
 
-class Server:
+class Server(LocalServer):
     """Answers the checksums and the assets as it is told."""
 
     def __init__(self) -> None:
@@ -44,11 +43,11 @@ class Server:
         self.asset: object = None
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
+        class Handler(QuietHandler):
+            def do_GET(self) -> None:  # noqa: N802 (as http.server calls it)
                 self._answer(outer.checksums)
 
-            def do_HEAD(self) -> None:
+            def do_HEAD(self) -> None:  # noqa: N802
                 self._answer(outer.asset)
 
             def _answer(self, planned: object) -> None:
@@ -64,16 +63,7 @@ class Server:
                 if self.command == "GET":
                     self.wfile.write(body)
 
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
+        super().__init__(Handler)
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +71,7 @@ def server() -> Iterator[Server]:
     """One server for all examples."""
     made = Server()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -226,14 +226,13 @@ class World:
 
     def said(self, words: str, region: str = "") -> bool:
         """Whether a line that is still in memory has `words`."""
-        kept = self.container.log.kept()
-        lines = kept.get(region, ()) if region else [x for lines in kept.values() for x in lines]
-        return any(words in line.text for line in lines)
+        return self.count(words, region) > 0
 
-    def count(self, words: str) -> int:
-        """How many of the log lines that are kept have `words` in them."""
-        kept = self.container.log.kept().values()
-        return sum(words in line.text for lines in kept for line in lines)
+    def count(self, words: str, region: str = "") -> int:
+        """How many of the lines that are still in memory, of `region` or of all, have `words`."""
+        kept = self.container.log.kept()
+        parts = [kept.get(region, ())] if region else kept.values()
+        return sum(words in line.text for lines in parts for line in lines)
 
     def await_said(self, words: str, timeout: float = 10) -> None:
         """Return when a log line with `words` has come; raise when it does not."""
