@@ -17,6 +17,7 @@ from tenacity import (
 from harness.console import step
 from harness.errors import ReleaseError, UsageError
 from harness.model import Architecture, Asset, Release, StandInPolicy, asset_name
+from harness.outside import TooLargeError, bounded_session
 from harness.proof import StandIn
 from harness.regions import Region
 from harness.stand_ins.release import StandInPlugin, serve_release
@@ -170,7 +171,10 @@ def _request(method: str, url: str) -> requests.Response:
 
 def _request_once(method: str, url: str) -> requests.Response:
     try:
-        answer = requests.request(method, url, timeout=TIMEOUT_SECONDS, allow_redirects=True)
+        with bounded_session() as session:
+            answer = session.request(method, url, timeout=TIMEOUT_SECONDS, allow_redirects=True)
+    except TooLargeError as error:
+        raise ReleaseError(f"{url}: {error}") from error
     except requests.ConnectionError as error:
         if _never_connected(error):
             host = url.split("/")[2]

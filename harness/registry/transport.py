@@ -21,7 +21,7 @@ from tenacity.wait import wait_base, wait_random_exponential
 from harness import __version__
 from harness.console import detail
 from harness.errors import RegistryError
-from harness.outside import UNREADABLE
+from harness.outside import UNREADABLE, TooLargeError, bounded_session
 from harness.registry.auth import PULL_PUSH, Authorizer, Challenge
 from harness.registry.credentials import Credentials
 from harness.registry.reference import Repository
@@ -72,7 +72,7 @@ class Transport:
         self.repository = repository
         self.policy = policy or RetryPolicy()
         self.auth = Authorizer(credentials, f"repository:{repository.name}:{PULL_PUSH}")
-        self._session = requests.Session()
+        self._session = bounded_session()
         self._session.headers["User-Agent"] = f"finfocus-image-harness/{__version__}"
         # Without an `auth` of the session, requests would take one from ~/.netrc.
         self._session.auth = lambda request: request
@@ -160,6 +160,8 @@ class Transport:
                 allow_redirects=method in {"GET", "HEAD"},
                 **options,
             )
+        except TooLargeError as error:
+            raise RegistryError(f"{method} {where}: {error}") from None
         except requests.exceptions.SSLError as error:
             if "certificate verify failed" in repr(error).lower():
                 raise RegistryError(

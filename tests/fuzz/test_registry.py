@@ -24,7 +24,7 @@ from harness.registry import (
     referrers,
 )
 from harness.registry import transport as transport_module
-from tests.fuzz.local_server import LocalServer, QuietHandler
+from tests.local_server import LocalServer, QuietHandler
 
 BLOB = b'{"layers":[]}'
 DIGEST = sha256(BLOB)

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.model import Architecture, asset_name
 from harness.regions import load_regions
 from harness.releases import preflight
-from tests.fuzz.local_server import LocalServer, QuietHandler
+from tests.local_server import LocalServer, QuietHandler
 
 REGIONS = load_regions()[:2]
 NAMES = [asset_name(region, "v1.2.3", Architecture.AMD64) for region in REGIONS]

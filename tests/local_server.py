@@ -1,4 +1,4 @@
-"""An HTTP server on a free loopback port, for clients that are fuzzed."""
+"""An HTTP server on a free loopback port, for clients to be tested."""
 
 from __future__ import annotations
 
