@@ -12,7 +12,7 @@ from socket import create_server
 
 from harness.errors import HarnessError
 from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, PLUGIN_PORT_OFFSET, Region
-from harness.verify.watch import get_status
+from harness.verify.probe import get_status
 from harness.wait import wait_until
 
 SERVING = {"FINFOCUS_PLUGIN_WEB_ENABLED": "true", "FINFOCUS_PLUGIN_HEALTH_ENDPOINT": "true"}

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.labels import run_labels
 from harness.on_host import SERVING
 from harness.regions import Region
-from harness.verify.watch import LOOPBACK, PROBE_PAUSE, get_status
+from harness.verify.probe import LOOPBACK, PROBE_PAUSE, get_status
 from harness.wait import wait_until
 
 READY_SECONDS = 120.0

@@ -11,9 +11,9 @@ from harness.errors import HarnessError
 from harness.process import ensure_tools, run
 from harness.regions import METRICS_PORT, PLUGIN_PORT_OFFSET
 from harness.temporary import temporary_directory
+from harness.verify.probe import get_status
 from harness.verify.service_checks import NAME_PATH
 from harness.verify.target import Target
-from harness.verify.watch import get_status
 from harness.wait import wait_until
 
 ROUNDS = 3

@@ -22,7 +22,7 @@ from harness.on_host import SERVING, on_host
 from harness.process import ensure_host_tools, ensure_tools
 from harness.regions import Region
 from harness.temporary import temporary_directory
-from harness.verify.watch import get_status
+from harness.verify.probe import get_status
 from harness.wait import wait_until
 
 ROUNDS = 3

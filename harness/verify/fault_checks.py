@@ -4,9 +4,10 @@ from harness.container import RunningContainer
 from harness.proof import CONTAINER, EventKind
 from harness.regions import Region
 from harness.verify import inside
+from harness.verify.load import Load
 from harness.verify.recorder import Limits
 from harness.verify.target import Target
-from harness.verify.watch import Load, Watch
+from harness.verify.watch import Watch
 
 RESTARTS = 3
 

@@ -1,19 +1,15 @@
 """Watches one container: when each region answers, falls silent and answers again."""
 
-import http.client
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 
 from harness.container import RunningContainer
 from harness.proof import CONTAINER, EventKind, Scenario, TimelineEvent
 from harness.regions import Region
-
-PROBE_PAUSE = 0.02  # seconds between two requests to one region
-PROBE_TIMEOUT = 2.0
-LOOPBACK = "127.0.0.1"
+from harness.verify.load import Load
+from harness.verify.probe import PROBE_PAUSE, answers
 
 
 class Watch:
@@ -77,9 +73,9 @@ class Watch:
                 return
 
     @contextmanager
-    def load(self) -> Iterator["Load"]:
+    def load(self) -> Iterator[Load]:
         """Requests to every region, one after the other on each, for the block's time."""
-        load = Load(self)
+        load = Load(self.container, self.regions, on_turn=self.event)
         load.start()
         try:
             yield load
@@ -112,80 +108,3 @@ class Watch:
             ready_limit=ready_limit,
             stop_limit=stop_limit,
         )
-
-
-class Load:
-    """Steady requests to every region, with the failures counted per region."""
-
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
-        self._stop = threading.Event()
-        self._changed = threading.Condition()
-        self.requests: Counter[str] = Counter()
-        self.failures: Counter[str] = Counter()
-        self._up: dict[str, bool] = {}
-        self._threads = [
-            threading.Thread(target=self._run, args=(region,), daemon=True)
-            for region in watch.regions
-        ]
-
-    def start(self) -> None:
-        """Begin."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self) -> None:
-        """End; returns when the last request is done."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def wait_for(self, region: str, *, up: bool, timeout: float) -> bool:
-        """Whether `region` came to answer (`up`) or not to answer within `timeout` seconds."""
-        with self._changed:
-            return self._changed.wait_for(
-                lambda: self._up.get(region) is up or self._watch.container.dead.is_set(), timeout
-            )
-
-    def await_requests(self, count: int, timeout: float) -> bool:
-        """Whether every region had `count` more requests within `timeout` seconds."""
-        with self._changed:
-            before = dict(self.requests)
-            return self._changed.wait_for(
-                lambda: all(
-                    self.requests[r.name] >= before.get(r.name, 0) + count
-                    for r in self._watch.regions
-                ),
-                timeout,
-            )
-
-    def _run(self, region: Region) -> None:
-        while not self._stop.wait(PROBE_PAUSE):
-            good = answers(self._watch.container, region)
-            with self._changed:
-                self.requests[region.name] += 1
-                self.failures[region.name] += not good
-                if self._up.get(region.name, good) is not good:
-                    kind = EventKind.UP if good else EventKind.DOWN
-                    self._watch.event(region.name, kind)
-                self._up[region.name] = good
-                self._changed.notify_all()
-
-
-def answers(container: RunningContainer, region: Region) -> bool:
-    """Whether the region's published port answers GET /healthz with 200."""
-    return status_of(container, region.port, "/healthz") == http.client.OK
-
-
-def status_of(container: RunningContainer, port: int, path: str) -> int:
-    """HTTP status of a GET on a published container port, 0 when there was no answer."""
-    return get_status(container.host_ports[port], path) if port in container.host_ports else 0
-
-
-def get_status(port: int, path: str, host: str = LOOPBACK) -> int:
-    """HTTP status of a GET on a port, 0 when there was no answer."""
-    connection = http.client.HTTPConnection(host, port, timeout=PROBE_TIMEOUT)
-    with closing(connection), suppress(OSError, http.client.HTTPException):
-        connection.request("GET", path)
-        return connection.getresponse().status
-    return 0

@@ -15,7 +15,7 @@ from harness.errors import ContainerDiedError
 from harness.model import BuiltImage
 from harness.regions import METRICS_PORT, load_regions
 from harness.verify import inside
-from harness.verify.watch import status_of
+from harness.verify.probe import status_of
 from harness.wait import wait_until
 
 REGIONS = load_regions()

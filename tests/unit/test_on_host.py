@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.on_host import OnHost
-from harness.verify.watch import get_status
+from harness.verify.probe import get_status
 from harness.wait import wait_until
 
 from .on_host import DEADLINE, NAMES, VERSION, lines_of, on_host, why_not

@@ -21,7 +21,7 @@ from harness.container import Options, RunningContainer, created
 from harness.errors import HarnessError
 from harness.logs import LogLine
 from harness.regions import BINARY_PREFIX, METRICS_PORT, load_regions
-from harness.verify.watch import status_of
+from harness.verify.probe import status_of
 from harness.wait import wait_until
 
 from .numbered import ENVIRON, NumberedLines

@@ -23,7 +23,7 @@ from harness.engine import container_engine
 from harness.regions import METRICS_PORT, REPOSITORY
 from harness.temporary import temporary_directory
 from harness.verify import inside
-from harness.verify.watch import status_of
+from harness.verify.probe import status_of
 from harness.wait import wait_until
 from tests.e2e.kubernetes.test_monitoring import DASHBOARD, PORTS, REGIONS, Prometheus, prometheus
 

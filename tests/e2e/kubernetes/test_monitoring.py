@@ -23,7 +23,7 @@ from harness.errors import HarnessError
 from harness.model import BuiltImage
 from harness.process import ensure_tools, run
 from harness.regions import METRICS_PORT, REPOSITORY, load_regions
-from harness.verify.watch import status_of
+from harness.verify.probe import status_of
 from harness.wait import wait_until
 from tests.e2e.kubernetes.conftest import DEPLOY, HERE
 
