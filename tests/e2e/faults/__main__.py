@@ -1,4 +1,7 @@
-"""Runs the fault table: `python -m tests.e2e.faults [--docs] [--defects] [--times N] [WORD]...`."""
+"""Runs the fault table: `python -m tests.e2e.faults [--docs] [--defects] [--times N] [WORD]...`.
+
+With `--soak` the words are parts of the names of the regions to kill.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from .defects import DEFECTS
 from .report import Run, write_report
 from .row import STOP_SECONDS, Outcome, Row, run_row
 from .table import TABLE
-from .world import world_of
+from .world import NAMES, world_of
 
 VERSION = "v0.1.5"
 DOCS = REPOSITORY / "docs" / "faults.md"
@@ -29,7 +32,7 @@ DOCS = REPOSITORY / "docs" / "faults.md"
 def main() -> int:
     """Run the rows whose names have one of the words, all when there is none."""
     parser = argparse.ArgumentParser(prog="faults")
-    parser.add_argument("words", nargs="*", help="parts of row names; default: all rows")
+    parser.add_argument("words", nargs="*", help="parts of names, of rows or regions; default: all")
     parser.add_argument("--times", type=int, default=1, help="runs of the whole table")
     parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
     parser.add_argument("--defects", action="store_true", help="do the rows notice defects?")
@@ -41,7 +44,7 @@ def main() -> int:
         sweep(engine.client)
         image = build(engine, BuildConfig(version=VERSION, output=options.output))
         if options.soak:
-            return _soak(engine, image, options.soak, options.output)
+            return _soak(engine, image, options)
         if options.defects:
             return _defects(engine, image, options)
         runs: list[Run] = []
@@ -79,13 +82,16 @@ def _defects(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> 
     return 0 if all(notice.noticed for notice in notices) else 1
 
 
-def _soak(engine: Engine, image: BuiltImage, restarts: int, output: Path) -> int:
+def _soak(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> int:
+    names = [name for name in NAMES if not options.words or any(w in name for w in options.words)]
     with world_of(engine.client, image.reference, soak.ENVIRON, {}) as world:
         world.start()
         world.traffic.start()
-        samples = soak.soak(world, restarts)
+        samples = soak.soak(world, options.soak, names)
         problems = soak.left_over(world, samples)
         world.traffic.stop()
+        if failed := world.traffic.failures_without(frozenset(names)):
+            problems.append(f"{failed} failed requests of other regions")
         world.container.signal("SIGTERM")
         if not world.container.wait_dead(STOP_SECONDS):
             problems.append(f"not gone {STOP_SECONDS:g} s after SIGTERM")
@@ -99,7 +105,8 @@ def _soak(engine: Engine, image: BuiltImage, restarts: int, output: Path) -> int
         )
         if count
     ]
-    soak.write(samples, output)
+    killed = "every region" if len(names) == len(NAMES) else ", ".join(names)
+    soak.write(samples, options.output, killed)
     last = samples[-1]
     load = f"{world.traffic.requests.total()} requests, {log.lines} log lines"
     say(f"{last.restarts} restarts in {last.seconds:.0f} s, {load}: {problems or 'steady'}")

@@ -1,9 +1,10 @@
-"""Kills every region as soon as it is back, each at its own pace."""
+"""Kills regions as soon as they are back, each at its own pace."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -18,14 +19,15 @@ PAUSE = 0.02
 
 
 class Killers:
-    """One thread per region, for the time of a `with` block."""
+    """One thread for each of the regions `names`, for the time of a `with` block."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, names: Sequence[str] = NAMES) -> None:
         self._world = world
+        self._names = tuple(names)
         self._stop = threading.Event()
-        self._killed_at = dict.fromkeys(NAMES, time.monotonic())
+        self._killed_at = dict.fromkeys(names, time.monotonic())
         self._threads = [
-            threading.Thread(target=self._run, args=(name,), daemon=True) for name in NAMES
+            threading.Thread(target=self._run, args=(name,), daemon=True) for name in names
         ]
 
     def __enter__(self) -> Self:
@@ -45,7 +47,7 @@ class Killers:
 
     def restarts(self) -> int:
         """How often the supervisor has seen a region's end."""
-        return sum(self._world.ends[name] for name in NAMES)
+        return sum(self._world.ends[name] for name in self._names)
 
     def await_restarts(self, count: int) -> int:
         """How many restarts there were, once there were `count`; raise when a region stays away."""

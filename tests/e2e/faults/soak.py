@@ -1,4 +1,4 @@
-"""Many restarts of every region, with what the container holds meanwhile: nothing may grow."""
+"""Many restarts of regions, with what the container holds meanwhile: nothing may grow."""
 
 from __future__ import annotations
 
@@ -56,12 +56,15 @@ class Sample:
     processes: int
 
 
-def soak(world: World, restarts: int) -> list[Sample]:
-    """Kill every region as soon as it is back, `restarts` times in all; requests go on."""
+def soak(world: World, restarts: int, names: Sequence[str] = NAMES) -> list[Sample]:
+    """Kill each of the regions `names` as soon as it is back, `restarts` times in all.
+
+    Requests to every region go on.
+    """
     began, samples = time.monotonic(), []
     look = _looker(world)
     step = max(LEAST_STEP, restarts // SAMPLES)
-    with Killers(world) as killers:
+    with Killers(world, names) as killers:
         for due in range(step, restarts + step, step):
             done = killers.await_restarts(min(due, restarts))
             samples.append(_sample(time.monotonic() - began, done, look()))
@@ -118,7 +121,7 @@ def soaked(restarts: int, world: World) -> None:
         raise HarnessError("; ".join(grown))
 
 
-def write(samples: Sequence[Sample], directory: Path) -> None:
+def write(samples: Sequence[Sample], directory: Path, killed: str) -> None:
     """Write `soak.json` and, where matplotlib is there, `soak.png`."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = [dataclasses.asdict(sample) for sample in samples]
@@ -136,9 +139,8 @@ def write(samples: Sequence[Sample], directory: Path) -> None:
         files.plot(at, [getattr(sample, f"{name}_files") for sample in samples], label=label)
     files.plot(at, [sample.processes for sample in samples], label="processes", linestyle=":")
     files.plot(at, [sample.state_files for sample in samples], label="state files", linestyle=":")
-    memory.set(
-        ylabel="resident MiB", ylim=(0, None), title="while every region is killed and started"
-    )
+    title = f"while {killed} is killed and started"
+    memory.set(ylabel="resident MiB", ylim=(0, None), title=title)
     files.set(ylabel="open files", xlabel="restarts", ylim=(0, None))
     for axes in (memory, files):
         axes.grid(alpha=0.3)
