@@ -1,12 +1,11 @@
 """Requests from inside the cluster, through the Service, by a pod of the same image."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.manifests import APP
-from harness.regions import Region
+from harness.smoke.helper import helper_pod
 from harness.smoke.stage import Stage
 from harness.wait import wait_until
 
@@ -54,67 +53,22 @@ class Load:
 @contextmanager
 def load(stage: Stage) -> Iterator[Load]:
     """Requests to every region of the Service for the block's time."""
-    service = stage.kubectl.get("service", APP)
-    manifest = stage.directory / "load.json"
-    manifest.write_text(
-        json.dumps(_pod(stage.image, service["spec"]["clusterIP"], stage.regions)), encoding="utf-8"
-    )
-    stage.kubectl.apply(manifest)
-    found = Load()
-    try:
-        wait_until(
-            lambda: "good" in stage.kubectl.run("logs", NAME) if _runs(stage) else False,
-            timeout=START_SECONDS,
-            interval=0.2,
-            what="requests are answered",
-            explain=stage.kubectl.trouble,
-        )
-        yield found
-    finally:
-        lines = stage.kubectl.run("logs", NAME).splitlines()
-        found.answered = sum(int(line.split()[1]) for line in lines if line.startswith("good"))
-        found.failures = tuple(line[7:] for line in lines if line.startswith("failed"))
-        stage.kubectl.run("delete", "pod", NAME, "--grace-period=0", "--force")
-
-
-def _runs(stage: Stage) -> bool:
-    return bool(stage.pod(NAME)["status"]["phase"] == "Running")
-
-
-def _pod(image: str, target: str, regions: tuple[Region, ...]) -> dict[str, object]:
-    ports = " ".join(str(region.port) for region in regions)
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": NAME, "labels": {"app.kubernetes.io/name": NAME}},
-        "spec": {
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            # A drain cordons the node that this may be on.
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [
-                {
-                    "name": "load",
-                    "image": image,
-                    "imagePullPolicy": "IfNotPresent",
-                    "command": ["bash", "-c", _SCRIPT],
-                    "env": [
-                        {"name": "TARGET", "value": target},
-                        {"name": "PORTS", "value": ports},
-                    ],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-        },
+    environ = {
+        "TARGET": stage.kubectl.get("service", APP)["spec"]["clusterIP"],
+        "PORTS": " ".join(str(region.port) for region in stage.regions),
     }
+    found = Load()
+    with helper_pod(stage, NAME, _SCRIPT, environ):
+        try:
+            wait_until(
+                lambda: "good" in stage.kubectl.run("logs", NAME),
+                timeout=START_SECONDS,
+                interval=0.2,
+                what="requests are answered",
+                explain=stage.kubectl.trouble,
+            )
+            yield found
+        finally:
+            lines = stage.kubectl.run("logs", NAME).splitlines()
+            found.answered = sum(int(line.split()[1]) for line in lines if line.startswith("good"))
+            found.failures = tuple(line[7:] for line in lines if line.startswith("failed"))

@@ -13,6 +13,7 @@ from harness.errors import EnvironmentMissingError, HarnessError
 from harness.logs import judge
 from harness.manifests import APP
 from harness.regions import METRICS_PORT
+from harness.smoke.policy import check_policy
 from harness.smoke.stage import Stage, restarts
 from harness.verify.recorder import Finding, Limits
 from harness.verify.service_checks import NAME_PATH
@@ -39,7 +40,7 @@ def tell_story(stage: Stage) -> bool:
         _http(stage, local)
         _grpc(stage, local)
         _metrics(stage, local)
-    _policy(stage)
+    check_policy(stage)
     return True
 
 
@@ -152,11 +153,3 @@ def _metrics(stage: Stage, local: dict[int, int]) -> None:
 def _expect_all_up(stage: Stage, up: dict[str, float], finding: Finding) -> None:
     for region in stage.regions:
         finding.expect(up.get(region.name) == 1, f"{region.name} is not up")
-
-
-def _policy(stage: Stage) -> None:
-    title = "the network policy is enforced"
-    with stage.recorder.check("US-1", title, scenario="deploy") as finding:
-        finding.measured = "taken by the API server"
-        if not stage.cluster.policies:
-            finding.skip("not known of this cluster's network: a stand-in node has none that does")

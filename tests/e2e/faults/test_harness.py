@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
+
+from docker.errors import NotFound
 
 from harness.container import Options, created
 from harness.engine import Engine
+from harness.labels import own_identity
 from harness.model import BuiltImage
+from harness.smoke import kind
 
 from .commands import ended, harness, ours, verifying
 from .world import NAMES
@@ -25,6 +30,25 @@ def test_killed_run_is_swept(engine: Engine, image: BuiltImage, tmp_path: Path) 
         assert ended(harness("sweep"))[0] == 0
         assert ours(engine, process.pid) == []
         kept.container.reload()  # of this process, which lives
+
+
+def test_nodes_of_a_killed_run_are_swept(engine: Engine, image: BuiltImage) -> None:
+    """Nodes of kind go when their run is gone; those of a running one and of others stay."""
+    names = {"mine": kind._name(own_identity()), "left": kind._name("1.0.boot"), "other": "kind"}
+    nodes = {
+        key: engine.client.containers.create(image.reference, labels={kind.CLUSTER_LABEL: name})
+        for key, name in names.items()
+    }
+    try:
+        code, words = ended(harness("sweep"))
+        assert code == 0
+        assert str(nodes["left"].name) in words
+        kept = {container.id for container in engine.client.containers.list(all=True)}
+        assert {key for key, node in nodes.items() if node.id in kept} == {"mine", "other"}
+    finally:
+        for node in nodes.values():
+            with suppress(NotFound):
+                node.remove(force=True)
 
 
 def test_full_disk_is_told(engine: Engine, image: BuiltImage, tmp_path: Path) -> None:
