@@ -219,12 +219,13 @@ def smoke(
         ClusterKind, typer.Option(help="What to make without a context.")
     ] = ClusterKind.AUTO,
     drain: Annotated[bool, typer.Option("--drain", help="Drain a node of that context.")] = False,
+    stand_ins: StandIns = StandInPolicy.AUTO,
     reports: Reports = Path("proof"),
     as_json: Json = False,
 ) -> None:
     """Deploy an image on Kubernetes with the shipped manifests, and prove what happens there."""
     options = SmokeOptions(context=context, kind=cluster, drain=drain)
-    config = pipeline.BuildConfig(version=version)
+    config = pipeline.BuildConfig(version=version, stand_ins=stand_ins)
     _finish(pipeline.smoke_test(image, config, options, reports), as_json=as_json)
 
 

@@ -52,7 +52,7 @@ def _pod(image: str, name: str, script: str, environ: Mapping[str, str]) -> dict
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
             # A drain cordons the node that this may be on.
-            "tolerations": [{"operator": "Exists"}],
+            "tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}],
             "containers": [
                 {
                     "name": "helper",

@@ -37,9 +37,12 @@ class KindCluster:
     kubeconfig: Path
 
     def load(self, archive: Path) -> None:
-        """Put the images of a `docker save` archive on every node."""
+        """Put the images of a `docker save` archive on both workers, where all pods are."""
         # `kind load docker-image` breaks on images of several platforms.
-        run(["kind", "load", "image-archive", str(archive), "--name", self.name])
+        workers = f"{self.name}-worker,{self.name}-worker2"
+        run(
+            ["kind", "load", "image-archive", str(archive), "--name", self.name, "--nodes", workers]
+        )
 
 
 def is_installed() -> bool:

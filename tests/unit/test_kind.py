@@ -47,7 +47,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
 
 
 def test_cluster_is_made_loaded_and_deleted(notes: Notes) -> None:
-    """Two workers, the archive on all nodes, and one cluster less after the block."""
+    """Two workers, the archive on both, and one cluster less after the block."""
     with made_cluster(ClusterKind.AUTO) as cluster:
         assert cluster.own
         assert cluster.stand_in is None
@@ -61,7 +61,8 @@ def test_cluster_is_made_loaded_and_deleted(notes: Notes) -> None:
             "worker",
             "worker",
         ]
-        assert load == f"load image-archive image.tar --name {name}"
+        workers = f"{name}-worker,{name}-worker2"
+        assert load == f"load image-archive image.tar --name {name} --nodes {workers}"
         kubeconfig = Path(cluster.kubectl.options[0].partition("=")[2])
         assert kubeconfig.parent.exists()
     assert notes.lines()[-1] == f"delete cluster --name {name} --kubeconfig {kubeconfig}"

@@ -278,15 +278,16 @@ def test_nothing_is_published_without_all_architectures(machine: Machine) -> Non
     assert (run.code_scanning / "trivy-arm64.sarif").exists()
 
 
-def test_changes_are_checked_by_three_sessions(machine: Machine) -> None:
-    """Lint, unit and e2e on both architectures; the one required check passes with them."""
+def test_changes_are_checked_by_four_sessions(machine: Machine) -> None:
+    """Lint, unit, e2e on both architectures, kind; the one required check passes with them."""
     run = machine.run(CI, Event(name="pull_request"))
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     one = ["-s tests -- tests/e2e", "-s e2e"]
-    assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one]
+    smoke = "-s smoke -- --cluster kind --stand-ins always"
+    assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one, smoke]
 
 
-@pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e"])
+@pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e", "smoke"])
 def test_required_check_fails_with_any_other(machine: Machine, session: str) -> None:
     """The one check that protects the branch fails when any session does."""
     run = machine.run(CI, Event(name="pull_request"), fails=(session,))

@@ -27,7 +27,8 @@ needs_a_node = pytest.mark.skipif(
     reason="no Kubernetes node in the default run: nox -s smoke, or FINFOCUS_KUBERNETES=1",
 )
 _PROGRAM = """
-import sys, time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also when pytest itself ignores it
 from harness.stand_ins.cluster.box import open_box
 with open_box("test") as box:
     box.run(["ip", "link", "add", "node0", "type", "bridge"])
