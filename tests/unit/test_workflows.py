@@ -154,7 +154,7 @@ def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
         else:
             assert step["run"] in {
                 "python -m pip install nox",
-                'test "$RESULTS" = "success success success"',
+                'test "$RESULTS" = "success success success success"',
             }
 
 
