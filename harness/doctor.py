@@ -17,6 +17,7 @@ from harness.model import Architecture
 from harness.process import is_root
 from harness.releases import RELEASES
 from harness.scan import tool
+from harness.smoke import kind
 
 DISK_BYTES = 12_000_000_000
 
@@ -34,7 +35,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything the harness may need, in the order of need."""
-    return [_engine(), _base(), _release(), _go(), _trivy(), _emulation(), _disk()]
+    return [_engine(), _base(), _release(), _go(), _trivy(), _emulation(), _cluster(), _disk()]
 
 
 def show(findings: list[Finding]) -> None:
@@ -51,7 +52,7 @@ def _engine() -> Finding:
     if client is not None:
         found = f"Docker {client.version()['Version']}"
         return Finding(name="container engine", ok=True, optional=False, found=found)
-    possible = is_root() and shutil.which("apt-get") is not None
+    possible = _may_install()
     return Finding(
         name="container engine",
         ok=possible,
@@ -115,7 +116,7 @@ def _emulation() -> Finding:
     other = Architecture.ARM64 if platform.machine() == "x86_64" else Architecture.AMD64
     client = connect()
     there = client is not None and runs(client, other)
-    possible = is_root() and shutil.which("apt-get") is not None
+    possible = _may_install()
     found = "none; QEMU is registered when needed" if possible else "none"
     return Finding(
         name=f"emulation of {other}",
@@ -124,6 +125,23 @@ def _emulation() -> Finding:
         found="works" if there else found,
         remedy="sudo apt-get install qemu-user-static, or build on such a machine",
     )
+
+
+def _cluster() -> Finding:
+    with_kind = kind.is_installed() and shutil.which("kubectl") is not None
+    possible = _may_install() and shutil.which("go") is not None
+    without = "none; a stand-in node is made when needed" if possible else "none"
+    return Finding(
+        name="Kubernetes, for smoke tests",
+        ok=with_kind or possible,
+        optional=True,
+        found="kind and kubectl" if with_kind else without,
+        remedy="install kind and kubectl: https://kind.sigs.k8s.io; or Go, as root on Debian",
+    )
+
+
+def _may_install() -> bool:
+    return is_root() and shutil.which("apt-get") is not None
 
 
 def _disk() -> Finding:
