@@ -90,7 +90,8 @@ def _requirement_tile(proof: Proof) -> Html:
 
 
 def _tile(check: Check) -> Html:
-    what = check.title + (f", {check.scenario}" if check.scenario else "")
+    said = check.scenario in check.title  # "SIGTERM while idle", of the scenario "idle"
+    what = check.title if said else f"{check.title}, {check.scenario}"
     return tag(
         "div",
         tag("p", what, class_="what"),

@@ -1,5 +1,6 @@
 """The HTML report."""
 
+import dataclasses
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -152,6 +153,15 @@ def test_tiles_are_the_headline_checks() -> None:
     figures = re.findall(r'<p class="figure">(.*?)</p>', markup)
     assert figures[0] == "6<small> of 9</small>"
     assert figures[1:] == ["2.02 GB", "1.24 s", "0.31 s", "5.6 s", "38 ms"]
+
+
+def test_tile_names_its_scenario_once() -> None:
+    """Behind the title, unless that says it."""
+    idle = next(c for c in sample_proof().checks if c.headline and c.scenario == "idle")
+    said = dataclasses.replace(idle, title="SIGTERM while idle")
+    markup = render_html(dataclasses.replace(sample_proof(), checks=(idle, said)))
+    whats = re.findall(r'<p class="what">(.*?)</p>', markup)
+    assert whats == ["requirements met", f"{idle.title}, idle", "SIGTERM while idle"]
 
 
 def test_every_check_is_a_row() -> None:
