@@ -43,7 +43,8 @@ class Node:
             kind="cluster",
             replaces="a cluster of several machines",
             why="no kubeconfig context was given; a real node of one machine was made for the run:"
-            " kube-apiserver, etcd, controller manager, scheduler, kubelet, kube-proxy, containerd",
+            " kube-apiserver, etcd, controller manager, scheduler, kubelet, kube-proxy, containerd,"
+            " and kube-router for network policies",
         )
 
 
@@ -68,6 +69,7 @@ def kubernetes_node() -> Iterator[Node]:
             files.write_kubeconfig(kubeconfig, "admin", port)
             node = Node(box=box, kubeconfig=kubeconfig, kubectl=programs.path("kubectl"))
             _await(box, "the node is ready", lambda: _is_ready(node))
+            box.start("kube-router", settings.policies(str(programs.policies)))  # asks for the node
         yield node
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.console import step
 from harness.engine import cache_directory
 from harness.errors import EnvironmentMissingError
+from harness.go_tools import GoTool
 from harness.process import ensure_tools, run
 
 _SOURCES = Path(__file__).parent
@@ -24,12 +25,19 @@ _PACKAGES = {
     "runc": "runc",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "iptables": "iptables",
+    "ipset": "ipset",
     "conntrack": "conntrack",
     "ip": "iproute2",
     "unshare": "util-linux",
     "openssl": "openssl",
 }
 COMPILE_SECONDS = 3600
+# Enforces network policies by iptables and ipset: any other way needs what a kernel may lack.
+_POLICIES = GoTool(
+    package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+    version="2.1.0",
+    takes="some minutes",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +45,7 @@ class Programs:
     """Where the compiled programs are."""
 
     directory: Path  # holds one program under the name of each of Kubernetes'
+    policies: Path  # what enforces network policies
 
     def path(self, name: str) -> str:
         """Path of a program of Kubernetes."""
@@ -49,7 +58,7 @@ def node_programs() -> Programs:
     Raises `EnvironmentMissingError` when Go or a package cannot be had.
     """
     ensure_tools(_PACKAGES, wanted_for="a Kubernetes node")
-    return Programs(directory=_compiled())
+    return Programs(directory=_compiled(), policies=_POLICIES.provide())
 
 
 def compiled_kubectl() -> Path | None:

@@ -151,6 +151,21 @@ def proxy(program: str) -> list[str]:
     return [program, "--config=/run/kubernetes/proxy.json", f"--hostname-override={NODE}"]
 
 
+def policies(program: str) -> list[str]:
+    """Enforces network policies, and does nothing else of what it could."""
+    return [
+        program,
+        "--run-firewall=true",
+        "--run-router=false",
+        "--run-service-proxy=false",
+        "--health-port=0",
+        f"--hostname-override={NODE}",
+        # No role that comes with Kubernetes lets nodes and policies be read.
+        "--kubeconfig=/run/kubernetes/admin.kubeconfig",
+        f"--service-cluster-ip-range={SERVICES}",
+    ]
+
+
 # Raising its own priority against the out-of-memory killer needs CAP_SYS_RESOURCE, which a
 # container or a small virtual machine may lack; the sandbox would not start.
 _CONTAINERD = f"""\
