@@ -71,7 +71,7 @@ def _denied(stage: Stage) -> Iterator[None]:
 
 
 def _await_effect(finding: Finding, connects: Callable[[], bool]) -> float:
-    """Seconds until `connects` is no longer true; where that does not come, the check is skipped."""
+    """Seconds until `connects` is false; where it stays true, the check is skipped."""
     began = time.monotonic()
     try:
         wait_until(
