@@ -1,6 +1,5 @@
 """The container engine: the one that is there, or one started for the time it is needed."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -8,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import docker
 import requests
@@ -17,6 +15,7 @@ from docker.errors import DockerException
 from harness.console import say, step
 from harness.errors import EnvironmentMissingError, HarnessError
 from harness.process import ensure_tools, is_root, run
+from harness.shared_use import SharedUse
 from harness.wait import wait_until
 
 ANSWER_SECONDS = 15  # an engine that lives answers a ping, if late
@@ -62,12 +61,13 @@ def container_engine() -> Iterator[Engine]:
             yield Engine(client=client, host=os.environ.get("DOCKER_HOST", ""), provisioned=False)
         return
     _explain_when_not_possible()
-    with PrivateEngine(cache_directory() / "engine") as host, _exported(host):
+    private = PrivateEngine(cache_directory() / "engine")
+    with private.running(), _exported(private.host):
         started = connect()
         if started is None:
-            raise EnvironmentMissingError(f"the engine started at {host} does not answer")
+            raise EnvironmentMissingError(f"the engine started at {private.host} does not answer")
         with _closing(started):
-            yield Engine(client=started, host=host, provisioned=True)
+            yield Engine(client=started, host=private.host, provisioned=True)
 
 
 def connect() -> docker.DockerClient | None:
@@ -113,9 +113,7 @@ def _explain_when_not_possible() -> None:
 class PrivateEngine:
     """A dockerd with data and sockets of its own, shared by all harness runs of this user.
 
-    Two locks, freed by the kernel however a process ends: `start` is held while the engine is
-    started or stopped, `users` is shared by everyone who uses it. Who can have `users` alone is
-    the last one and stops the engine.
+    The first of them starts it and the last one stops it.
 
     With `bridge` its containers are on that bridge, which the caller makes and removes, and it
     changes no firewall rule: so it may stand beside another engine.
@@ -127,38 +125,28 @@ class PrivateEngine:
         self.socket = directory / "docker.sock"
         self.log = directory / "dockerd.log"
         self.pid_file = directory / "dockerd.pid"
-        self.users: IO[str] | None = None
+        self._use = SharedUse(directory)
 
     @property
     def host(self) -> str:
         """Value for DOCKER_HOST."""
         return f"unix://{self.socket}"
 
-    def __enter__(self) -> str:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with self._starting():
-            if not self._answers():
-                self._start()
-            self.users = (self.directory / "users.lock").open("w")
-            fcntl.flock(self.users, fcntl.LOCK_SH)
-        return self.host
-
-    def __exit__(self, *_: object) -> None:
-        with self._starting():
-            self.stop_when_unused()
-
-    def stop_when_unused(self) -> None:
-        """Stop the engine unless another run uses it; the caller holds the start lock."""
-        users = self.users or (self.directory / "users.lock").open("w")
-        with users, suppress(BlockingIOError):
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._stop()
-
     @contextmanager
-    def _starting(self) -> Iterator[None]:
-        with (self.directory / "start.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    def running(self) -> Iterator[None]:
+        """It answers for the block's time."""
+        with self._use.using(self._provide, self._stop):
             yield
+
+    def stop_leftover(self) -> bool:
+        """Stop it when nobody uses it; returns whether it ran."""
+        stopped: list[bool] = []
+        self._use.sweep(lambda: stopped.append(self._stop()))
+        return any(stopped)
+
+    def _provide(self) -> None:
+        if not self._answers():
+            self._start()
 
     def _answers(self) -> bool:
         if not self.socket.exists():
@@ -194,10 +182,10 @@ class PrivateEngine:
         if dockerd.poll() is not None:
             raise EnvironmentMissingError(f"dockerd cannot start here:\n{self._last_words()}")
 
-    def _stop(self) -> None:
+    def _stop(self) -> bool:
         pid = self._pid()
         if pid is None:
-            return
+            return False
         say("• stopping the container engine")
         os.kill(pid, signal.SIGTERM)
         with suppress(HarnessError):
@@ -210,6 +198,7 @@ class PrivateEngine:
             with suppress(HarnessError):
                 ensure_tools({"ip": "iproute2"}, wanted_for="removing docker0")
                 run(["ip", "link", "delete", "docker0"])
+        return True
 
     def _end_containerd(self) -> None:
         """End the containerd of a dockerd that was killed.
@@ -258,9 +247,4 @@ def _runs(pid: int) -> bool:
 
 def stop_leftover_engine() -> bool:
     """Stop the harness's own engine when a killed run left it; returns whether it was running."""
-    private = PrivateEngine(cache_directory() / "engine")
-    if private._pid() is None:  # noqa: SLF001 (same module)
-        return False
-    with private._starting():  # noqa: SLF001
-        private.stop_when_unused()
-    return True
+    return PrivateEngine(cache_directory() / "engine").stop_leftover()

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ class SecondEngine:
         self.directory = directory
         self._private = PrivateEngine(directory, bridge)
         self.host = self._private.host
+        self._runs = ExitStack()
         self.start()
 
     def start(self) -> None:
         """Start it on the data that is there."""
-        self._private.__enter__()
+        self._runs.enter_context(self._private.running())
 
     def kill(self) -> None:
         """kill -9 of dockerd; what it has started lives on."""
@@ -41,7 +42,7 @@ class SecondEngine:
 
     def stop(self) -> None:
         """Stop it, whatever state it is in, and all that it has started."""
-        self._private.__exit__()
+        self._runs.close()
         for pid in processes_with(str(self.directory)):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
