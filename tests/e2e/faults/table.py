@@ -9,6 +9,7 @@ from . import (
     rows_parts,
     rows_regions,
     rows_requests,
+    rows_resources,
     rows_signals,
     rows_streams,
 )
@@ -17,6 +18,7 @@ TABLE = tuple(
     row
     for part in (
         rows_regions,
+        rows_resources,
         rows_parts,
         rows_signals,
         rows_limits,

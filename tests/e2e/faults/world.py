@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import docker
 import requests
@@ -24,6 +24,7 @@ from harness.regions import BINARY_PREFIX, METRICS_PORT, load_regions
 from harness.verify.probe import status_of
 from harness.wait import wait_until
 
+from .inside import Process, pids_of, processes_in
 from .numbered import ENVIRON, NumberedLines
 from .reader import Reader, make_fifo
 from .traffic import Traffic
@@ -39,33 +40,11 @@ _IN_FLIGHT = re.compile(
     r'^finfocus_region_requests_in_flight\{region="(.+)"\} (\d+)$', re.MULTILINE
 )
 
-# Builtins only, so that one look is one process. The first words of a command line tell who it is.
-_FIND = r"""
-for directory in /proc/[0-9]*; do
-  pid=${directory#/proc/} words=''
-  ((pid != $$)) || continue
-  while IFS= read -r -d '' word; do
-    words+="${word//[[:space:]]/ } "
-  done 2>/dev/null <"$directory/cmdline"
-  read -r _ _ state parent _ 2>/dev/null <"$directory/stat" || continue
-  [[ -z $words ]] || printf '%s %s %s %s\n' "$pid" "$parent" "$state" "$words"
-done
-"""
-
 
 def _said_at(line: LogLine) -> float:
     """When the supervisor wrote the line, which is a moment before it is read here."""
     said = datetime.fromisoformat(str((line.fields or {})["time"]))
     return line.at - max(0.0, time.time() - said.timestamp())
-
-
-class Process(NamedTuple):
-    """A process inside."""
-
-    pid: int
-    parent: int
-    state: str  # proc(5): R, S, T and so on
-    words: str  # its command line
 
 
 class World:
@@ -134,22 +113,11 @@ class World:
 
     def processes(self) -> list[Process]:
         """Everything that runs inside but this look."""
-        code, output = self.container.execute(["bash", "-c", _FIND])
-        if code != 0:
-            raise HarnessError(f"cannot look at the processes: {output.decode(errors='replace')}")
-        rows = [line.split(" ", 3) for line in output.decode(errors="replace").splitlines()]
-        return [Process(int(row[0]), int(row[1]), row[2], row[3]) for row in rows]
+        return processes_in(self.container)
 
     def pids(self, *names: str) -> list[int]:
         """Process IDs whose command line has one of `names`; "watcher" is the health watcher."""
-        found = self.processes()
-        shells = [process.pid for process in found if "entrypoint.sh" in process.words]
-        return [
-            process.pid
-            for process in found
-            if any(name in process.words for name in names)
-            or ("watcher" in names and process.pid in shells and process.parent in shells)
-        ]
+        return pids_of(self.processes(), names)
 
     def supervisor(self) -> int:
         """Process ID of the supervisor."""
