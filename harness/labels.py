@@ -2,6 +2,7 @@
 
 import os
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 RUN = "com.finfocus.harness.run"
@@ -35,6 +36,10 @@ def _exists(pid: int) -> bool:
     return True
 
 
+def _boot(identity: str) -> str:
+    return identity.rpartition(".")[2] if "." in identity else ""
+
+
 def own_identity() -> str:
     """The identity of this process."""
     return process_identity(os.getpid()) or str(os.getpid())
@@ -45,10 +50,13 @@ def run_labels() -> dict[str, str]:
     return {RUN: uuid.uuid4().hex, OWNER: own_identity()}
 
 
-def is_orphan(labels: dict[str, str]) -> bool:
-    """Whether the process that made a thing with `labels` is gone."""
+def is_orphan(labels: Mapping[str, str], *, running: bool = False) -> bool:
+    """Whether the process that made a thing with `labels` is gone.
+
+    What is `running` although it was made at another boot is another machine's, and never one.
+    """
     owner = labels.get(OWNER)
-    if owner is None:
+    if owner is None or (running and _boot(owner) != _boot(own_identity())):
         return False
     pid = owner.partition(".")[0]
     return not pid.isdecimal() or process_identity(int(pid)) != owner

@@ -35,7 +35,8 @@ def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]
 
 def _left(client: docker.DockerClient, *, everything: bool) -> Iterator[Container]:
     for container in _labelled(client, RUN):
-        if everything or is_orphan(container.labels):
+        running = container.status not in {"created", "exited", "dead"}
+        if everything or is_orphan(container.labels, running=running):
             yield container
     for container in _labelled(client, kind.CLUSTER_LABEL):
         if kind.is_ours(container.labels) and (everything or kind.is_orphan(container.labels)):

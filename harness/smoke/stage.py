@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.console import step
+from harness.console import say, step
+from harness.labels import OWNER, is_orphan, own_identity
 from harness.manifests import APP
 from harness.regions import REPOSITORY, Region
 from harness.smoke.clusters import Cluster
@@ -22,8 +23,9 @@ DEPLOY = REPOSITORY / "deploy"
 IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
 SELECTOR = f"app.kubernetes.io/name={APP}"
 POD_READY_SECONDS = 180
+_OURS = "finfocus.com/smoke"
+_OWNER = "finfocus.com/smoke-owner"
 _RESTRICTED = {
-    "finfocus.com/smoke": "true",
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
 }
@@ -108,10 +110,12 @@ def open_stage(
     cluster: Cluster, image: str, regions: tuple[Region, ...], recorder: Recorder
 ) -> Iterator[Stage]:
     """A namespace that enforces Pod Security `restricted`, removed with all that is in it."""
+    sweep_namespaces(cluster.kubectl)
     namespace = f"finfocus-smoke-{uuid.uuid4().hex[:8]}"
     with temporary_directory("smoke") as directory:
         manifest = directory / "namespace.json"
-        metadata = {"name": namespace, "labels": _RESTRICTED}
+        labels = {_OURS: "true", _OWNER: own_identity(), **_RESTRICTED}
+        metadata = {"name": namespace, "labels": labels}
         manifest.write_text(
             json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         )
@@ -128,3 +132,16 @@ def open_stage(
         finally:
             with step(f"removing {namespace}"):
                 cluster.kubectl.run("delete", "namespace", namespace, "--timeout=120s", timeout=150)
+
+
+def sweep_namespaces(kubectl: Kubectl) -> list[str]:
+    """Remove the namespaces that killed runs of this machine left; returns their names."""
+    left = [
+        str(found["metadata"]["name"])
+        for found in kubectl.items("namespaces", f"{_OURS}=true")
+        if is_orphan({OWNER: found["metadata"]["labels"].get(_OWNER, "")}, running=True)
+    ]
+    if left:
+        say(f"• removing what an earlier run left: {', '.join(left)}")
+        kubectl.run("delete", "namespace", *left, "--wait=false")
+    return left

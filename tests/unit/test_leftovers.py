@@ -1,0 +1,75 @@
+"""Whose a thing is that was left: of a run of this machine that has ended, or somebody else's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.labels import OWNER, is_orphan, own_identity
+from harness.smoke.kubectl import Kubectl
+from harness.smoke.stage import sweep_namespaces
+
+_KUBECTL = """\
+#!/bin/sh
+printf '%s\\n' "$*" >>"{notes}"
+[ "$2" != get ] || cat "{found}"
+"""
+
+
+@pytest.fixture(scope="module")
+def ended() -> str:
+    """The identity of a process that has ended."""
+    program = "from harness.labels import own_identity; print(own_identity())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return done.stdout.decode().strip()
+
+
+def elsewhere(identity: str) -> str:
+    """The same process of a machine that was booted another time."""
+    return f"{identity.rpartition('.')[0]}.00000000-0000-0000-0000-000000000000"
+
+
+def test_only_what_has_no_owner_any_more_is_an_orphan(ended: str) -> None:
+    """What runs but was made at another boot is another machine's; what ended there is not."""
+    mine = own_identity()
+    found = {
+        (owner, running): is_orphan({OWNER: owner}, running=running)
+        for owner in (mine, ended, elsewhere(mine))
+        for running in (True, False)
+    }
+    assert found == {
+        (mine, True): False,
+        (mine, False): False,
+        (ended, True): True,
+        (ended, False): True,
+        (elsewhere(mine), True): False,
+        (elsewhere(mine), False): True,
+    }
+    assert not is_orphan({})
+
+
+def test_namespaces_of_killed_runs_are_removed(tmp_path: Path, ended: str) -> None:
+    """Of a shared cluster, only those that a run of this machine left."""
+    owners = {"left": ended, "mine": own_identity(), "other": elsewhere(ended), "unknown": None}
+    items = [
+        {
+            "metadata": {
+                "name": name,
+                "labels": {"finfocus.com/smoke-owner": owner} if owner else {},
+            }
+        }
+        for name, owner in owners.items()
+    ]
+    (tmp_path / "found").write_text(json.dumps({"items": items}))
+    program, notes = tmp_path / "kubectl", tmp_path / "notes"
+    program.write_text(_KUBECTL.format(notes=notes, found=tmp_path / "found"))
+    program.chmod(0o755)
+    assert sweep_namespaces(Kubectl(program=str(program), options=())) == ["left"]
+    assert notes.read_text().splitlines() == [
+        "--namespace=default get namespaces --selector=finfocus.com/smoke=true --output=json",
+        "--namespace=default delete namespace left --wait=false",
+    ]
