@@ -37,6 +37,12 @@ worker() {
     done
   done
 }
+# A network that enforces policies lets no new pod in before it knows it.
+exec {idle}<> <(:)
+until { exec {socket}<>"/dev/tcp/$TARGET/${PORTS%% *}"; } 2>/dev/null; do
+  read -r -t 0.1 -u "$idle" || true
+done
+exec {socket}>&-
 for _ in 1 2 3 4; do worker & done
 wait
 """
