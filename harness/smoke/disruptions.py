@@ -3,26 +3,23 @@
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.manifests import APP
 from harness.regions import METRICS_PORT
-from harness.smoke.load import Load, load
-from harness.smoke.stage import SELECTOR, Stage, is_ready, restarts
-from harness.smoke.story import REPLICAS
+from harness.smoke.drain import drain_node
+from harness.smoke.load import under_load
+from harness.smoke.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready, restarts
 from harness.verify.limits import PROMISED
-from harness.verify.recorder import Finding, Limits
+from harness.verify.recorder import Limits
 from harness.wait import wait_until
 
-GRACE_SECONDS = 15
 RECOVERY_LIMIT = 10.0
 BUDGET_SECONDS = 90
 FAILURES_ALLOWED = 3  # FR-017
-HELD_SECONDS = 20
 
 # Kills the region's process with SIGKILL and prints its ID; nothing when it does not run.
 _KILL = r"""
@@ -41,7 +38,7 @@ def disrupt(stage: Stage, *, drain: bool) -> None:
     try:
         for disruption in (_delete, _restart, _kill_region, _spend_budget):
             disruption(stage)
-        _drain(stage, allowed=drain)
+        drain_node(stage, allowed=drain)
     except HarnessError as error:
         with stage.recorder.check("US-1", "all pods are ready again") as finding:
             finding.fail(str(error))
@@ -89,7 +86,7 @@ def _time_of(line: str) -> float:
 
 
 def _restart(stage: Stage) -> None:
-    with _under_load(stage, "rolling restart", "a rolling restart: no request fails") as finding:
+    with under_load(stage, "rolling restart", "a rolling restart: no request fails") as finding:
         old = {pod["metadata"]["name"] for pod in stage.pods()}
         stage.kubectl.run("rollout", "restart", f"deployment/{APP}")
         stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=180s", timeout=200)
@@ -102,23 +99,6 @@ def _restart(stage: Stage) -> None:
             what="the old pods are gone",
             explain=stage.kubectl.trouble,
         )
-
-
-@contextmanager
-def _under_load(stage: Stage, scenario: str, title: str) -> Iterator[Finding]:
-    """A check whose block must not make a single request fail."""
-    with stage.recorder.check(
-        "US-1", title, limits=Limits(bound=0), limit="0 failed", scenario=scenario, headline=True
-    ) as finding:
-        found = Load()
-        try:
-            with load(stage) as found:
-                yield finding
-        finally:
-            finding.value = len(found.failures)
-            finding.measured = f"{len(found.failures)} of {found.answered} requests failed"
-            finding.note = ", ".join(found.failures[:12])
-        finding.expect(found.answered > 0, "no request was answered")
 
 
 def _kill_region(stage: Stage) -> None:
@@ -212,63 +192,3 @@ def _spend_budget(stage: Stage) -> None:
         finding.note = words
         finding.expect(victim.name in words, f"its last line does not name {victim.name}")
         stage.await_ready(REPLICAS)
-
-
-def _drain(stage: Stage, *, allowed: bool) -> None:
-    nodes = [n for n in stage.kubectl.items("nodes") if not n["spec"].get("unschedulable")]
-    node = stage.pods()[0]["spec"]["nodeName"]
-    title = "a drained node: evicted pods, and no request fails"
-    if not allowed:
-        with stage.recorder.check("US-1", title, scenario="drain") as finding:
-            finding.skip("the cluster was not made for this run: give --drain to cordon a node")
-        return
-    if len(nodes) > 1:
-        with _under_load(stage, "drain", title) as finding, _cordoned(stage, node):
-            stage.kubectl.run(*_drain_command(node, 120), timeout=150)
-            stage.await_ready(REPLICAS)
-        return
-    _drain_only_node(stage, node)
-
-
-def _drain_only_node(stage: Stage, node: str) -> None:
-    """With one node the budget has to hold the last pod, until it is only one that is asked for."""
-    title = "a drain of the only node: the budget keeps one pod, and no request fails"
-    with _under_load(stage, "drain", title) as finding, _cordoned(stage, node):
-        try:
-            stage.kubectl.run(*_drain_command(node, HELD_SECONDS), timeout=60)
-            finding.fail("both pods were evicted although none could take their place")
-        except HarnessError as error:
-            finding.expect(
-                "disruption budget" in str(error) or "timed out" in str(error), str(error)
-            )
-        finding.expect(sum(map(is_ready, stage.pods())) == REPLICAS - 1, "not one pod is ready")
-    stage.await_ready(REPLICAS)
-    title = "one replica leaves a drained node in time"
-    limits = Limits(unit="s", bound=GRACE_SECONDS)
-    with stage.recorder.check("US-1", title, limits=limits, scenario="drain") as finding:
-        stage.kubectl.run("scale", f"deployment/{APP}", "--replicas=1")
-        wait_until(
-            lambda: len(stage.kubectl.items("pods", SELECTOR)) == 1,
-            timeout=60,
-            what="one pod is left",
-            explain=stage.kubectl.trouble,
-        )
-        with _cordoned(stage, node):
-            began = time.monotonic()
-            stage.kubectl.run(*_drain_command(node, 60), timeout=90)
-            finding.value = time.monotonic() - began
-        stage.await_ready(1)
-
-
-@contextmanager
-def _cordoned(stage: Stage, node: str) -> Iterator[None]:
-    """The block drains the node; pods may come back to it afterwards."""
-    try:
-        yield
-    finally:
-        stage.kubectl.run("uncordon", node)
-
-
-def _drain_command(node: str, seconds: int) -> list[str]:
-    # Only what is under test is evicted.
-    return ["drain", node, f"--pod-selector={SELECTOR}", f"--timeout={seconds}s"]

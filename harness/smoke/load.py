@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from harness.manifests import APP
 from harness.smoke.helper import helper_pod
 from harness.smoke.stage import Stage
+from harness.verify.recorder import Finding, Limits
 from harness.wait import wait_until
 
 NAME = "finfocus-smoke-load"
@@ -78,3 +79,20 @@ def load(stage: Stage) -> Iterator[Load]:
             lines = stage.kubectl.run("logs", NAME).splitlines()
             found.answered = sum(int(line.split()[1]) for line in lines if line.startswith("good"))
             found.failures = tuple(line[7:] for line in lines if line.startswith("failed"))
+
+
+@contextmanager
+def under_load(stage: Stage, scenario: str, title: str) -> Iterator[Finding]:
+    """A check whose block must not make a single request fail."""
+    with stage.recorder.check(
+        "US-1", title, limits=Limits(bound=0), limit="0 failed", scenario=scenario, headline=True
+    ) as finding:
+        found = Load()
+        try:
+            with load(stage) as found:
+                yield finding
+        finally:
+            finding.value = len(found.failures)
+            finding.measured = f"{len(found.failures)} of {found.answered} requests failed"
+            finding.note = ", ".join(found.failures[:12])
+        finding.expect(found.answered > 0, "no request was answered")

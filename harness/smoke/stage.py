@@ -23,6 +23,8 @@ DEPLOY = REPOSITORY / "deploy"
 IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
 SELECTOR = f"app.kubernetes.io/name={APP}"
 POD_READY_SECONDS = 180
+REPLICAS = 2  # of `base`
+GRACE_SECONDS = 15  # a pod has from its deletion to its end
 _OURS = "finfocus.com/smoke"
 _OWNER = "finfocus.com/smoke-owner"
 _RESTRICTED = {

@@ -14,12 +14,11 @@ from harness.logs import judge
 from harness.manifests import APP
 from harness.regions import METRICS_PORT
 from harness.smoke.policy import check_policy
-from harness.smoke.stage import Stage, restarts
+from harness.smoke.stage import REPLICAS, Stage, restarts
 from harness.verify.recorder import Finding, Limits
 from harness.verify.service_checks import NAME_PATH
 
 READY_LIMIT = 60.0
-REPLICAS = 2
 _LAX_POD = {
     "apiVersion": "v1",
     "kind": "Pod",
