@@ -1,8 +1,8 @@
 """What happens to pods in their life: deletion, rolling restart, failures, drain of their node."""
 
+import http.client
 import json
 import time
-import urllib.request
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from harness.smoke.drain import drain_node
 from harness.smoke.load import under_load
 from harness.smoke.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready, restarts
 from harness.verify.limits import PROMISED
+from harness.verify.probe import LOOPBACK, body_of, get_status
 from harness.verify.recorder import Limits
 from harness.wait import wait_until
 
@@ -121,8 +122,10 @@ def _kill_region(stage: Stage) -> None:
         killed = stage.kubectl.execute(name, _KILL, victim.binary)
         finding.expect(killed, f"no process of {victim.name} was found")
         wait_until(
+            # It answers 503 as long as it is not back.
             lambda: (
-                _started_again(local[METRICS_PORT], victim.name) and _answers(local[victim.port])
+                _started_again(local[METRICS_PORT], victim.name)
+                and get_status(local[victim.port], "/healthz") == http.client.OK
             ),
             timeout=RECOVERY_LIMIT * 2,
             what=f"{victim.name} answers again",
@@ -139,19 +142,9 @@ _READY = '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
 
 
 def _started_again(port: int, region: str) -> bool:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
+    lines = body_of(f"http://{LOOPBACK}:{port}/metrics").decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
     return float(values[f'finfocus_region_restarts_total{{region="{region}"}}']) > 0
-
-
-def _answers(port: int) -> bool:
-    """Whether a request is answered: it is 503 as long as the region is not back."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def _spend_budget(stage: Stage) -> None:

@@ -1,12 +1,11 @@
 """The layout with one Deployment per region, beside the one with all of them."""
 
 import http.client
-import urllib.error
-import urllib.request
 
 from harness.manifests import REGION_LABEL, service_name
 from harness.regions import METRICS_PORT, Region
 from harness.smoke.stage import Stage
+from harness.verify.probe import get_status
 from harness.verify.recorder import Limits
 
 AVAILABLE_SECONDS = 180
@@ -39,20 +38,8 @@ def _serves_only(stage: Stage, region: Region) -> bool:
     service = f"service/{service_name(region, split=True)}"
     other = next(r for r in stage.regions if r != region)
     with stage.kubectl.forward(service, [region.port, METRICS_PORT]) as local:
-        metrics = f"http://127.0.0.1:{local[METRICS_PORT]}"
         return (
-            _status(f"http://127.0.0.1:{local[region.port]}/healthz") == http.client.OK
-            and _status(f"{metrics}/readyz/{region.name}") == http.client.OK
-            and _status(f"{metrics}/readyz/{other.name}") == http.client.NOT_FOUND
+            get_status(local[region.port], "/healthz") == http.client.OK
+            and get_status(local[METRICS_PORT], f"/readyz/{region.name}") == http.client.OK
+            and get_status(local[METRICS_PORT], f"/readyz/{other.name}") == http.client.NOT_FOUND
         )
-
-
-def _status(url: str) -> int:
-    """Status of a GET, 0 when there was no answer."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0

@@ -1,9 +1,9 @@
 """User story 1: an operator applies the manifests, and everything an operator looks at is there."""
 
+import http.client
 import importlib
 import json
 import time
-import urllib.request
 from collections import Counter
 from typing import Any
 
@@ -15,6 +15,7 @@ from harness.manifests import APP
 from harness.regions import METRICS_PORT
 from harness.smoke.policy import check_policy
 from harness.smoke.stage import REPLICAS, Stage, restarts
+from harness.verify.probe import LOOPBACK, body_of, get_status
 from harness.verify.recorder import Finding, Limits
 from harness.verify.service_checks import NAME_PATH
 
@@ -114,9 +115,7 @@ def _http(stage: Stage, local: dict[int, int]) -> None:
     ) as finding:
         good = 0
         for region in stage.regions:
-            url = f"http://127.0.0.1:{local[region.port]}"
-            with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
-                good += answer.status == 200  # noqa: PLR2004
+            good += get_status(local[region.port], "/healthz") == http.client.OK
         finding.value = good
 
 
@@ -140,9 +139,8 @@ def _grpc(stage: Stage, local: dict[int, int]) -> None:
 def _metrics(stage: Stage, local: dict[int, int]) -> None:
     title = "metrics are read and parsed, with health of every region"
     with stage.recorder.check("FR-019", title, scenario="deploy") as finding:
-        url = f"http://127.0.0.1:{local[METRICS_PORT]}/metrics"
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            families = list(text_string_to_metric_families(answer.read().decode()))
+        text = body_of(f"http://{LOOPBACK}:{local[METRICS_PORT]}/metrics").decode()
+        families = list(text_string_to_metric_families(text))
         samples = [sample for family in families for sample in family.samples]
         up = {s.labels["region"]: s.value for s in samples if s.name == "finfocus_region_up"}
         _expect_all_up(stage, up, finding)

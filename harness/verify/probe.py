@@ -3,11 +3,16 @@
 import http.client
 from contextlib import closing, suppress
 
+import requests
+
 from harness.container import RunningContainer
+from harness.errors import HarnessError
+from harness.outside import bounded_session
 from harness.regions import Region
 
 PROBE_PAUSE = 0.02  # seconds between two requests to one region
 PROBE_TIMEOUT = 2.0
+ANSWER_SECONDS = 5.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -28,3 +33,22 @@ def get_status(port: int, path: str, host: str = LOOPBACK) -> int:
         connection.request("GET", path)
         return connection.getresponse().status
     return 0
+
+
+def body_of(url: str, *, call: bool = False) -> bytes:
+    """The body of the answer to a GET, or to a Connect `call` without arguments.
+
+    https://connectrpc.com/docs/protocol/#unary-request. Raises `HarnessError` when there is none,
+    it has another status than 200, or it is larger than `MOST_BYTES`.
+    """
+    try:
+        with bounded_session() as session:
+            session.trust_env = False  # it is this machine: no proxy leads there
+            answer = session.request(
+                "POST" if call else "GET", url, json={} if call else None, timeout=ANSWER_SECONDS
+            )
+    except requests.RequestException as error:
+        raise HarnessError(f"{url}: {error}") from error
+    if answer.status_code != requests.codes.ok:
+        raise HarnessError(f"{url} answers HTTP {answer.status_code}: {answer.text[:200]}")
+    return answer.content

@@ -3,16 +3,17 @@
 import json
 import statistics
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.container import RunningContainer
 from harness.errors import HarnessError
+from harness.outside import UNREADABLE
 from harness.proof import EventKind
 from harness.regions import METRICS_PORT
 from harness.verify import inside
+from harness.verify.probe import body_of
 from harness.verify.recorder import Finding, Limits
 from harness.verify.target import Target
 from harness.verify.watch import Watch
@@ -80,21 +81,12 @@ def _check_http(target: Target, container: RunningContainer, watch: Watch) -> No
         names = []
         for region in target.regions:
             try:
-                names.append(str(_call(container.url(region.port, NAME_PATH))["name"]))
-            except (OSError, ValueError, KeyError) as error:
+                answer = body_of(container.url(region.port, NAME_PATH), call=True)
+                names.append(str(json.loads(answer)["name"]))
+            except (HarnessError, *UNREADABLE) as error:
                 finding.fail(f"{region.name}: {error}")
         finding.value = len(names)
         finding.note = f"answered by {', '.join(sorted(set(names)))}" if names else ""
-
-
-def _call(url: str) -> Mapping[str, object]:
-    """The JSON answer of a Connect unary call without arguments (connectrpc.com/docs/protocol)."""
-    request = urllib.request.Request(
-        url, data=b"{}", headers={"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        found: Mapping[str, object] = json.loads(answer.read())
-    return found
 
 
 def _check_processes(target: Target, container: RunningContainer, watch: Watch) -> None:
@@ -242,7 +234,7 @@ def _check_metrics(target: Target, container: RunningContainer, watch: Watch) ->
 def _counted_for(container: RunningContainer, port: int) -> set[str]:
     """The regions whose count of requests grew while one call was made to `port`."""
     earlier = dict(_samples(container, "requests_total"))
-    _call(container.url(port, NAME_PATH))
+    body_of(container.url(port, NAME_PATH), call=True)
     later = dict(_samples(container, "requests_total"))
     return {name for name in later if later[name] > earlier.get(name, 0)}
 
@@ -251,7 +243,7 @@ def _count_requests(
     target: Target, container: RunningContainer, before: Mapping[str, float], finding: Finding
 ) -> None:
     for region in target.regions:
-        _call(container.url(region.port, NAME_PATH))
+        body_of(container.url(region.port, NAME_PATH), call=True)
     after = dict(_samples(container, "requests_total"))
     for name in target.names:
         more = after.get(name, 0) - before.get(name, 0)
@@ -260,8 +252,7 @@ def _count_requests(
 
 def _samples(container: RunningContainer, ending: str) -> Iterator[tuple[str, float]]:
     """Per region the sum of the samples of the family whose name ends so, and has a region."""
-    with urllib.request.urlopen(container.url(METRICS_PORT, "/metrics"), timeout=5) as answer:
-        text = answer.read().decode()
+    text = body_of(container.url(METRICS_PORT, "/metrics")).decode()
     seen: set[str] = set()
     totals: dict[str, float] = {}
     for family in text_string_to_metric_families(text):

@@ -42,6 +42,22 @@ def _bash(script: str) -> str:
     return f"ENTRYPOINT {json.dumps(['bash', '-c', script, MARK])}\n"
 
 
+_ENDLESS = """
+core.register_service("endless", "http", function(applet)
+  applet:set_status(200)
+  applet:start_response()
+  while true do applet:send(string.rep("x", 65536)) end
+end)
+"""
+_ALL_ENDLESS = rf"""
+USER 0
+RUN printf '%s' '{" ".join(_ENDLESS.split())}' >>/opt/finfocus/metrics.lua && \
+    sed -i 's/use-service lua.metrics if/use-service lua.endless if/' /opt/finfocus/haproxy.cfg && \
+    sed -i '/default_backend/i http-request use-service lua.endless if METH_POST' \
+      /opt/finfocus/haproxy.region.cfg
+USER 65532:65532
+"""
+
 IMAGES = {
     "endless-log": Hostile(
         dockerfile=_bash("trap '' TERM INT HUP; while :; do echo xxxxxxxxxxxxxxx; done"),
@@ -83,6 +99,12 @@ IMAGES = {
     ),
     "fork-bomb": Hostile(
         dockerfile=_bash("b() { b | b & }; b; sleep 600"), says="not ready within 10 s", slow=True
+    ),
+    "endless-answers": Hostile(
+        dockerfile=_ALL_ENDLESS,
+        says="the answer is too large",
+        slow=True,
+        seconds=PROVEN_SECONDS,
     ),
     "huge-health": Hostile(
         dockerfile="HEALTHCHECK --interval=1s CMD head -c 9000000 /dev/zero\n",
