@@ -1,9 +1,9 @@
 # shellcheck shell=bash
 # What happens when a child ends or a signal comes. Sourced by entrypoint.sh.
 
-readonly FF_DRAIN_SECONDS=0.2 FF_LAST_WRITERS=3 FF_ROOM_TENTHS=100
+readonly FF_FRONT_SECONDS=0.5 FF_DRAIN_SECONDS=0.2 FF_LAST_WRITERS=3 FF_ROOM_TENTHS=100
 readonly FF_NO_ROOM='no process can be started: raise the limit of processes'
-declare -g ff_stopping='' ff_stop_ends=0 ff_last_writers=0 ff_exit_code=0 ff_last_words=''
+declare -g ff_stopping='' ff_regions_told='' ff_stop_ends=0 ff_last_writers=0 ff_exit_code=0 ff_last_words=''
 
 # usage: restart_delay FAILURES    Sets REPLY to the seconds before the next start: 0.2, 0.4, 0.8 and so on to 25.6.
 restart_delay() {
@@ -55,7 +55,10 @@ region_ended() {
 
 # usage: part_ended NAME STATUS    The proxy and the log writer start again at once.
 part_ended() {
-  [[ -z $ff_stopping ]] || return 0
+  if [[ -n $ff_stopping ]]; then
+    [[ $1 != proxy ]] || stop_regions
+    return 0
+  fi
   count_failure "$1"
   if ((ff_failures[$1] > ff_max_restarts)); then
     give_up "$1" - "$2"
@@ -104,6 +107,7 @@ kill_unhealthy() {
 timer_ended() {
   case $1 in
     timer:restart:*) [[ -n $ff_stopping ]] || ! need_room || start_region "${1#timer:restart:}" ;;
+    timer:front) stop_regions ;;
     timer:kill) stop_time_is_over ;;
     timer:drain) kill_log_writer ;;
   esac
@@ -139,6 +143,8 @@ sweep() {
   return "$found"
 }
 
+# The proxy first: it takes no new request, answers those that are on their way, and ends. A region that is told
+# meanwhile would leave a request that comes just then without an answer for a second (Go's HTTP/2 at its end).
 begin_stop() {
   local name
   [[ -z $ff_stopping ]] || return 0
@@ -148,13 +154,24 @@ begin_stop() {
   start_stop_timer
   for name in "${!ff_pid[@]}"; do
     case $name in
-      timer:kill | log-writer) ;;
       proxy) kill -USR1 "${ff_pid[$name]}" 2>/dev/null || true ;;
-      *) kill -TERM "${ff_pid[$name]}" 2>/dev/null || true ;;
+      timer:restart:* | health) kill -TERM "${ff_pid[$name]}" 2>/dev/null || true ;;
     esac
   done
   # What SIGSTOP has stopped ends only when it goes on.
   kill -CONT "${ff_pid[@]}" 2>/dev/null || true
+  if [[ -n ${ff_pid[proxy]:-} ]] && has_room; then start_timer front "$FF_FRONT_SECONDS"; else stop_regions; fi
+}
+
+# The front is closed, or a call takes long: the regions are told, and answer what they have.
+stop_regions() {
+  local region
+  [[ -z $ff_regions_told ]] || return 0
+  ff_regions_told=1
+  kill -TERM "${ff_pid["timer:front"]:-}" 2>/dev/null || true
+  for region in "${ff_regions[@]}"; do
+    kill -TERM "${ff_pid[$region]:-}" 2>/dev/null || true
+  done
 }
 
 # The last way out: what lives is killed, and the log writer has a moment to write what there is.
