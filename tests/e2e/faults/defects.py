@@ -75,8 +75,8 @@ DEFECTS = (
         name="term-not-passed-on",
         done="SIGTERM does not reach the regions",
         file=SUPERVISE,
-        old='*) kill -TERM "${ff_pid[$name]}" 2>/dev/null || true ;;',
-        new='timer:*) kill -TERM "${ff_pid[$name]}" 2>/dev/null || true ;;',
+        old='  for region in "${ff_regions[@]}"; do\n    kill -TERM',
+        new='  for region in "${ff_regions[@]}"; do\n    continue\n    kill -TERM',
         rows={"signal-term-ready": "ignored SIGTERM"},
     ),
     Defect(
@@ -97,6 +97,14 @@ DEFECTS = (
         old='proxy) kill -USR1 "${ff_pid[$name]}"',
         new='proxy) kill -TERM "${ff_pid[$name]}"',
         rows={"requests-in-flight-at-stop": "requests in flight failed"},
+    ),
+    Defect(
+        name="front-open-while-regions-end",
+        done="the regions are told to end and the proxy is not",
+        file=SUPERVISE,
+        old='proxy) kill -USR1 "${ff_pid[$name]}" 2>/dev/null || true ;;',
+        new="proxy) stop_regions ;;",
+        rows={"requests-asked-at-stop": "Non-2xx"},
     ),
     Defect(
         name="no-stop-timer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -11,6 +12,7 @@ import httpx
 from google.protobuf import struct_pb2
 
 from harness.errors import HarnessError
+from harness.process import ensure_tools, run
 from harness.wait import wait_until
 
 from . import attacks
@@ -21,6 +23,9 @@ from .world import NAMES, World
 
 SERVICE = "/finfocus.standin.v1.StandIn"
 CALLS = 20
+CLIENTS = 4  # of each region
+ASKED_SECONDS, ASKED = 3, 50
+_REQUESTS = re.compile(r"(\d+) requests in")
 DEADLINE_SECONDS = 2.0
 DEADLINE_EXCEEDED = "4"  # https://grpc.io/docs/guides/status-codes/
 MESSAGES, INTERVAL_MS = 20, 100  # a stream of 2 s
@@ -130,6 +135,29 @@ def _in_flight_at_stop(world: World) -> None:
     must(not failed, f"requests in flight failed: {', '.join(failed)}")
 
 
+def _asked_at_stop(world: World) -> None:
+    """No answer at all is as it should be: the front is closed."""
+    ensure_tools({"wrk": "wrk"}, wanted_for="requests at the stop")
+
+    def ask(name: str) -> str:
+        return run(["wrk", "-t1", f"-c{CLIENTS}", f"-d{ASKED_SECONDS}s", url(world, name)])
+
+    before = world.requests_answered()
+    with ThreadPoolExecutor(len(NAMES)) as pool:
+        asked = [pool.submit(ask, name) for name in NAMES]
+        wait_until(
+            lambda: min((world.requests_answered() - before).values()) > ASKED,
+            timeout=ASKED_SECONDS,
+            what="every region is asked",
+        )
+        world.container.signal("SIGTERM")
+        world.strike()
+    told = [client.result() for client in asked]
+    world.note(f"{sum(map(int, _REQUESTS.findall(' '.join(told))))} answers")
+    errors = [line.strip() for text in told for line in text.splitlines() if "Non-2xx" in line]
+    must(not errors, "; ".join(errors))
+
+
 def rows() -> Iterator[Row]:
     """The rows of this file."""
     for name, done, promised, act in (
@@ -149,6 +177,16 @@ def rows() -> Iterator[Row]:
             act=act,
             fast=True,
         )
+    yield Row(
+        name="requests-asked-at-stop",
+        requirement="SC-003",
+        done=f"SIGTERM while wrk asks as fast as it can, {CLIENTS} connections to each region",
+        promised="no answer tells of an error; whoever comes later gets none; code 0",
+        act=_asked_at_stop,
+        hit=EVERY,
+        ends=True,
+        fast=True,
+    )
     for name, done, promised, act in (
         ("in-flight", "a request of 2 s", "each is answered", _in_flight_at_stop),
         ("streams", "a gRPC stream of 2 s", "each comes whole", _short_streams),

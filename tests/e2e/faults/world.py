@@ -36,9 +36,7 @@ PORT = {region.name: region.port for region in REGIONS}
 READY_SECONDS = 10.0  # SC-002
 
 _ENDED = re.compile(r"(\S+) (?:ended \(exit|has no restart left)")
-_IN_FLIGHT = re.compile(
-    r'^finfocus_region_requests_in_flight\{region="(.+)"\} (\d+)$', re.MULTILINE
-)
+_SAMPLE = r'^finfocus_region_{}\{{region="([^"]+)"[^}}]*\}} (\d+)$'
 
 
 def _said_at(line: LogLine) -> float:
@@ -187,10 +185,20 @@ class World:
         except (requests.RequestException, ValueError) as error:
             failed.append(f"{name}: {type(error).__name__}")
 
-    def requests_in_flight(self) -> dict[str, int]:
+    def requests_in_flight(self) -> Counter[str]:
         """How many requests each region works on, as the metrics tell."""
+        return self._counted("requests_in_flight")
+
+    def requests_answered(self) -> Counter[str]:
+        """How many requests each region has answered, as the metrics tell."""
+        return self._counted("requests_total")
+
+    def _counted(self, family: str) -> Counter[str]:
         text = requests.get(self.container.url(METRICS_PORT, "/metrics"), timeout=5).text
-        return {region: int(count) for region, count in _IN_FLIGHT.findall(text)}
+        counted: Counter[str] = Counter()
+        for region, count in re.findall(_SAMPLE.format(family), text, re.MULTILINE):
+            counted[region] += int(count)
+        return counted
 
     def said(self, words: str, region: str = "") -> bool:
         """Whether a line that is still in memory has `words`."""
