@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What happens when a child ends or a signal comes. Sourced by entrypoint.sh.
 
-readonly FF_FRONT_SECONDS=0.5 FF_DRAIN_SECONDS=0.2 FF_LAST_WRITERS=3 FF_ROOM_TENTHS=100
+readonly FF_FRONT_SECONDS=0.2 FF_DRAIN_SECONDS=0.2 FF_LAST_WRITERS=3 FF_ROOM_TENTHS=100
 readonly FF_NO_ROOM='no process can be started: raise the limit of processes'
 declare -g ff_stopping='' ff_regions_told='' ff_stop_ends=0 ff_last_writers=0 ff_exit_code=0 ff_last_words=''
 
