@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -137,3 +138,33 @@ def test_fr_013_bad_arguments(tmp_path: Path, arguments: list[str]) -> None:
     assert (error["level"], error["region"]) == ("error", "-")
     assert error["message"].startswith("logmux: ")
     assert re.fullmatch(NOW_PATTERN, json.dumps(error["timestamp"]).encode())
+
+
+PLACES = {
+    "elsewhere": ("strange", str(SCRIPT)),
+    "relative": ("strange", "../image/logmux.lua"),
+    "beside": ("image", "logmux.lua"),
+}
+
+
+@pytest.mark.parametrize(("directory", "word"), PLACES.values(), ids=PLACES.keys())
+def test_fr_013_modules_are_those_beside_the_program(
+    tmp_path: Path, directory: str, word: str
+) -> None:
+    """No module of the same name is taken from the working directory or from LUA_PATH."""
+    shutil.copytree(SCRIPT.parent, tmp_path / "image")
+    strange = tmp_path / "strange"
+    for module in (tmp_path / "image").rglob("*.lua"):
+        path = strange / module.relative_to(tmp_path / "image")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('error "the wrong module"', encoding="utf-8")
+    stream = tmp_path / "stream"
+    stream.write_bytes(b"x\n")
+    done = subprocess.run(
+        [str(LUA), word, *command(tmp_path, f"{REGION}={stream}")[2:]],
+        cwd=tmp_path / directory,
+        env={**os.environ, "LUA_PATH": f"{strange}/?.lua;;"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"[us-east-1] x\n", b"")
