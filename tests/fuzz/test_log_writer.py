@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.unit import test_logmux
-from tests.unit.test_logmux import REGION, assert_lines, expected_line, mux
+from tests.unit.logmux.reference import REGION, assert_lines, expected_line
+from tests.unit.logmux.running import mux, needs_lua
 
-pytestmark = test_logmux.pytestmark
+pytestmark = needs_lua
 
 KEYS = st.sampled_from(["region", "level", "time", "timestamp", "message", "plugin_region", ""])
 SCALARS = (

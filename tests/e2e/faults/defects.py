@@ -161,7 +161,7 @@ DEFECTS = (
     Defect(
         name="prefix-torn",
         done="the prefix of a plain line has no space behind it",
-        file="logmux.lua",
+        file="logmux/streams.lua",
         old='prefix = "[" .. name .. "] "',
         new='prefix = "[" .. name .. "]"',
         rows={"region-kill-9-one": "log lines are bad"},

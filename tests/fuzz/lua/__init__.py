@@ -1,7 +1,7 @@
 """Runs the image's Lua programs in this process, unchanged, and tells which lines they took.
 
 Each program has a small file beside this one that plays what surrounds it. The edges from line to
-line come from Lua's own line hook (`debug.sethook`).
+line, of the program and of its modules, come from Lua's own line hook (`debug.sethook`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from lupa import lua53
 
 HERE = Path(__file__).parent
 IMAGE = HERE.parents[2] / "image"
-# The surroundings are loaded below this line, so that their own lines are told from the program's.
+# Program and modules are loaded one below the other, so that each line has a number of its own, and
+# the surroundings below this line, so that theirs are told from these.
 _OFFSET = 4096
 _EDGE = struct.Struct("<II")
 
@@ -60,7 +61,14 @@ class LuaProgram:
     def __init__(self, name: str, surroundings: str) -> None:
         lua: Any = lua53.LuaRuntime(encoding=None, unpack_returned_tuples=True)
         cover, self._start, self._take = lua.execute(_COVERAGE, _OFFSET)
-        program = lua.compile((IMAGE / name).read_bytes())
+        text = (IMAGE / name).read_bytes()
+        program = lua.compile(text)
+        preload, lines = lua.globals().package.preload, text.count(b"\n")
+        for path in sorted((IMAGE / name).with_suffix("").glob("*.lua")):
+            text = path.read_bytes()
+            preload[f"{path.parent.name}.{path.stem}".encode()] = lua.compile(b"\n" * lines + text)
+            lines += text.count(b"\n")
+        assert lines < _OFFSET, f"{name} and its modules have {lines} lines"
         around = b"\n" * _OFFSET + (HERE / surroundings).read_bytes()
         self._run = lua.execute(around, program, cover)
 

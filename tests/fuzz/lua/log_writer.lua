@@ -6,6 +6,7 @@ local program, cover = ...
 local STREAM, STREAM_FD, FIRST_FD, STDOUT = "stream", 10, 20, 1
 local EINTR, EAGAIN, ENOSPC = 4, 11, 28
 local MAX_KILLS = 5
+local PATH = package.path
 local world
 
 -- A kill is a coroutine that is never resumed: what the program held in memory is gone.
@@ -116,13 +117,14 @@ return function(data, own, disk_full, chunk, write_limit, kill_every)
     data = data, pos = 1, files = {}, fds = {}, next_fd = FIRST_FD, output = {}, turn = false, ticks = 0,
     calls = 0, kills = 0, disk_full = disk_full, chunk = chunk, write_limit = write_limit, kill_every = kill_every,
   }
-  arg = { "--mark", "b7c1f0", "--state", "dir" }
+  arg = { [0] = "logmux.lua", "--mark", "b7c1f0", "--state", "dir" }
   if own then
     arg[#arg + 1] = "--own"
   end
   arg[#arg + 1] = "us-east-1=" .. STREAM
   local status, why
   repeat
+    package.path = PATH
     local life = coroutine.create(program)
     cover(life)
     local ok

@@ -8,7 +8,8 @@ import sys
 from harness.logs import judge
 from tests.fuzz.lua import LuaProgram
 from tests.fuzz.targets.target import Target
-from tests.unit.test_logmux import MARK, REGION, expected_line
+from tests.unit.logmux.reference import REGION, expected_line
+from tests.unit.logmux.running import MARK
 
 NOW = '"2025-11-24T16:00:00.250Z"'
 """The clock of lua/log_writer.lua stands still."""

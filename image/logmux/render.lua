@@ -1,0 +1,71 @@
+-- Rendering one line: what is written for it, by what it is.
+--
+--   object(stream, text, object, now)  a JSON object; `object` is what json.scan found in it
+--   value(stream, text, now)           other JSON
+--   text(stream, text)                 anything else
+--   region_name(object, nth)           what the nth "region" key of the object is renamed to
+--
+-- Relies on the stream's `name`, `prefix` and `own`; `now` is the text of a time.
+
+local sub, concat = string.sub, table.concat
+
+-- A name for the nth "region" key of the object that none of its keys has.
+local function region_name(object, nth)
+  local name, n = "plugin_region", 1
+  while true do
+    if not object.index[name] then
+      nth = nth - 1
+      if nth == 0 then
+        return name
+      end
+    end
+    n = n + 1
+    name = "plugin_region_" .. n
+  end
+end
+
+-- The object's text behind its brace, with every "region" key renamed.
+local function without_region(text, object)
+  local parts, pos, regions = {}, object.open + 1, 0
+  for i = 1, object.members do
+    if object.names[i] == "region" then
+      regions = regions + 1
+      parts[#parts + 1] = sub(text, pos, object.key_at[i])
+      parts[#parts + 1] = region_name(object, regions)
+      pos = object.key_to[i] - 1
+    end
+  end
+  parts[#parts + 1] = sub(text, pos)
+  return concat(parts)
+end
+
+local function timestamp(text, object, now)
+  local i = object.index.time
+  return i and sub(text, object.value_at[i], object.value_to[i] - 1) or '"' .. now .. '"'
+end
+
+local function render_object(stream, text, object, now)
+  local index = object.index
+  local keeps_region = stream.own and index.region
+  local rest = index.region and not keeps_region and without_region(text, object)
+    or sub(text, object.open + 1)
+  local added = (keeps_region and "" or '"region":"' .. stream.name .. '",')
+    .. (index.timestamp and "" or '"timestamp":' .. timestamp(text, object, now) .. ",")
+    .. (index.level and "" or '"level":"info",')
+  if object.members == 0 then
+    added = sub(added, 1, -2) -- no comma before the end of an empty object
+  end
+  return sub(text, 1, object.open) .. added .. rest .. "\n"
+end
+
+local function render_value(stream, text, now)
+  return concat {
+    '{"region":"', stream.name, '","timestamp":"', now, '","level":"info","message":', text, "}\n",
+  }
+end
+
+local function render_text(stream, text)
+  return stream.prefix .. text .. "\n"
+end
+
+return { object = render_object, value = render_value, text = render_text, region_name = region_name }
