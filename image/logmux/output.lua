@@ -91,5 +91,6 @@ function Stdout:flush()
 end
 
 return {
-  emit = emit, is_worth_a_write = is_worth_a_write, pending = all_pending, take = take, open = Stdout.open,
+  emit = emit, is_worth_a_write = is_worth_a_write, pending = all_pending, take = take,
+  open = Stdout.open,
 }

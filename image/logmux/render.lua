@@ -68,4 +68,6 @@ local function render_text(stream, text)
   return stream.prefix .. text .. "\n"
 end
 
-return { object = render_object, value = render_value, text = render_text, region_name = region_name }
+return {
+  object = render_object, value = render_value, text = render_text, region_name = region_name,
+}
