@@ -177,6 +177,7 @@ stop_regions() {
 # The last way out: what lives is killed, and the log writer has a moment to write what there is.
 stop_time_is_over() {
   local name left
+  stop_regions # with no second to stop there is none for the front either
   uptime_cs
   left=$((ff_stop_ends - REPLY))
   if ((left > 5)); then # the timer was killed
