@@ -14,7 +14,7 @@ from harness.console import stderr
 from harness.emulation import runs
 from harness.engine import cache_directory, connect
 from harness.model import Architecture
-from harness.process import is_root
+from harness.process import may_install
 from harness.releases import RELEASES
 from harness.scan import tool
 from harness.smoke import kind
@@ -52,7 +52,7 @@ def _engine() -> Finding:
     if client is not None:
         found = f"Docker {client.version()['Version']}"
         return Finding(name="container engine", ok=True, optional=False, found=found)
-    possible = _may_install()
+    possible = may_install()
     return Finding(
         name="container engine",
         ok=possible,
@@ -116,7 +116,7 @@ def _emulation() -> Finding:
     other = Architecture.ARM64 if platform.machine() == "x86_64" else Architecture.AMD64
     client = connect()
     there = client is not None and runs(client, other)
-    possible = _may_install()
+    possible = may_install()
     found = "none; QEMU is registered when needed" if possible else "none"
     return Finding(
         name=f"emulation of {other}",
@@ -129,7 +129,7 @@ def _emulation() -> Finding:
 
 def _cluster() -> Finding:
     with_kind = kind.is_installed() and shutil.which("kubectl") is not None
-    possible = _may_install() and shutil.which("go") is not None
+    possible = may_install() and shutil.which("go") is not None
     without = "none; a stand-in node is made when needed" if possible else "none"
     return Finding(
         name="Kubernetes, for smoke tests",
@@ -138,10 +138,6 @@ def _cluster() -> Finding:
         found="kind and kubectl" if with_kind else without,
         remedy="install kind and kubectl: https://kind.sigs.k8s.io; or Go, as root on Debian",
     )
-
-
-def _may_install() -> bool:
-    return is_root() and shutil.which("apt-get") is not None
 
 
 def _disk() -> Finding:

@@ -58,6 +58,11 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
+def may_install() -> bool:
+    """Whether this process may install Debian packages here."""
+    return is_root() and shutil.which("apt-get") is not None
+
+
 def ensure_tools(packages: Mapping[str, str], *, wanted_for: str) -> None:
     """Make every tool in `packages` (tool name to Debian package) available on PATH.
 
@@ -108,7 +113,7 @@ def ensure_host_tools(*, wanted_for: str) -> None:
         run(["lua5.3", "-e", 'require "posix.poll" require "cjson"'])
     except CommandError as error:
         names = " ".join(_LUA_LIBRARIES)
-        if not (is_root() and shutil.which("apt-get")):
+        if not may_install():
             raise EnvironmentMissingError(
                 f"{wanted_for} needs {names}: sudo apt-get install {names}"
             ) from error

@@ -155,7 +155,7 @@ begin_stop() {
   for name in "${!ff_pid[@]}"; do
     case $name in
       proxy) kill -USR1 "${ff_pid[$name]}" 2>/dev/null || true ;;
-      timer:restart:* | health) kill -TERM "${ff_pid[$name]}" 2>/dev/null || true ;;
+      timer:restart:*) kill -TERM "${ff_pid[$name]}" 2>/dev/null || true ;;
     esac
   done
   # What SIGSTOP has stopped ends only when it goes on.

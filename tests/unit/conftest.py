@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import NoReturn
 
 import docker
@@ -17,3 +19,11 @@ def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(docker.APIClient, "__init__", refuse)
     monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+
+
+@pytest.fixture(scope="session")
+def ended() -> str:
+    """The identity of a process of this machine that has ended."""
+    program = "from harness.labels import own_identity; print(own_identity())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    return done.stdout.decode().strip()

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 from harness.labels import OWNER, is_orphan, own_identity
 from harness.smoke.kubectl import Kubectl
@@ -18,14 +14,6 @@ _KUBECTL = """\
 printf '%s\\n' "$*" >>"{notes}"
 [ "$2" != get ] || cat "{found}"
 """
-
-
-@pytest.fixture(scope="module")
-def ended() -> str:
-    """The identity of a process that has ended."""
-    program = "from harness.labels import own_identity; print(own_identity())"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    return done.stdout.decode().strip()
 
 
 def elsewhere(identity: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -13,12 +11,13 @@ from harness.errors import ReleaseError, UsageError
 from harness.model import Architecture, StandInPolicy, asset_name
 from harness.regions import load_regions
 from harness.releases import check_version, find_release, parse_checksums, preflight
+from tests.local_server import LocalServer, QuietHandler
 
 REGIONS = load_regions()
 NAMES = {r.name: asset_name(r, "v1.2.3", Architecture.ARM64) for r in REGIONS}
 
 
-class Server:
+class Server(LocalServer):
     """A release server that answers as it is told."""
 
     def __init__(self) -> None:
@@ -28,17 +27,14 @@ class Server:
         self.asked: Counter[str] = Counter()
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self) -> None:
+            def do_GET(self) -> None:  # noqa: N802 (as http.server calls it)
                 self._answer()
 
-            def do_HEAD(self) -> None:
+            def do_HEAD(self) -> None:  # noqa: N802
                 self._answer()
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                pass
 
             def _answer(self) -> None:
                 name = self.path.rpartition("/")[2]
@@ -50,9 +46,7 @@ class Server:
                 if self.command == "GET":
                     self.wfile.write(body)
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        super().__init__(Handler)
 
     def answer(self, name: str) -> tuple[int, bytes]:
         if self.failures.get(name):
@@ -70,8 +64,7 @@ def server() -> Iterator[Server]:
     """A complete release, to be broken."""
     made = Server()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def test_fr_003_complete_release_has_an_asset_per_region(server: Server) -> None:

@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--soak", type=int, metavar="RESTARTS", help="kill regions so often")
     parser.add_argument("--output", type=Path, default=Path("faults-out"))
     options = parser.parse_args()
-    rows = [row for row in TABLE if not options.words or any(w in row.name for w in options.words)]
+    rows = [row for row in TABLE if _is_asked_for(row.name, options.words)]
     with container_engine() as engine:
         sweep(engine.client)
         image = build(engine, BuildConfig(version=VERSION, output=options.output))
@@ -57,6 +57,10 @@ def main() -> int:
     return 0 if all(run.kept == len(run.outcomes) for run in runs) else 1
 
 
+def _is_asked_for(name: str, words: Sequence[str]) -> bool:
+    return not words or any(word in name for word in words)
+
+
 def _document(section: str, markdown: str) -> None:
     """Put `markdown` between the marks of `section`."""
     marks = re.compile(rf"(<!-- {section}[^>]*-->\n).*?(<!-- end of {section} -->)", re.DOTALL)
@@ -69,7 +73,7 @@ def _defects(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> 
     """Put each defect into the image and see that the rows notice it."""
     notices = []
     for one in DEFECTS:
-        if options.words and not any(word in one.name for word in options.words):
+        if not _is_asked_for(one.name, options.words):
             continue
         for notice in defect.examine(engine, image.reference, one):
             tell = say if notice.noticed else warn
@@ -83,7 +87,7 @@ def _defects(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> 
 
 
 def _soak(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> int:
-    names = [name for name in NAMES if not options.words or any(w in name for w in options.words)]
+    names = [name for name in NAMES if _is_asked_for(name, options.words)]
     with world_of(engine.client, image.reference, soak.ENVIRON, {}) as world:
         world.start()
         world.traffic.start()

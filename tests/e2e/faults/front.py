@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.errors import HarnessError
+from harness.process import run
 from harness.wait import wait_until
 
 from .rows_regions import ONE
@@ -28,6 +29,12 @@ def must(condition: object, problem: str) -> None:
     """Raise with `problem` unless `condition` holds."""
     if not condition:
         raise HarnessError(problem)
+
+
+def wrk(where: str, connections: int, seconds: int) -> tuple[int, str]:
+    """How many answers wrk got that asked as fast as it could, and its own words."""
+    text = run(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", where])
+    return sum(map(int, re.findall(r"(\d+) requests in", text))), text
 
 
 def await_done(world: World, name: str = ONE[0]) -> None:

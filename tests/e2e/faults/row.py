@@ -14,7 +14,6 @@ from harness.errors import ContainerDiedError, HarnessError
 from .world import NAMES, READY_SECONDS, World, world_of
 
 STOP_SECONDS = 5.0  # SC-003
-CAUGHT = 0
 EVERY = frozenset(NAMES)
 NONE: frozenset[str] = frozenset()
 
@@ -40,7 +39,7 @@ class Row:
     last_words: str = ""  # what the last log line has in it
     fast: bool = False  # part of the default test run
     doubles_lines: bool = False  # the lines of one write may come twice
-    killed_at_stop: int = CAUGHT  # regions that may have to be killed when the container stops
+    killed_at_stop: int = 0  # regions that may have to be killed when the container stops
     loses_lines: str = ""  # why lines may be lost, "" when none may
 
 

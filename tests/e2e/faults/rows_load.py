@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from harness.process import ensure_tools, run
 from harness.regions import METRICS_PORT, REPOSITORY
 from harness.wait import wait_until
 
-from .front import UP, bounded, must, port, url
+from .front import UP, bounded, must, port, url, wrk
 from .idle import FILES, idle_inside
 from .row import EVERY, Row
 from .rows_regions import ONE
@@ -65,11 +64,10 @@ def _wrk(world: World) -> None:
     ensure_tools(TOOLS, wanted_for="load on the front")
 
     def load(name: str) -> Counter[str]:
-        text = run(["wrk", "-t1", "-c20", "-d2s", url(world, name)])
+        count, text = wrk(url(world, name), 20, 2)
         must("Non-2xx" not in text and "Socket errors" not in text, text)
-        done = re.findall(r"(\d+) requests in", text)
-        must(done and int(done[0]) > 0, text)
-        return Counter(requests=int(done[0]))
+        must(count > 0, text)
+        return Counter(requests=count)
 
     world.note(f"{_all_regions(load)['requests']} requests")
     bounded(world)
