@@ -136,6 +136,7 @@ start_proxy() {
 # The watcher ends, which wakes the supervisor like any other event, with the status
 #   1, 2 and so on    the region of that index failed its health check for too long, as the proxy says
 #   254, 253          the proxy, the log writer was found stopped (SIGSTOP): no event tells that, so it looks
+#   0                 a process was found ended that is not yet started again: see await_event
 # After the word `stop` it is the timer that ends the stop: at that time there may be no room for another process.
 watch_health() {
   (
@@ -148,7 +149,7 @@ watch_health() {
 }
 
 watch() {
-  local word seen=0
+  local word seen=0 seen_ended=''
   while true; do
     if read -r -t "$FF_LOOK_SECONDS" word; then
       [[ $word != stop ]] || exec sleep "$ff_stop_seconds"
@@ -157,7 +158,20 @@ watch() {
     find_stopped
     ((REPLY == 0 || REPLY != seen)) || exit "$REPLY"
     seen=$REPLY
+    find_ended
+    [[ -z $REPLY || $REPLY != "$seen_ended" ]] || exit 0
+    seen_ended=$REPLY
   done
+}
+
+# usage: find_ended    Sets REPLY to the process IDs of regions and parts that have ended and have no successor.
+find_ended() {
+  local file pid ended=''
+  for file in "$ff_state"/region.* "$ff_state"/{proxy,logmux}.pid; do
+    read -r pid _ <"$file" && [[ ! -d /proc/$pid ]] || continue
+    ended+=" $pid"
+  done
+  REPLY=$ended
 }
 
 # usage: find_stopped    Sets REPLY to the status for a part that is stopped, 0 when none is.

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What happens when a child ends or a signal comes. Sourced by entrypoint.sh.
 
-readonly FF_FRONT_SECONDS=0.2 FF_DRAIN_SECONDS=0.2 FF_LAST_WRITERS=3 FF_ROOM_TENTHS=100
+readonly FF_STOP_LOOK_SECONDS=0.2 FF_DRAIN_SECONDS=0.2 FF_LAST_WRITERS=3 FF_ROOM_TENTHS=100
 readonly FF_NO_ROOM='no process can be started: raise the limit of processes'
 declare -g ff_stopping='' ff_regions_told='' ff_stop_ends=0 ff_last_writers=0 ff_exit_code=0 ff_last_words=''
 
@@ -84,7 +84,7 @@ watcher_ended() {
   case $1 in
     "$FF_PROXY_STOPPED") kill_stopped proxy ;;
     "$FF_LOG_WRITER_STOPPED") kill_stopped log-writer ;;
-    0) ;; # not its own: lost
+    0) ;; # somebody has ended: the sweep finds who
     *) kill_unhealthy "${ff_regions[$1 - 1]:-}" ;;
   esac
 }
@@ -107,7 +107,7 @@ kill_unhealthy() {
 timer_ended() {
   case $1 in
     timer:restart:*) [[ -n $ff_stopping ]] || ! need_room || start_region "${1#timer:restart:}" ;;
-    timer:front) stop_regions ;;
+    timer:look) stop_regions ;;
     timer:kill) stop_time_is_over ;;
     timer:drain) kill_log_writer ;;
   esac
@@ -160,7 +160,7 @@ begin_stop() {
   done
   # What SIGSTOP has stopped ends only when it goes on.
   kill -CONT "${ff_pid[@]}" 2>/dev/null || true
-  if [[ -n ${ff_pid[proxy]:-} ]] && has_room; then start_timer front "$FF_FRONT_SECONDS"; else stop_regions; fi
+  [[ -n ${ff_pid[proxy]:-} ]] && has_room || stop_regions
 }
 
 # The front is closed, or a call takes long: the regions are told, and answer what they have.
@@ -168,7 +168,6 @@ stop_regions() {
   local region
   [[ -z $ff_regions_told ]] || return 0
   ff_regions_told=1
-  kill -TERM "${ff_pid["timer:front"]:-}" 2>/dev/null || true
   for region in "${ff_regions[@]}"; do
     kill -TERM "${ff_pid[$region]:-}" 2>/dev/null || true
   done
@@ -220,7 +219,10 @@ asked_to_stop() {
 }
 
 # Returns when a child has ended or a signal has come, and what there was to do is done.
+# What ends just when `wait -n` begins is slept over: bash takes note of it before it listens, and then listens for the
+# next. So there is always a next: the watcher's end while the regions run, a timer's while they stop.
 await_event() {
+  [[ -z $ff_stopping || -n ${ff_pid["timer:look"]:-} ]] || ! has_room || start_timer look "$FF_STOP_LOOK_SECONDS"
   ff_idle=1
   [[ -n $ff_signal && -z $ff_stopping ]] || wait -n 2>/dev/null || true
   ff_idle=''

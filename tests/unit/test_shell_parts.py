@@ -124,6 +124,57 @@ def test_fr_017_restarts_are_never_used_up_where_a_start_is_stable_at_once() -> 
     assert timers == ["timer restart:us-east-1 0.2"] * 5
 
 
+def test_sc_003_an_end_that_is_slept_over_costs_no_stop_time() -> None:
+    """SC-003: bash may miss the end of the last region just before `wait -n` listens; it is found all the same."""
+    script = """
+    wait() {
+      if [[ $1 == -n && -z ${slept_over:-} ]]; then
+        slept_over=1
+        builtin wait "${ff_pid[us-east-1]}"  # and now it is no news any more
+      fi
+      builtin wait "$@"
+    }
+    ff_regions=(us-east-1) ff_stop_seconds=10 ff_signal=TERM
+    sleep 60 & remember us-east-1 "$!"
+    supervise
+    [[ -n ${ff_pid["timer:kill"]:-} ]] && echo "before the time was over"
+    kill "${ff_pid[@]}"
+    """
+    done = bash(script)
+    assert "before the time was over" in done.stdout
+    assert "ignored" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("gone", "status"), [("", 7), ("us-east-1", 0), ("proxy", 0), ("log-writer", 0)]
+)
+def test_fr_017_the_watcher_finds_what_was_slept_over(
+    gone: str, status: int, tmp_path: Path
+) -> None:
+    """FR-017: a process that has ended and has no successor at the second look wakes the supervisor."""
+    script = """
+    looks=0
+    read() {  # four looks, then a word
+      [[ $* == *' -t '* ]] || { builtin read "$@"; return; }
+      ((looks++ >= 4)) && word=7
+    }
+    for name in us-east-1 proxy log-writer; do
+      sleep 60 & pids[$!]=$name
+      [[ $name != "$GONE" ]] || { kill "$!"; wait "$!"; }
+      case $name in
+        us-east-1) echo "$! 1 1.5" >"$ff_state/region.$name" ;;
+        proxy) echo "$!" >"$ff_state/proxy.pid" ;;
+        log-writer) echo "$!" >"$ff_state/logmux.pid" ;;
+      esac
+    done
+    (watch)
+    echo "status $?"
+    kill "${!pids[@]}" 2>/dev/null
+    """
+    done = bash(f"ff_state='{tmp_path}'{script}", GONE=gone)
+    assert f"status {status}\n" in done.stdout
+
+
 def test_fr_020_own_line_is_valid_json_whatever_it_says() -> None:
     """FR-020: quotes, backslashes and control characters do not break the supervisor's lines."""
     done = bash("log warn us-east-1 $'say \"hi\" \\\\ and\\nnew \\x01 line'")
