@@ -125,7 +125,7 @@ def test_fr_017_restarts_are_never_used_up_where_a_start_is_stable_at_once() -> 
 
 
 def test_sc_003_an_end_that_is_slept_over_costs_no_stop_time() -> None:
-    """SC-003: bash may miss the end of the last region just before `wait -n` listens; it is found all the same."""
+    """SC-003: bash may miss the last region's end just before `wait -n` listens; it is found."""
     script = """
     wait() {
       if [[ $1 == -n && -z ${slept_over:-} ]]; then
@@ -151,7 +151,7 @@ def test_sc_003_an_end_that_is_slept_over_costs_no_stop_time() -> None:
 def test_fr_017_the_watcher_finds_what_was_slept_over(
     gone: str, status: int, tmp_path: Path
 ) -> None:
-    """FR-017: a process that has ended and has no successor at the second look wakes the supervisor."""
+    """FR-017: who has ended and has no successor at the second look wakes the supervisor."""
     script = """
     looks=0
     read() {  # four looks, then a word
