@@ -160,6 +160,7 @@ begin_stop() {
   done
   # What SIGSTOP has stopped ends only when it goes on.
   kill -CONT "${ff_pid[@]}" 2>/dev/null || true
+  # The proxy's end tells the regions, or the first look (see await_event); without the one or the other it is now.
   [[ -n ${ff_pid[proxy]:-} ]] && has_room || stop_regions
 }
 

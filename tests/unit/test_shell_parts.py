@@ -146,7 +146,7 @@ def test_sc_003_an_end_that_is_slept_over_costs_no_stop_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gone", "status"), [("", 7), ("us-east-1", 0), ("proxy", 0), ("log-writer", 0)]
+    ("gone", "status"), [("", 7), ("region.us-east-1", 0), ("proxy.pid", 0), ("logmux.pid", 0)]
 )
 def test_fr_017_the_watcher_finds_what_was_slept_over(
     gone: str, status: int, tmp_path: Path
@@ -158,18 +158,14 @@ def test_fr_017_the_watcher_finds_what_was_slept_over(
       [[ $* == *' -t '* ]] || { builtin read "$@"; return; }
       ((looks++ >= 4)) && word=7
     }
-    for name in us-east-1 proxy log-writer; do
-      sleep 60 & pids[$!]=$name
-      [[ $name != "$GONE" ]] || { kill "$!"; wait "$!"; }
-      case $name in
-        us-east-1) echo "$! 1 1.5" >"$ff_state/region.$name" ;;
-        proxy) echo "$!" >"$ff_state/proxy.pid" ;;
-        log-writer) echo "$!" >"$ff_state/logmux.pid" ;;
-      esac
+    for file in region.us-east-1 proxy.pid logmux.pid; do
+      sleep 60 & pids+=("$!")
+      [[ $file != "$GONE" ]] || { kill "$!"; wait "$!"; }
+      echo "$! 1 1.5" >"$ff_state/$file"
     done
     (watch)
     echo "status $?"
-    kill "${!pids[@]}" 2>/dev/null
+    kill "${pids[@]}" 2>/dev/null
     """
     done = bash(f"ff_state='{tmp_path}'{script}", GONE=gone)
     assert f"status {status}\n" in done.stdout
