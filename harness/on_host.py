@@ -11,7 +11,7 @@ from pathlib import Path
 from socket import create_server
 
 from harness.errors import HarnessError
-from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, PLUGIN_PORT_OFFSET, Region
+from harness.regions import IMAGE_DIRECTORY, PLUGIN_PORT_OFFSET, Region
 from harness.verify.probe import get_status
 from harness.wait import wait_until
 
@@ -20,6 +20,8 @@ DEADLINE = 60
 # The plugins listen above these, still below the ports that the kernel hands out by itself.
 _PORTS = range(11000, 22000)
 _OK = 200
+# The entrypoint, sourced, with a metrics port that is free here.
+_START = 'source "$0/entrypoint.sh" && ff_metrics_port=$1 && _main'
 
 
 class OnHost:
@@ -34,7 +36,7 @@ class OnHost:
         self.started_at = time.monotonic()
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [str(home / "entrypoint.sh")],
+                ["bash", "-p", "-c", _START, str(home), str(metrics_port)],
                 stdout=output,
                 stderr=output,
                 stdin=subprocess.DEVNULL,
@@ -83,11 +85,6 @@ def on_host(
     home = Path(shutil.copytree(IMAGE_DIRECTORY, directory / "finfocus"))
     rows = "".join(f"{region.name} {region.port}\n" for region in regions)
     (home / "regions").write_text(rows, encoding="utf-8")
-    settings = home / "lib" / "settings.sh"
-    text = settings.read_text(encoding="utf-8")
-    fixed = "FF_METRICS_PORT_DEFAULT="
-    text = text.replace(f"{fixed}{METRICS_PORT}", f"{fixed}{metrics_port}")
-    settings.write_text(text, encoding="utf-8")
     (home / "bin").mkdir()
     for region in regions:
         shutil.copy(binaries[region.name], home / "bin" / region.binary)

@@ -1,14 +1,12 @@
 #!/bin/bash -p
-# Starts the selected regions, the proxy in front of them and the log writer; starts again what fails; stops them all.
+# Checks the settings, makes the streams and the proxy's configuration, then becomes the supervisor (supervisor.lua).
 #
-# Exit codes: 0 stopped by SIGTERM or SIGINT, 1 a region or a part failed too often, 64 a setting is wrong.
-# The supervisor sleeps in `wait -n` until a child ends or a signal comes. `wait -n` only wakes it: what has
-# ended is then found by looking at every child, because bash may report one of two that end together.
-# Variables are prefixed: the container's environment is imported by bash and must not meet them.
-ff_signal='' ff_idle=''
-# A signal between the look at ff_signal and `wait -n` would be slept over: while ff_idle is set, the trap itself acts.
-trap 'ff_signal=TERM; [[ -z $ff_idle ]] || asked_to_stop' TERM
-trap 'ff_signal=INT; [[ -z $ff_idle ]] || asked_to_stop' INT
+# Exit codes: 0 stopped by SIGTERM or SIGINT, 1 a region or a part exceeded its restart limit, 64 a setting is wrong.
+# Variables are prefixed: bash imports the container's environment, which must not clash with them.
+ff_signal='' ff_metrics_port=9090
+# A signal during the preparation stops the container as soon as the supervisor runs.
+trap 'ff_signal=SIGTERM' TERM
+trap 'ff_signal=SIGINT' INT
 # Where this is not process 1 (`docker run --init`, a shared process namespace) these would end it.
 trap : HUP QUIT USR1 USR2 ALRM PIPE
 set -Eeuo pipefail
@@ -18,14 +16,12 @@ set +o posix
 _load_parts() {
   # shellcheck source=lib/log.sh
   source "$1/lib/log.sh"
+  # shellcheck source=lib/machine.sh
+  source "$1/lib/machine.sh"
   # shellcheck source=lib/settings.sh
   source "$1/lib/settings.sh"
-  # shellcheck source=lib/streams.sh
-  source "$1/lib/streams.sh"
-  # shellcheck source=lib/processes.sh
-  source "$1/lib/processes.sh"
-  # shellcheck source=lib/supervise.sh
-  source "$1/lib/supervise.sh"
+  # shellcheck source=lib/prepare.sh
+  source "$1/lib/prepare.sh"
 }
 
 _main() {
@@ -34,14 +30,10 @@ _main() {
   TZ=UTC0 LC_ALL=C
   _load_parts "$ff_home"
   load_settings
-  open_streams
-  trap 'rescue "$?"' EXIT
-  start_log_writer
-  start_all_regions
-  start_proxy
-  watch_health
-  supervise
-  finish
+  check_memory
+  make_streams
+  write_proxy_config
+  become_supervisor
 }
 
 [[ ${BASH_SOURCE[0]} != "$0" ]] || _main

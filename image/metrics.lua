@@ -1,17 +1,15 @@
--- The container's own HTTP answers on the metrics port, and the watch over the regions' health. Runs in HAProxy.
+-- The container's own HTTP answers on the metrics port, and what the proxy knows of the regions' health. Runs in HAProxy.
 --
--- Reads: the environment (FF_STATE_DIR, FF_REGIONS "region ...", FF_STARTUP_SECONDS, FF_UNHEALTHY_SECONDS,
--- FF_HEALTH_EVENTS a FIFO, FF_VERSION) and in FF_STATE_DIR the files the supervisor and the log writer keep:
---   region.NAME      "pid starts started_at" (started_at: seconds since the epoch)
---   logmux.pid       process ID of the log writer
---   watcher.pid      process ID of the health watcher
---   logmux.stats     "NAME lines bytes" per line
--- Writes: a line with the index of a region that failed its health check for too long into FF_HEALTH_EVENTS.
+-- Reads: the environment (FF_STATE_DIR, FF_REGIONS "region ...", FF_MEMORY_LIMIT, FF_MEMORY_NEED in bytes,
+-- FINFOCUS_IMAGE_VERSION) and in FF_STATE_DIR
+--   state            a line per process, written by the supervisor: see supervisor/files.lua
+--   logmux.stats     "NAME lines bytes" per line, written by the log writer
+-- Writes into FF_STATE_DIR
+--   health           a line per region: "NAME 0|1 CHECK", whether the last check passed and HAProxy's word for it
+--   events           a FIFO: a byte wakes the supervisor when `health` has changed
 -- Format: https://prometheus.io/docs/instrumenting/exposition_formats/
 
 local STATE_DIR = os.getenv("FF_STATE_DIR")
-local STARTUP_SECONDS = tonumber(os.getenv("FF_STARTUP_SECONDS"))
-local UNHEALTHY_SECONDS = tonumber(os.getenv("FF_UNHEALTHY_SECONDS"))
 local BUCKETS = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 }
 
 local REGIONS = {}
@@ -21,23 +19,15 @@ end
 
 -- region -> { counts per bucket, sum in microseconds, count }
 local durations = {}
--- region -> { ready, since, seen_at (seconds of HAProxy's clock), starts, started_at, ready_seconds, reported }
-local health = {}
 for _, region in ipairs(REGIONS) do
   local counts = {}
   for index = 1, #BUCKETS do
     counts[index] = 0
   end
   durations[region] = { counts = counts, sum = 0, count = 0 }
-  health[region] = { ready = false, was_ready = false }
 end
 
-local function now()
-  local time = core.now()
-  return time.sec + time.usec / 1e6
-end
-
--- The first LINE of a file in the state directory, or nil.
+-- The text of a file in the state directory, or nil.
 local function read_state(name)
   local file = io.open(STATE_DIR .. "/" .. name, "r")
   if not file then
@@ -48,11 +38,22 @@ local function read_state(name)
   return text
 end
 
--- What the supervisor knows of a region: process ID, number of starts, time of the last start.
-local function process_of(region)
-  local pid, starts, started_at = (read_state("region." .. region) or ""):match("^(%d+)%s+(%d+)%s+([%d.]+)")
-  return { pid = tonumber(pid), starts = tonumber(starts) or 0, started_at = tonumber(started_at) }
+-- What the supervisor says of each process, by name: { state, pid, starts, started_at, ready_seconds }.
+local function read_processes()
+  local processes = {}
+  for line in (read_state("state") or ""):gmatch("[^\n]+") do
+    local name, _, state, pid, starts, _, started_at, ready_seconds = line:match(("(%S+) "):rep(7) .. "(%S+)")
+    if name then
+      processes[name] = {
+        state = state, pid = tonumber(pid), starts = tonumber(starts), started_at = tonumber(started_at),
+        ready_seconds = tonumber(ready_seconds),
+      }
+    end
+  end
+  return processes
 end
+
+local NONE = { starts = 0 }
 
 local function server_stats(region)
   return core.backends["region-" .. region].servers.plugin:get_stats()
@@ -64,70 +65,34 @@ local function is_ready(region)
   return stats.status:sub(1, 2) == "UP" and (stats.check_status or ""):find("^%*? ?L[47]OK") ~= nil
 end
 
--- HAProxy's stderr is one of the log writer's own streams.
-local function say(level, region, message, extra)
-  local time = core.now()
-  io.stderr:write(
-    string.format(
-      '{"level":"%s","time":"%s.%03dZ","region":"%s","message":"%s"%s}\n',
-      level, os.date("!%Y-%m-%dT%H:%M:%S", time.sec), time.usec // 1000, region, message, extra or ""
-    )
-  )
+-- A fixed length, written in place in one piece: that works when the file system is full.
+local function health_rows()
+  local rows, all_ready = {}, true
+  for index, region in ipairs(REGIONS) do
+    local ready = is_ready(region)
+    all_ready = all_ready and ready
+    local check = (server_stats(region).check_status or ""):gsub("[^%w]", "")
+    rows[index] = string.format("%-40s %d %-16s\n", region, ready and 1 or 0, check)
+  end
+  return table.concat(rows), all_ready
 end
 
--- usage: note_change(index, region, ready)
-local function note_change(region, state, ready)
-  local process = process_of(region)
-  state.ready, state.since = ready, now()
-  if ready then
-    state.was_ready = true
-    if process.started_at and process.started_at ~= state.started_at then
-      state.started_at = process.started_at
-      state.ready_seconds = math.max(0, now() - process.started_at)
-    end
-    say("info", region, "region is ready", string.format(',"ready_seconds":%.3f', state.ready_seconds or 0))
-  else
-    say("warn", region, "region is not ready", string.format(',"check":"%s"', server_stats(region).check_status or ""))
-  end
-end
-
--- Tells the supervisor once per process that a region failed its check for too long.
-local function report_unhealthy(index, region, state)
-  local process = process_of(region)
-  if not process.started_at then
-    return
-  end
-  -- The time counts from the last start, so that a restarted process has its own: from when it was seen here, because
-  -- the supervisor's clock may be stepped and this one is not.
-  if state.starts ~= process.starts then
-    state.starts, state.seen_at = process.starts, now()
-  end
-  local since = math.max(state.since or state.seen_at, state.seen_at)
-  local limit = state.was_ready and state.started_at == process.started_at and UNHEALTHY_SECONDS or STARTUP_SECONDS
-  if now() - since < limit or state.reported == process.started_at then
-    return
-  end
-  state.reported = process.started_at
-  local events = io.open(os.getenv("FF_HEALTH_EVENTS"), "w")
-  if events then
-    events:write(index, "\n")
-    events:close()
+local function put(name, text, mode)
+  local file = io.open(STATE_DIR .. "/" .. name, mode)
+  if file then
+    file:write(text)
+    file:close()
   end
 end
 
 core.register_task(function()
+  local written
   while true do
-    local all_ready = true
-    for index, region in ipairs(REGIONS) do
-      local state = health[region]
-      local ready = is_ready(region)
-      if ready ~= state.ready then
-        note_change(region, state, ready)
-      end
-      if not ready then
-        all_ready = false
-        report_unhealthy(index, region, state)
-      end
+    local rows, all_ready = health_rows()
+    if rows ~= written then
+      put("health", rows, "r+")
+      put("events", "\n", "r+")
+      written = rows
     end
     core.msleep(all_ready and 500 or 50)
   end
@@ -204,6 +169,21 @@ local function code_class_lines(stats)
   return lines
 end
 
+local STATES = { "waiting", "starting", "ready", "backoff", "stopping", "stopped", "failed" }
+
+local function state_lines(current)
+  local lines = {}
+  for index, state in ipairs(STATES) do
+    lines[index] = { "", string.format(',state="%s"', state), state == current and 1 or 0 }
+  end
+  return lines
+end
+
+-- A gauge of the container, without a region.
+local function plain(out, name, help, value)
+  out[#out + 1] = string.format("# HELP %s %s\n# TYPE %s gauge\n%s %s\n", name, help, name, name, value)
+end
+
 -- region -> { lines, bytes }, as the log writer last counted them.
 local function log_counts()
   local counts = {}
@@ -214,14 +194,16 @@ local function log_counts()
 end
 
 local function render_metrics()
-  local out, front, back, process, logs = {}, {}, {}, {}, log_counts()
+  local out, front, back, process, logs = {}, {}, {}, read_processes(), log_counts()
   for _, region in ipairs(REGIONS) do
     front[region] = core.frontends[region]:get_stats()
     back[region] = core.backends["region-" .. region]:get_stats()
-    process[region] = process_of(region)
+    process[region] = process[region] or NONE
   end
   family(out, "finfocus_region_up", "gauge", "1 when the region's health check passes.",
     single(function(r) return is_ready(r) and 1 or 0 end))
+  family(out, "finfocus_region_state", "gauge", "1 for the state the region is in, 0 for the others.",
+    function(r) return state_lines(process[r].state) end)
   family(out, "finfocus_region_requests_total", "counter", "Answers on the region's public port by class of status code.",
     function(r) return code_class_lines(front[r]) end)
   family(out, "finfocus_region_request_duration_seconds", "histogram",
@@ -237,13 +219,16 @@ local function render_metrics()
   family(out, "finfocus_region_start_time_seconds", "gauge", "Last start of the region's process, seconds since the epoch.",
     single(function(r) return process[r].started_at and number(process[r].started_at) end))
   family(out, "finfocus_region_ready_seconds", "gauge", "Time from the last start to the first passed health check.",
-    single(function(r) return health[r].ready_seconds and string.format("%.3f", health[r].ready_seconds) end))
+    single(function(r) return process[r].ready_seconds and string.format("%.3f", process[r].ready_seconds) end))
   family(out, "finfocus_region_log_lines_total", "counter", "Lines the region has logged.",
     single(function(r) return logs[r] and logs[r].lines or 0 end))
   family(out, "finfocus_region_log_bytes_total", "counter", "Bytes the region has logged.",
     single(function(r) return logs[r] and logs[r].bytes or 0 end))
   family(out, "finfocus_build_info", "gauge", "Always 1; the labels tell the image's version.",
-    function() return { { "", string.format(',version="%s"', label_value(os.getenv("FF_VERSION") or "")), 1 } } end)
+    function() return { { "", string.format(',version="%s"', label_value(os.getenv("FINFOCUS_IMAGE_VERSION") or "")), 1 } } end)
+  plain(out, "finfocus_memory_limit_bytes", "Memory limit of the container, 0 for none.", os.getenv("FF_MEMORY_LIMIT"))
+  plain(out, "finfocus_memory_need_bytes", "Memory the selected regions take at their start, estimated from the binaries.",
+    os.getenv("FF_MEMORY_NEED"))
   return table.concat(out)
 end
 
@@ -275,20 +260,30 @@ core.register_service("readyz", "http", function(applet)
   if wanted and not known(wanted) then
     return respond(applet, 404, "application/json", '{"error":"region is not selected in this container"}\n')
   end
-  local missing = {}
+  local missing, in_state, process = {}, { waiting = {}, starting = {} }, read_processes()
   for _, region in ipairs(wanted and { wanted } or REGIONS) do
     if not is_ready(region) then
       missing[#missing + 1] = '"' .. region .. '"'
+      local list = in_state[(process[region] or NONE).state]
+      if list then
+        list[#list + 1] = '"' .. region .. '"'
+      end
     end
   end
-  local body = string.format('{"ready":%s,"not_ready":[%s]}\n', #missing == 0, table.concat(missing, ","))
+  local body = string.format('{"ready":%s,"not_ready":[%s],"waiting":[%s],"starting":[%s]}\n', #missing == 0,
+    table.concat(missing, ","), table.concat(in_state.waiting, ","), table.concat(in_state.starting, ","))
   respond(applet, #missing == 0 and 200 or 503, "application/json", body)
 end)
 
--- usage: runs(pid_file)    Whether the process lives and is not stopped; proc(5): Z zombie, X dead, T stopped.
-local function runs(pid_file)
-  local pid = (read_state(pid_file) or ""):match("%d+")
-  local stat = pid and io.open("/proc/" .. pid .. "/stat", "r")
+-- What the body of a 503 says of a region: it starts, or waits for its turn, or does not serve.
+core.register_fetches("region_problem", function(_, region)
+  local state = (read_processes()[region] or NONE).state
+  return (state == "waiting" or state == "starting") and "region is starting" or "region is not available"
+end)
+
+-- usage: runs(process)    Whether the process lives and is not stopped; proc(5): Z zombie, X dead, T stopped.
+local function runs(process)
+  local stat = process and process.pid and io.open("/proc/" .. process.pid .. "/stat", "r")
   if not stat then
     return false
   end
@@ -297,9 +292,8 @@ local function runs(pid_file)
   return text:find("%) [^ZXT] ") ~= nil
 end
 
--- HAProxy answers, so it is alive; the supervisor's death ends the container; these two are left.
+-- HAProxy answers, so it is alive; the supervisor's death ends the container; the log writer is left.
 core.register_service("livez", "http", function(applet)
-  local log_writer, watcher = runs("logmux.pid"), runs("watcher.pid")
-  local body = string.format('{"live":%s,"log_writer":%s,"watcher":%s}\n', log_writer and watcher, log_writer, watcher)
-  respond(applet, log_writer and watcher and 200 or 503, "application/json", body)
+  local live = runs(read_processes()["log-writer"])
+  respond(applet, live and 200 or 503, "application/json", string.format('{"live":%s,"log_writer":%s}\n', live, live))
 end)

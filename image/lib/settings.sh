@@ -2,7 +2,6 @@
 # Reads and checks the settings; a wrong one ends the container with exit 64. Sourced by entrypoint.sh.
 
 readonly FF_EXIT_USAGE=64
-readonly FF_METRICS_PORT_DEFAULT=9090
 readonly FF_PLUGIN_PORT_OFFSET=10000
 
 # usage: bad_setting MESSAGE
@@ -91,7 +90,6 @@ check_binaries() {
 }
 
 load_settings() {
-  ff_metrics_port=$FF_METRICS_PORT_DEFAULT
   read_table "$ff_home/regions"
   select_regions "${FINFOCUS_REGIONS:-}"
   number FINFOCUS_MAX_RESTARTS 3 0 && ff_max_restarts=$REPLY
@@ -99,6 +97,8 @@ load_settings() {
   number FINFOCUS_STARTUP_SECONDS 120 1 && ff_startup_seconds=$REPLY
   number FINFOCUS_UNHEALTHY_SECONDS 30 1 && ff_unhealthy_seconds=$REPLY
   number FINFOCUS_STOP_SECONDS 4 0 && ff_stop_seconds=$REPLY
+  processors
+  number FINFOCUS_START_PARALLEL "$((REPLY > 2 ? REPLY : 2))" 0 && ff_start_parallel=$REPLY
   check_binaries
   check_ports
 }

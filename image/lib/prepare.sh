@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# Makes what the supervisor and the proxy need, and starts the supervisor. Sourced by entrypoint.sh.
+
+readonly FF_STATE_BYTES=131072 FF_PROXY_CONNECTIONS=4096 FF_PROXY_FILES=128
+
+# usage: make_state PARENT    Makes a directory of our own in PARENT, sets ff_state to it; fails unless there is room.
+make_state() {
+  local room
+  ff_state=$(mktemp -d "$1/finfocus.XXXXXX" 2>/dev/null) || return 1
+  printf -v room '%*s' "$FF_STATE_BYTES" ''
+  if printf '%s' "$room" 2>/dev/null >"$ff_state/room"; then
+    : >"$ff_state/room"
+    return 0
+  fi
+  rm -rf "$ff_state"
+  return 1
+}
+
+# Makes the FIFOs: two per region, those of the supervisor's and the proxy's lines, and `events`, which wakes the supervisor.
+make_streams() {
+  local region
+  local -a fifos
+  # /dev/shm is writable even in a read-only container.
+  make_state /dev/shm || make_state "${TMPDIR:-/tmp}" ||
+    bad_setting "neither /dev/shm nor /tmp has room for $FF_STATE_BYTES bytes: mount a tmpfs there"
+  fifos=("$ff_state/supervisor" "$ff_state/proxy" "$ff_state/events")
+  for region in "${ff_regions[@]}"; do
+    fifos+=("$ff_state/$region.out" "$ff_state/$region.err")
+  done
+  mkfifo -m 600 "${fifos[@]}"
+}
+
+# usage: proxy_connections    Sets REPLY to the connections that the file limit allows: each takes two, the rest some.
+proxy_connections() {
+  local files
+  files=$(ulimit -Hn)
+  REPLY=$FF_PROXY_CONNECTIONS
+  [[ $files == unlimited ]] || ((files >= REPLY * 2 + FF_PROXY_FILES)) || REPLY=$(((files - FF_PROXY_FILES) / 2))
+}
+
+# Writes what haproxy.cfg and metrics.lua read from the environment; nothing of it reaches the plugins.
+proxy_settings() {
+  local bind=::
+  [[ -e /proc/net/if_inet6 ]] || bind='*'
+  proxy_connections
+  printf 'global\n'
+  # A region's share, so that clients of one take no connection from another or from the metrics port.
+  printf '    setenv %s "%s"\n' FF_HOME "$ff_home" FF_STATE_DIR "$ff_state" FF_BIND "$bind" \
+    FF_METRICS_PORT "$ff_metrics_port" FF_MAXCONN "$REPLY" FF_REGION_MAXCONN "$((REPLY * 15 / 16 / ${#ff_regions[@]}))" \
+    FF_REGIONS "${ff_regions[*]}" FF_MEMORY_LIMIT "${ff_memory_limit:-0}" FF_MEMORY_NEED "$ff_memory_need"
+}
+
+# Writes the proxy's section for every selected region.
+proxy_regions() {
+  local region text template check='# no health endpoint: a connection is the check' protocol=''
+  if [[ ${FINFOCUS_PLUGIN_WEB_ENABLED:-} == true && ${FINFOCUS_PLUGIN_HEALTH_ENDPOINT:-} == true ]]; then
+    check=$'option httpchk GET /healthz\n    http-check expect status 200'
+    protocol='check-proto h1'
+  fi
+  template=$(<"$ff_home/haproxy.region.cfg")
+  for region in "${ff_regions[@]}"; do
+    text=${template//@REGION@/$region}
+    text=${text//@PORT@/${ff_port[$region]}}
+    text=${text//@PLUGIN_PORT@/$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))}
+    text=${text//@CHECK@/$check}
+    printf '%s\n' "${text//@CHECK_PROTO@/$protocol}"
+  done
+}
+
+write_proxy_config() {
+  proxy_settings >"$ff_state/settings.cfg"
+  proxy_regions >"$ff_state/regions.cfg"
+}
+
+# Replaces this shell. The environment the container was given goes through a pipe: bash changes the one it hands on,
+# and a command line or a file would show it.
+become_supervisor() {
+  local region
+  local -a environ arguments
+  mapfile -d '' -t environ </proc/self/environ
+  arguments=("home=$ff_home" "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)" "signal=$ff_signal"
+    "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds"
+    "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel")
+  for region in "${ff_regions[@]}"; do
+    arguments+=("$region:$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))")
+  done
+  exec lua5.3 -E "$ff_home/supervisor.lua" "${arguments[@]}" < <(printf '%s\0' "${environ[@]}")
+}

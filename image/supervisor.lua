@@ -1,0 +1,197 @@
+-- PID 1 after the shell: starts the regions, the proxy in front of them and the log writer; starts again what fails;
+-- stops them all.
+--
+--   lua5.3 -E supervisor.lua home=DIR state=DIR ... REGION:PORT...      started by entrypoint.sh
+--
+-- Level-triggered: after every wake-up, whatever woke it, it takes the signals that came, reaps every child that has
+-- ended, looks at what the regions and the proxy show, and lets step.lua decide. `poll` sleeps at most 0.25 s, so that a
+-- wake-up that is lost costs time and nothing else.
+
+local directory = string.match(arg[0], "^.*/") or "./"
+package.path = directory .. "?.lua;" .. package.path
+
+local poll = require("posix.poll").poll
+local signal = require "posix.signal"
+local time = require "posix.time"
+local unistd = require "posix.unistd"
+
+local came -- the first signal that asks to stop
+for _, name in ipairs { "SIGTERM", "SIGINT" } do
+  signal.signal(signal[name], function() came = came or name end)
+end
+-- Handled and not ignored: exec gives a child the default again. They would end the container where this is not PID 1.
+for _, name in ipairs { "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE" } do
+  signal.signal(signal[name], function() end)
+end
+
+local Files = require "supervisor.files"
+local commands = require "supervisor.commands"
+local processes = require "supervisor.processes"
+local read_settings = require "supervisor.settings"
+local step = require "supervisor.step"
+
+local FROZEN_LOOK_SECONDS, LAST_WORDS_MS = 4, 200
+
+local function now()
+  local moment = time.clock_gettime(time.CLOCK_MONOTONIC)
+  return moment.tv_sec + moment.tv_nsec / 1e9
+end
+
+local function wall()
+  local moment = time.clock_gettime(time.CLOCK_REALTIME)
+  return moment.tv_sec + moment.tv_nsec / 1e9
+end
+
+local Supervisor = {}
+Supervisor.__index = Supervisor
+
+local function new(settings)
+  local files = Files.open(settings)
+  return setmetatable({
+    settings = settings, files = files, state = step.new(settings), commands = commands.of(settings),
+    poll_set = { [files.events] = { events = { IN = true } } },
+    name_of = {}, lifeline = {}, -- by process ID
+    frozen = {}, next_look = now() + FROZEN_LOOK_SECONDS,
+  }, Supervisor)
+end
+
+local act = {}
+
+function Supervisor:take(event)
+  local state, actions = step.step(self.state, event, now())
+  self.state = state
+  for _, action in ipairs(actions) do
+    act[action.kind](self, action)
+  end
+end
+
+function act.start(self, action)
+  local pid, lifeline = processes.start(self.commands[action.name])
+  if not pid then
+    return self:take { kind = "refused", name = action.name, reason = lifeline }
+  end
+  self.name_of[pid], self.lifeline[pid] = action.name, lifeline
+  self.poll_set[lifeline] = { events = { IN = true } }
+  self:take { kind = "started", name = action.name, pid = pid, wall = wall() }
+end
+
+function act.signal(_, action)
+  processes.kill(action.pid, action.signal)
+end
+
+function act.say(self, action)
+  self.files:say(action)
+end
+
+function act.close_streams(self)
+  self.files:close_streams()
+end
+
+function act.kill_strays(self)
+  processes.kill_strays(self.name_of)
+end
+
+-- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment.
+function act.exit(self, action)
+  self.files:remove()
+  local writable = action.words and poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
+  if writable and writable > 0 then
+    unistd.write(unistd.STDOUT_FILENO, Files.line_of { level = "error", region = action.region, message = action.words })
+  end
+  unistd._exit(action.code)
+end
+
+function Supervisor:forget_lifeline(pid)
+  local lifeline = self.lifeline[pid]
+  if lifeline then
+    self.poll_set[lifeline], self.lifeline[pid] = nil, nil
+    unistd.close(lifeline)
+  end
+end
+
+function Supervisor:reap()
+  for pid, status in processes.reap do
+    local name = self.name_of[pid]
+    self:forget_lifeline(pid)
+    self.name_of[pid] = nil
+    if name then
+      self:take { kind = "exited", name = name, status = status }
+    end
+  end
+end
+
+-- A part that is stopped at two looks in a row is not just on its way to its end.
+function Supervisor:look_at_parts()
+  if now() < self.next_look then
+    return
+  end
+  self.next_look = now() + FROZEN_LOOK_SECONDS
+  for _, name in ipairs { "proxy", "log-writer" } do
+    local pid = self.state.process[name].pid
+    local stopped = pid and processes.is_stopped(pid) and pid
+    if stopped and self.frozen[name] == pid then
+      self:take { kind = "frozen", name = name }
+    end
+    self.frozen[name] = stopped
+  end
+end
+
+function Supervisor:look_at_regions()
+  for _, region in ipairs(self.settings.regions) do
+    local entry = self.state.process[region.name]
+    if entry.state == "starting" and not entry.listening and processes.listens(region.port) then
+      self:take { kind = "listening", name = region.name }
+    end
+  end
+  local up, check = self.files:health()
+  if up then
+    self:take { kind = "health", up = up, check = check }
+  end
+end
+
+function Supervisor:sleep()
+  poll(self.poll_set, math.ceil(step.wait(self.state, now()) * 1000))
+  for pid, lifeline in pairs(self.lifeline) do
+    -- Its holder may have closed it and live on: once is enough.
+    if (self.poll_set[lifeline].revents or {}).HUP then
+      self:forget_lifeline(pid)
+    end
+  end
+  while unistd.read(self.files.events, 4096) do end
+end
+
+function Supervisor:run()
+  while true do
+    if came then
+      self:take { kind = "signal", signal = came }
+    end
+    self:reap()
+    self:look_at_parts()
+    self:look_at_regions()
+    self:take { kind = "tick" }
+    self.files:flush()
+    self.files:publish(self.state)
+    self:sleep()
+  end
+end
+
+-- An error of this program stops the container in order; a second one ends it at once, and with it all that runs.
+local function main()
+  local settings = read_settings.parse(arg)
+  read_settings.adopt_environment()
+  came = came or settings.signal ~= "" and settings.signal or nil
+  local supervisor = new(settings)
+  local function give_up(problem)
+    io.stderr:write(Files.line_of { level = "error", region = "-", message = debug.traceback(problem) })
+    return "the supervisor failed: report the line before"
+  end
+  local _, words = xpcall(supervisor.run, give_up, supervisor)
+  supervisor.state = step.fail(supervisor.state, words, now())
+  xpcall(supervisor.run, give_up, supervisor)
+  for pid in pairs(supervisor.name_of) do
+    processes.kill(pid, "SIGKILL")
+  end
+  unistd._exit(1)
+end
+
+main()

@@ -1,0 +1,53 @@
+-- What runs under each name: of(settings) is name -> command, as processes.start takes it.
+
+local BINARY = "/bin/finfocus-plugin-aws-public-"
+
+-- Plugins of version 0.1.5 and before know no --port and read the variable, later ones take either.
+local function plugin(settings, region, mark)
+  local stream = settings.state .. "/" .. region.name
+  return {
+    path = settings.home .. BINARY .. region.name,
+    arguments = { "--port", tostring(region.port) },
+    environ = { FINFOCUS_PLUGIN_PORT = tostring(region.port) },
+    out = stream .. ".out", err = stream .. ".err", mark = mark, expendable = true,
+  }
+end
+
+local function log_writer(settings, mark)
+  local arguments = { "-E", settings.home .. "/logmux.lua", "--mark", mark, "--state", settings.state }
+  local function add(...)
+    for _, word in ipairs { ... } do
+      arguments[#arguments + 1] = word
+    end
+  end
+  add("--own", "-=" .. settings.state .. "/supervisor", "--own", "-=" .. settings.state .. "/proxy")
+  for _, region in ipairs(settings.regions) do
+    local stream = region.name .. "=" .. settings.state .. "/" .. region.name
+    add(stream .. ".out", stream .. ".err")
+  end
+  return { path = settings.lua, arguments = arguments }
+end
+
+local function proxy(settings)
+  local stream = settings.state .. "/proxy"
+  local arguments = { "-db" }
+  for _, path in ipairs {
+    settings.state .. "/settings.cfg", settings.home .. "/haproxy.cfg", settings.state .. "/regions.cfg",
+  } do
+    arguments[#arguments + 1] = "-f"
+    arguments[#arguments + 1] = path
+  end
+  return { path = settings.haproxy, arguments = arguments, out = stream, err = stream }
+end
+
+local function of(settings)
+  -- Tells the log writer where a new process begins; no line of a plugin has it by chance.
+  local mark = settings.state:match "[^.]*$" .. settings.state:byte(-1)
+  local commands = { ["log-writer"] = log_writer(settings, mark), proxy = proxy(settings) }
+  for _, region in ipairs(settings.regions) do
+    commands[region.name] = plugin(settings, region, "\x1e" .. mark .. "\n")
+  end
+  return commands
+end
+
+return { of = of }

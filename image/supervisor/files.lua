@@ -1,0 +1,133 @@
+-- The files in the state directory, and the streams.
+--
+--   open(settings)              opens all streams, so that neither the death of a plugin nor that of the log writer
+--                               closes one, and what is in it is read by the next log writer
+--   files:close_streams()       ends this process's part of the plugins' streams
+--   files:say(action)           one JSON line for the log writer; kept while its stream is full
+--   files:flush()               writes what was kept; returns whether nothing is left
+--   files:publish(state)        writes the table that `status` and the proxy's metrics read
+--   files:health()              what the proxy has written since the last call: { up, check }, by region; else nil
+--   files:remove()              removes the directory
+--
+-- state      a line per process: NAME KIND STATE PID STARTS FAILURES STARTED_AT READY_SECONDS, `-` for none
+-- health     a line per region: NAME 0|1 CHECK, written by metrics.lua
+-- Both have a fixed length and are written in place: that works when the file system is full.
+
+local dirent = require "posix.dirent"
+local fcntl = require "posix.fcntl"
+local time = require "posix.time"
+local unistd = require "posix.unistd"
+
+local ROW_BYTES, KEPT_LINES = 160, 1000
+
+local Files = {}
+Files.__index = Files
+
+local function open(settings)
+  local directory = settings.state .. "/"
+  local self = setmetatable({ directory = directory, streams = {}, kept = {} }, Files)
+  for name in dirent.files(settings.state) do
+    if name:find "%.out$" or name:find "%.err$" or name == "proxy" or name == "supervisor" or name == "events" then
+      local flags = fcntl.O_RDWR | fcntl.O_NONBLOCK | fcntl.O_CLOEXEC
+      self.streams[name] = assert(fcntl.open(directory .. name, flags))
+    end
+  end
+  self.own, self.events = self.streams.supervisor, self.streams.events
+  local flags = fcntl.O_RDWR | fcntl.O_CREAT | fcntl.O_CLOEXEC
+  self.state_file = assert(fcntl.open(directory .. "state", flags, 384))
+  self.health_file = assert(fcntl.open(directory .. "health", flags, 384))
+  return self
+end
+
+-- What a FIFO holds is lost when nothing has it open, and the log writer may have to be started again: it is held open
+-- for reading, which ends no stream later.
+function Files:close_streams()
+  for name, fd in pairs(self.streams) do
+    if name ~= "events" then
+      fcntl.open(self.directory .. name, fcntl.O_RDONLY | fcntl.O_NONBLOCK | fcntl.O_CLOEXEC)
+      if fd ~= self.own then
+        unistd.close(fd)
+      end
+    end
+  end
+  self.streams, self.closing = {}, true
+  self:flush()
+end
+
+local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"' }
+
+local function json(value)
+  if type(value) == "number" then
+    return string.format("%.3f", value)
+  end
+  return '"' .. tostring(value):gsub('[\\"]', ESCAPES):gsub("[^ -~]", "?") .. '"'
+end
+
+local function line_of(action)
+  local now = time.clock_gettime(time.CLOCK_REALTIME)
+  local moment = os.date("!%Y-%m-%dT%H:%M:%S", now.tv_sec) .. string.format(".%03dZ", now.tv_nsec // 1000000)
+  local extra = ""
+  for name, value in pairs(action.extra or {}) do
+    extra = extra .. ',"' .. name .. '":' .. json(value)
+  end
+  return string.format('{"level":"%s","time":"%s","timestamp":"%s","region":"%s","message":%s%s}\n',
+    action.level, moment, moment, action.region, json(action.message), extra)
+end
+
+function Files:say(action)
+  if #self.kept < KEPT_LINES then
+    self.kept[#self.kept + 1] = line_of(action)
+  end
+  self:flush()
+end
+
+function Files:flush()
+  while self.own and self.kept[1] and unistd.write(self.own, self.kept[1]) do
+    table.remove(self.kept, 1)
+  end
+  if self.own and self.closing and not self.kept[1] then
+    unistd.close(self.own)
+    self.own = nil
+  end
+  return not self.kept[1]
+end
+
+function Files:publish(state)
+  local rows = {}
+  for _, name in ipairs(state.order) do
+    local entry = state.process[name]
+    local row = string.format("%s %s %s %s %d %d %s %s", name, entry.kind, entry.state, entry.pid or "-", entry.starts,
+      entry.failures, entry.wall and string.format("%.3f", entry.wall) or "-",
+      entry.ready_seconds and string.format("%.3f", entry.ready_seconds) or "-")
+    rows[#rows + 1] = row .. (" "):rep(ROW_BYTES - 1 - #row) .. "\n"
+  end
+  local text = table.concat(rows)
+  if text ~= self.published then
+    unistd.lseek(self.state_file, 0, unistd.SEEK_SET)
+    unistd.write(self.state_file, text)
+    self.published = text
+  end
+end
+
+function Files:health()
+  unistd.lseek(self.health_file, 0, unistd.SEEK_SET)
+  local text = unistd.read(self.health_file, 65536)
+  if not text or text == self.healthy then
+    return nil
+  end
+  self.healthy = text
+  local up, check = {}, {}
+  for name, passed, word in text:gmatch "(%S+) +([01]) (%S*) *\n" do
+    up[name], check[name] = passed == "1", word
+  end
+  return up, check
+end
+
+function Files:remove()
+  for name in dirent.files(self.directory) do
+    unistd.unlink(self.directory .. name)
+  end
+  unistd.rmdir(self.directory)
+end
+
+return { open = open, line_of = line_of }

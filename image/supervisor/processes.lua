@@ -1,0 +1,127 @@
+-- Starts, signals and reaps processes. Each child holds one end of a pipe, its lifeline: its end wakes `poll`.
+--
+--   start(command)       { path, arguments, out, err, marked, environ, expendable } -> process ID, lifeline; nil and why not
+--   kill(pid, signal)    by the signal's name; no error when it has ended
+--   reap()               process ID and status of one child that has ended, orphans included; nil when there is none
+--   listens(port)        whether something accepts connections on 127.0.0.1:port
+--   is_stopped(pid)      whether SIGSTOP has stopped it
+--   kill_strays(kept)    ends every process but `kept` (a set of process IDs) where all are the container's own
+
+local dirent = require "posix.dirent"
+local errno = require "posix.errno"
+local fcntl = require "posix.fcntl"
+local signals = require "posix.signal"
+local socket = require "posix.sys.socket"
+local stdlib = require "posix.stdlib"
+local unistd = require "posix.unistd"
+local wait = require "posix.sys.wait"
+
+local CANNOT_EXECUTE = 126
+
+-- When memory runs out, the kernel takes a plugin rather than the proxy or the log writer, which serve all:
+-- proc(5), oom_score_adj; any process may raise its own. Kubernetes may have set it to the highest value already.
+local function offer_to_oom_killer()
+  local file = io.open("/proc/self/oom_score_adj", "r+")
+  if file then
+    local score = file:read "n" or 0
+    file:seek "set"
+    file:write(math.min(1000, score + 100))
+    file:close()
+  end
+end
+
+local function redirect(path, flags, fd)
+  local opened = assert(fcntl.open(path, flags))
+  if opened ~= fd then
+    unistd.dup2(opened, fd)
+    unistd.close(opened)
+  end
+end
+
+-- In the child. The supervisor's own descriptors close themselves at exec.
+local function become(command)
+  -- A group of its own: Ctrl+C on a terminal reaches the supervisor alone, which stops the rest in order.
+  unistd.setpid("p", 0, 0)
+  redirect("/dev/null", fcntl.O_RDONLY, unistd.STDIN_FILENO)
+  if command.out then
+    redirect(command.out, fcntl.O_WRONLY, unistd.STDOUT_FILENO)
+  end
+  redirect(command.err or "/dev/stdout", fcntl.O_WRONLY, unistd.STDERR_FILENO)
+  if command.expendable then
+    offer_to_oom_killer()
+  end
+  for fd = 1, command.mark and 2 or 0 do
+    unistd.write(fd, command.mark)
+  end
+  for name, value in pairs(command.environ or {}) do
+    stdlib.setenv(name, value)
+  end
+  local _, reason = unistd.exec(command.path, command.arguments)
+  unistd.write(2, string.format('{"level":"error","message":"cannot start %s: %s"}\n', command.path, reason))
+end
+
+local function start(command)
+  local reader, writer = unistd.pipe()
+  if not reader then
+    return nil, writer
+  end
+  fcntl.fcntl(reader, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+  local pid, reason = unistd.fork()
+  if pid == 0 then
+    pcall(become, command)
+    unistd._exit(CANNOT_EXECUTE)
+  end
+  unistd.close(writer)
+  if not pid then
+    unistd.close(reader)
+    return nil, reason
+  end
+  return pid, reader
+end
+
+local function kill(pid, name)
+  signals.kill(pid, signals[name])
+end
+
+local function reap()
+  local pid, how, status = wait.wait(-1, wait.WNOHANG)
+  if pid and pid > 0 then
+    return pid, how == "exited" and status or 128 + status
+  end
+end
+
+local function listens(port)
+  local fd = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0)
+  if not fd then
+    return false
+  end
+  -- A full queue of connections must not make this wait.
+  fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.O_NONBLOCK)
+  local done, _, code = socket.connect(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
+  unistd.close(fd)
+  return done ~= nil or code == errno.EINPROGRESS
+end
+
+-- The state is the first letter behind the name in parentheses, which may contain anything: proc(5).
+local function is_stopped(pid)
+  local file = io.open("/proc/" .. pid .. "/stat", "r")
+  local text = file and file:read "a" or ""
+  if file then
+    file:close()
+  end
+  return text:match ".*%) (%a)" == "T"
+end
+
+local function kill_strays(kept)
+  if unistd.getpid() ~= 1 then
+    return
+  end
+  for name in dirent.files "/proc" do
+    local pid = math.tointeger(tonumber(name))
+    if pid and pid ~= 1 and not kept[pid] then
+      kill(pid, "SIGKILL")
+    end
+  end
+end
+
+return { start = start, kill = kill, reap = reap, listens = listens, is_stopped = is_stopped, kill_strays = kill_strays }

@@ -1,0 +1,118 @@
+-- The stop, in phases: `front` the proxy takes no new request and answers those it has; `regions` the plugins end;
+-- `parts` the rest of the proxy; `flush` the log writer writes what is left; `done`.
+--
+-- The proxy goes first because a plugin that is told meanwhile would leave a request that comes just then without an
+-- answer for a second (Go's HTTP/2 at its end).
+--
+--   begin(state, now, verdict)        from `running` to `front`; `verdict` is { code, words, region }
+--   exited(state, entry, status)      a process ended during the stop
+--   converge(state, now, act)         asks for what is due; every signal again and again, until it shows
+--   LOOK_SECONDS                      how often
+
+local LOOK_SECONDS, FRONT_SECONDS, DRAIN_SECONDS, HARD_SECONDS, LAST_WRITERS = 0.05, 0.2, 0.2, 0.3, 3
+
+local function begin(state, now, verdict)
+  state.phase, state.verdict = "front", verdict
+  state.front_until = now + math.min(FRONT_SECONDS, state.settings.stop_seconds)
+  state.deadline = now + state.settings.stop_seconds
+  for _, entry in pairs(state.process) do
+    if entry.pid and entry.kind ~= "log-writer" then
+      entry.state = "stopping"
+    elseif entry.kind ~= "log-writer" and entry.state ~= "failed" then
+      entry.state = "stopped"
+    end
+  end
+end
+
+local function exited(state, entry, status)
+  if entry.kind ~= "log-writer" then
+    entry.state = "stopped"
+  elseif state.phase == "flush" and status == 0 or state.last_writers >= LAST_WRITERS then
+    entry.state = "stopped"
+  else
+    entry.state = "waiting"
+  end
+end
+
+-- Sends the signal to each running process of the kind; returns whether there was one.
+local function tell(state, kind, signal, act)
+  local found = false
+  for _, name in ipairs(state.order) do
+    local entry = state.process[name]
+    if entry.kind == kind and entry.pid then
+      found = true
+      -- What SIGSTOP has stopped ends only when it goes on.
+      act("signal", { name = name, pid = entry.pid, signal = "SIGCONT" })
+      act("signal", { name = name, pid = entry.pid, signal = signal })
+    end
+  end
+  return found
+end
+
+local function kill_late(state, act)
+  for _, name in ipairs(state.order) do
+    local entry = state.process[name]
+    if entry.kind == "region" and entry.pid and not entry.killed then
+      entry.killed = true
+      local message = string.format("%s ignored SIGTERM for %d s: killed", name, state.settings.stop_seconds)
+      act("say", { level = "warn", region = name, message = message })
+    end
+  end
+  tell(state, "region", "SIGKILL", act)
+  tell(state, "proxy", "SIGKILL", act)
+end
+
+local phases = {}
+
+-- Each returns the next phase when its own is over.
+function phases.front(state, now, act)
+  return (now >= state.front_until or not tell(state, "proxy", "SIGUSR1", act)) and "regions"
+end
+
+function phases.regions(state, _, act)
+  return not tell(state, "region", "SIGTERM", act) and "parts"
+end
+
+function phases.parts(state, now, act)
+  if tell(state, "proxy", "SIGTERM", act) then
+    return nil
+  end
+  act("kill_strays", {})
+  if not state.verdict.words then
+    act("say", { level = "info", region = "-", message = "all regions have stopped" })
+  end
+  act("close_streams", {})
+  state.flush_until = math.max(now, state.deadline) + DRAIN_SECONDS
+  return "flush"
+end
+
+function phases.flush(state, now, act)
+  local writer, over = state.process["log-writer"], now >= state.flush_until
+  if writer.state == "waiting" and not over then
+    writer.state, state.last_writers = "starting", state.last_writers + 1
+    act("start", { name = writer.name })
+  elseif not writer.pid and writer.state ~= "starting" then
+    return "done"
+  elseif writer.pid then
+    tell(state, "log-writer", over and "SIGKILL" or "SIGCONT", act)
+  end
+end
+
+local function converge(state, now, act)
+  local hard_end = state.deadline + DRAIN_SECONDS + HARD_SECONDS
+  if now >= state.deadline and state.phase ~= "flush" and state.phase ~= "done" then
+    kill_late(state, act)
+  end
+  while state.phase ~= "done" do
+    local next_phase = now >= hard_end and "done" or phases[state.phase](state, now, act)
+    if not next_phase then
+      return
+    end
+    state.phase = next_phase
+    if next_phase == "done" then
+      act("exit", state.verdict)
+    end
+  end
+end
+
+return { begin = begin, exited = exited, converge = converge, LOOK_SECONDS = LOOK_SECONDS }
