@@ -4,7 +4,7 @@
 package main
 
 import (
-	"flag"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -24,6 +24,7 @@ const pluginName = "finfocus-plugin-aws-public"
 // Exit codes of a stand-in that could not start.
 const (
 	exitFailure = 1
+	exitFlags   = 2 // as Go's flag package does
 	exitUsage   = 64
 )
 
@@ -37,6 +38,8 @@ type app struct {
 	plan   plan
 	log    zerolog.Logger
 	faults *faults
+
+	deprecatedPort bool // PORT was read
 }
 
 func main() {
@@ -50,7 +53,10 @@ func main() {
 // exit code.
 func run(args []string) int {
 	a, err := newApp(args)
-	if err != nil {
+	switch {
+	case errors.Is(err, errFlags):
+		return exitFlags
+	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		return exitUsage
 	}
@@ -61,6 +67,10 @@ func run(args []string) int {
 		signal.Notify(stops, os.Interrupt, syscall.SIGTERM)
 	}
 	a.start()
+	if a.deprecatedPort {
+		a.log.Warn().Str("env_var", "PORT").Str("replacement", "FINFOCUS_PLUGIN_PORT").
+			Msg("PORT environment variable is deprecated, use FINFOCUS_PLUGIN_PORT instead")
+	}
 	signal.Notify(stops, os.Interrupt, syscall.SIGTERM)
 
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(a.port))
@@ -74,16 +84,10 @@ func run(args []string) int {
 	return a.serve(listener, stops)
 }
 
-// newApp reads the flags and the environment.
-func newApp(args []string) (*app, error) {
-	flags := flag.NewFlagSet(pluginName, flag.ContinueOnError)
-	portFlag := flags.Int("port", 0, "TCP port to listen on (overrides FINFOCUS_PLUGIN_PORT)")
-	regionFlag := flags.String("region", "", "region, if the file name does not carry one")
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
+// newApp reads the arguments and the environment.
+func newApp(arguments []string) (*app, error) {
 	executable, _ := os.Executable()
-	a := &app{region: regionOf(executable, *regionFlag)}
+	a := &app{region: regionOf(executable, argument(arguments, "region"))}
 	a.log = newLogger(os.Stderr, logLevel(os.Getenv))
 	faultPlan, err := loadPlan(a.region, os.Getenv)
 	if err != nil {
@@ -91,12 +95,10 @@ func newApp(args []string) (*app, error) {
 	}
 	a.plan = faultPlan
 	a.faults = newFaults(a.log, a.region, faultPlan)
-	port, deprecated := choosePort(*portFlag, os.Getenv)
-	if deprecated {
-		a.log.Warn().Str("env_var", "PORT").Str("replacement", "FINFOCUS_PLUGIN_PORT").
-			Msg("PORT environment variable is deprecated, use FINFOCUS_PLUGIN_PORT instead")
+	a.port, a.deprecatedPort, err = choosePort(faultPlan.portOrder, arguments, os.Getenv)
+	if err != nil {
+		return nil, err
 	}
-	a.port = port
 	return a, nil
 }
 
@@ -111,31 +113,6 @@ func regionOf(executable, fromFlag string) string {
 		return fromFlag
 	}
 	return "unknown"
-}
-
-// choosePort applies the order --port, FINFOCUS_PLUGIN_PORT, PORT, any free
-// port (0), and tells whether the deprecated PORT was looked at.
-func choosePort(fromFlag int, getenv func(string) string) (port int, deprecated bool) {
-	if fromFlag > 0 {
-		return fromFlag, false
-	}
-	if port, ok := parsePort(getenv("FINFOCUS_PLUGIN_PORT")); ok {
-		return port, false
-	}
-	if getenv("PORT") == "" {
-		return 0, false
-	}
-	port, _ = parsePort(getenv("PORT"))
-	return port, true
-}
-
-// parsePort accepts 1 to 65535.
-func parsePort(text string) (int, bool) {
-	port, err := strconv.Atoi(text)
-	if err != nil || port < 1 || port > 65535 {
-		return 0, false
-	}
-	return port, true
 }
 
 // envTrue reports whether a switch of the real plugin is on.

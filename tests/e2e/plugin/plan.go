@@ -11,6 +11,7 @@ import (
 
 // plan is everything the environment orders.
 type plan struct {
+	portOrder    portOrder
 	startDelay   time.Duration
 	startCPU     time.Duration
 	crashAtStart *death
@@ -52,6 +53,7 @@ var envFaults = []struct {
 	name string
 	set  func(*plan, string) error
 }{
+	{"STANDIN_PORT_ORDER", into(parsePortOrder, func(p *plan) *portOrder { return &p.portOrder })},
 	{"STANDIN_START_DELAY", into(parseDuration, func(p *plan) *time.Duration { return &p.startDelay })},
 	{"STANDIN_START_CPU", into(parseDuration, func(p *plan) *time.Duration { return &p.startCPU })},
 	{"STANDIN_CRASH_AT_START", setCrashAtStart},
@@ -78,6 +80,7 @@ var envFaults = []struct {
 // understood is an error, lest a test believe in a fault that never comes.
 func loadPlan(region string, getenv func(string) string) (plan, error) {
 	p := plan{
+		portOrder: portOrderOf(version),
 		crashCode: death{code: exitFailure},
 		stateDir:  "/dev/shm",
 		health:    timedMode{mode: modeOK},

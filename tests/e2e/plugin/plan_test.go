@@ -36,6 +36,7 @@ func TestValueFor(t *testing.T) {
 
 func TestLoadPlan(t *testing.T) {
 	p, err := loadPlan("us-east-1", environ(map[string]string{
+		"STANDIN_PORT_ORDER":     "us-east-1=flag,*=both",
 		"STANDIN_START_DELAY":    "us-east-1=2s",
 		"STANDIN_CRASH_AFTER":    "eu-west-1=1s",
 		"STANDIN_CRASH_CODE":     "SIGKILL",
@@ -46,6 +47,9 @@ func TestLoadPlan(t *testing.T) {
 	}))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if p.portOrder != portFlag {
+		t.Errorf("port order: %v", p.portOrder)
 	}
 	if p.startDelay != 2*time.Second || p.crashAfter != 0 || p.crashAtStart.code != 3 {
 		t.Errorf("start: %+v", p)
@@ -60,6 +64,7 @@ func TestLoadPlan(t *testing.T) {
 
 func TestLoadPlanRefuses(t *testing.T) {
 	for name, text := range map[string]string{
+		"STANDIN_PORT_ORDER":      "neither",
 		"STANDIN_START_DELAY":     "2",
 		"STANDIN_START_CPU":       "-1s",
 		"STANDIN_CRASH_CODE":      "256",
@@ -75,30 +80,6 @@ func TestLoadPlanRefuses(t *testing.T) {
 	} {
 		if _, err := loadPlan("us-east-1", environ(map[string]string{name: text})); err == nil {
 			t.Errorf("%s=%s was accepted", name, text)
-		}
-	}
-}
-
-func TestChoosePort(t *testing.T) {
-	cases := []struct {
-		flag       int
-		own, old   string
-		want       int
-		deprecated bool
-	}{
-		{18001, "18002", "18003", 18001, false},
-		{0, "18002", "18003", 18002, false},
-		{0, "", "18003", 18003, true},
-		{0, "nonsense", "18003", 18003, true},
-		{0, "70000", "", 0, false},
-		{0, "", "70000", 0, true},
-		{0, "", "", 0, false},
-	}
-	for _, c := range cases {
-		env := environ(map[string]string{"FINFOCUS_PLUGIN_PORT": c.own, "PORT": c.old})
-		port, deprecated := choosePort(c.flag, env)
-		if port != c.want || deprecated != c.deprecated {
-			t.Errorf("%+v: got %d, %v", c, port, deprecated)
 		}
 	}
 }

@@ -53,7 +53,14 @@ func (s *standIn) log() string {
 // as its port, url is empty.
 func start(t *testing.T, env ...string) *standIn {
 	t.Helper()
-	s := &standIn{command: exec.Command(os.Args[0], "--region", "us-east-1"), ended: make(chan error, 1)}
+	return startWith(t, nil, env...)
+}
+
+// startWith is start with more arguments.
+func startWith(t *testing.T, arguments []string, env ...string) *standIn {
+	t.Helper()
+	arguments = append([]string{"--region", "us-east-1"}, arguments...)
+	s := &standIn{command: exec.Command(os.Args[0], arguments...), ended: make(chan error, 1)}
 	s.command.Env = append([]string{"STANDIN_TEST_PROCESS=1", "FINFOCUS_PLUGIN_WEB_ENABLED=true",
 		"FINFOCUS_PLUGIN_HEALTH_ENDPOINT=true"}, env...)
 	s.command.Stderr = s
