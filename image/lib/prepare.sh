@@ -79,8 +79,8 @@ become_supervisor() {
   local -a environ arguments
   mapfile -d '' -t environ </proc/self/environ
   arguments=("home=$ff_home" "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)" "signal=$ff_signal"
-    "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds"
-    "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel")
+  "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds"
+  "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel")
   for region in "${ff_regions[@]}"; do
     arguments+=("$region:$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))")
   done
