@@ -10,10 +10,8 @@
 local directory = string.match(arg[0], "^.*/") or "./"
 package.path = directory .. "?.lua;" .. package.path
 
-local poll = require("posix.poll").poll
+-- First of all: until then process 1 loses a signal.
 local signal = require "posix.signal"
-local time = require "posix.time"
-local unistd = require "posix.unistd"
 
 local came -- the first signal that asks to stop
 for _, name in ipairs { "SIGTERM", "SIGINT" } do
@@ -24,6 +22,9 @@ for _, name in ipairs { "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "S
   signal.signal(signal[name], function() end)
 end
 
+local poll = require("posix.poll").poll
+local unistd = require "posix.unistd"
+local clock = require "logmux.clock"
 local Files = require "supervisor.files"
 local commands = require "supervisor.commands"
 local processes = require "supervisor.processes"
@@ -33,13 +34,7 @@ local step = require "supervisor.step"
 local FROZEN_LOOK_SECONDS, LAST_WORDS_MS = 4, 200
 
 local function now()
-  local moment = time.clock_gettime(time.CLOCK_MONOTONIC)
-  return moment.tv_sec + moment.tv_nsec / 1e9
-end
-
-local function wall()
-  local moment = time.clock_gettime(time.CLOCK_REALTIME)
-  return moment.tv_sec + moment.tv_nsec / 1e9
+  return clock.uptime() / 1000
 end
 
 local Supervisor = {}
@@ -72,7 +67,7 @@ function act.start(self, action)
   end
   self.name_of[pid], self.lifeline[pid] = action.name, lifeline
   self.poll_set[lifeline] = { events = { IN = true } }
-  self:take { kind = "started", name = action.name, pid = pid, wall = wall() }
+  self:take { kind = "started", name = action.name, pid = pid, wall = clock.now() / 1000 }
 end
 
 function act.signal(_, action)
@@ -91,8 +86,16 @@ function act.kill_strays(self)
   processes.kill_strays(self.name_of)
 end
 
+-- Nothing is left when all goes well.
+function Supervisor:kill_all()
+  for pid in pairs(self.name_of) do
+    processes.kill(pid, "SIGKILL")
+  end
+end
+
 -- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment.
 function act.exit(self, action)
+  self:kill_all()
   self.files:remove()
   local writable = action.words and poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
   if writable and writable > 0 then
@@ -188,9 +191,7 @@ local function main()
   local _, words = xpcall(supervisor.run, give_up, supervisor)
   supervisor.state = step.fail(supervisor.state, words, now())
   xpcall(supervisor.run, give_up, supervisor)
-  for pid in pairs(supervisor.name_of) do
-    processes.kill(pid, "SIGKILL")
-  end
+  supervisor:kill_all()
   unistd._exit(1)
 end
 

@@ -15,8 +15,9 @@
 
 local dirent = require "posix.dirent"
 local fcntl = require "posix.fcntl"
-local time = require "posix.time"
 local unistd = require "posix.unistd"
+local clock = require "logmux.clock"
+local json = require "logmux.json"
 
 local ROW_BYTES, KEPT_LINES = 160, 1000
 
@@ -54,24 +55,13 @@ function Files:close_streams()
   self:flush()
 end
 
-local ESCAPES = { ["\\"] = "\\\\", ['"'] = '\\"' }
-
-local function json(value)
-  if type(value) == "number" then
-    return string.format("%.3f", value)
-  end
-  return '"' .. tostring(value):gsub('[\\"]', ESCAPES):gsub("[^ -~]", "?") .. '"'
-end
-
 local function line_of(action)
-  local now = time.clock_gettime(time.CLOCK_REALTIME)
-  local moment = os.date("!%Y-%m-%dT%H:%M:%S", now.tv_sec) .. string.format(".%03dZ", now.tv_nsec // 1000000)
-  local extra = ""
+  local moment, extra = clock.rfc3339(clock.now()), ""
   for name, value in pairs(action.extra or {}) do
-    extra = extra .. ',"' .. name .. '":' .. json(value)
+    extra = string.format('%s,"%s":%s', extra, name, type(value) == "number" and string.format("%.3f", value) or json.quote(value))
   end
   return string.format('{"level":"%s","time":"%s","timestamp":"%s","region":"%s","message":%s%s}\n',
-    action.level, moment, moment, action.region, json(action.message), extra)
+    action.level, moment, moment, action.region, json.quote(action.message), extra)
 end
 
 function Files:say(action)

@@ -46,7 +46,11 @@ local function become(command)
   if command.out then
     redirect(command.out, fcntl.O_WRONLY, unistd.STDOUT_FILENO)
   end
-  redirect(command.err or "/dev/stdout", fcntl.O_WRONLY, unistd.STDERR_FILENO)
+  if command.err then
+    redirect(command.err, fcntl.O_WRONLY, unistd.STDERR_FILENO)
+  else
+    unistd.dup2(unistd.STDOUT_FILENO, unistd.STDERR_FILENO)
+  end
   if command.expendable then
     offer_to_oom_killer()
   end
