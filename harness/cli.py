@@ -144,13 +144,18 @@ def bench(
     version: Version = "v0.1.5",
     *,
     stand_ins: StandIns = StandInPolicy.AUTO,
+    full_size: FullSize = False,
+    settle: Annotated[
+        float, typer.Option(help="With --full-size: seconds until memory is measured again.")
+    ] = 0,
     results: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("bench-out"),
 ) -> None:
     """Measure the image beside what it is compared with, in one run (needs the extra `bench`)."""
     # matplotlib is only there with the extra, and slow to import.
     from harness.bench.suite import bench as measure  # noqa: PLC0415
 
-    measure(pipeline.BuildConfig(version=version, stand_ins=stand_ins), results)
+    config = pipeline.BuildConfig(version=version, stand_ins=stand_ins, full_size=full_size)
+    measure(config, results, settle=settle)
 
 
 @app.command("wait-release")

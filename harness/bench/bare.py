@@ -1,11 +1,12 @@
-"""The same regional binaries without a container: started at once, on free loopback ports."""
+"""The same regional binaries without a container, on free loopback ports."""
 
-import io
 import os
 import signal
 import socket
 import subprocess
 import tarfile
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,38 +32,73 @@ def copy_binaries(client: docker.DockerClient, reference: str, directory: Path) 
     container = client.containers.create(reference, labels=run_labels())
     try:
         chunks, _ = container.get_archive(_DIRECTORY)
-        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
-            archive.extractall(directory, filter="data")
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.writelines(chunks)
+            file.seek(0)
+            with tarfile.open(fileobj=file) as archive:
+                archive.extractall(directory, filter="data")
     finally:
         container.remove(force=True)
     return directory / "bin"
 
 
 class BareRegions:
-    """Processes of all regions; times are seconds."""
+    """Processes of all regions, started `at_once` at a time (0: all); times are seconds."""
 
-    def __init__(self, processes: Mapping[int, subprocess.Popen[bytes]], began: float) -> None:
-        self._processes = processes  # by port
-        self._began = began
+    def __init__(
+        self, commands: Mapping[int, Sequence[str]], environ: Mapping[str, str], at_once: int
+    ) -> None:
+        self._commands = commands  # by port
+        self._environ = environ
+        self._slots = threading.Semaphore(at_once or len(commands))
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
 
-    def await_ready(self) -> float:
-        """Seconds from the start of the first process to the answer of the last."""
-        return await_answers(list(self._processes)) - self._began
+    def first_answers(self) -> list[float]:
+        """Start them; seconds from the first start to the first answer of each."""
+        with ThreadPoolExecutor(len(self._commands)) as pool:
+            return [at - self._began for at in pool.map(self._run, self._commands)]
+
+    def _run(self, port: int) -> float:
+        with self._slots:
+            with self._lock:
+                self._processes.append(
+                    subprocess.Popen(
+                        self._commands[port],
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                        env={**self._environ, "FINFOCUS_PLUGIN_PORT": str(port)},
+                    )
+                )
+            return _first_answer(port, LOOPBACK)
+
+    @property
+    def pids(self) -> list[int]:
+        """Their process IDs."""
+        return [process.pid for process in self._processes]
 
     def stop(self) -> float:
         """Seconds from SIGTERM to all until the last has ended."""
         sent = time.monotonic()
-        for process in self._processes.values():
+        for process in self._processes:
             process.send_signal(signal.SIGTERM)
-        for process in self._processes.values():
+        for process in self._processes:
             process.wait(30)
         return time.monotonic() - sent
 
+    def kill(self) -> None:
+        """End those that still run."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
 
-def await_answers(ports: Sequence[int], host: str = LOOPBACK) -> float:
-    """When the last of the plugins on `ports` answered first, `time.monotonic()`."""
+
+def first_answers(ports: Sequence[int], host: str = LOOPBACK) -> list[float]:
+    """When each of the plugins on `ports` answered first, `time.monotonic()`."""
     with ThreadPoolExecutor(len(ports)) as pool:
-        return max(pool.map(_first_answer, ports, repeat(host)))
+        return list(pool.map(_first_answer, ports, repeat(host)))
 
 
 def _first_answer(port: int, host: str) -> float:
@@ -77,26 +113,19 @@ def _first_answer(port: int, host: str) -> float:
 
 @contextmanager
 def bare_regions(
-    directory: Path, regions: Sequence[Region], environ: Mapping[str, str]
+    directory: Path, regions: Sequence[Region], environ: Mapping[str, str], *, at_once: int = 0
 ) -> Iterator[BareRegions]:
-    """All binaries of `directory`, started at once; killed at the end if they still run."""
+    """The binaries of `directory`, to be started; killed at the end if they still run."""
     ports = free_ports(len(regions))
-    environment = {**os.environ, **SERVING, **environ}
-    with ExitStack() as stack:
-        began = time.monotonic()
-        processes = {}
-        for port, region in zip(ports, regions, strict=True):
-            process = subprocess.Popen(
-                [str(directory / region.binary), "--port", str(port)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-            )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            processes[port] = process
-        yield BareRegions(processes, began)
+    commands = {
+        port: [str(directory / region.binary), "--port", str(port)]
+        for port, region in zip(ports, regions, strict=True)
+    }
+    running = BareRegions(commands, {**os.environ, **SERVING, **environ}, at_once)
+    try:
+        yield running
+    finally:
+        running.kill()
 
 
 def free_ports(count: int) -> list[int]:

@@ -14,8 +14,8 @@ from harness.verify.target import Target
 from harness.verify.watch import Watch
 
 IDLE_SECONDS = 10.0
-CPU_LIMIT = 1.0  # percent of a core
-MEMORY_LIMIT = 60.0  # MB
+CPU_LIMIT = 0.25  # percent of a core
+MEMORY_LIMIT = 26.0  # MB
 # Per process: ID, nanoseconds on a processor (proc(5), schedstat), resident kB, program.
 _COSTS = r"""
 exec 2>/dev/null # processes end while they are looked at

@@ -7,6 +7,7 @@ from harness.bench import output
 from harness.bench.bare import copy_binaries
 from harness.bench.builds import measure_builds
 from harness.bench.front import measure_front
+from harness.bench.full_size import measure_full_size
 from harness.bench.lifecycle import measure_lifecycle
 from harness.bench.logs import measure_logs
 from harness.bench.measure import Measure
@@ -16,7 +17,7 @@ from harness.build import default_reference
 from harness.console import say, step
 from harness.engine import Engine, container_engine
 from harness.model import Architecture
-from harness.pipeline import BuildConfig
+from harness.pipeline import BuildConfig, build
 from harness.regions import load_regions
 from harness.sweep import sweep
 from harness.temporary import temporary_directory
@@ -25,13 +26,20 @@ from harness.verify.recorder import Recorder
 from harness.verify.target import Target, find_image
 
 
-def bench(config: BuildConfig, directory: Path) -> list[Measure]:
-    """Build the image of `config`, measure it, and write the results to `directory`."""
+def bench(config: BuildConfig, directory: Path, *, settle: float) -> list[Measure]:
+    """Build the image of `config`, measure it, and write the results to `directory`.
+
+    At full size only start, memory and stops are measured: the rest does not depend on the size.
+    `settle` is how many seconds later memory is measured again, 0 for not at all.
+    """
     with container_engine() as engine:
         sweep(engine.client)
         measures = []
         with step("measuring") as progress:
-            for measure in _measure(engine, config):
+            measures_of = (
+                _full_size(engine, config, settle) if config.full_size else _measure(engine, config)
+            )
+            for measure in measures_of:
                 progress.news(measure.name)
                 measures.append(measure)
         target = _target(engine, config)
@@ -51,6 +59,14 @@ def _measure(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
     yield from measure_steady(target)
     yield from measure_front(target)
     yield from measure_logs(target.regions)
+
+
+def _full_size(engine: Engine, config: BuildConfig, settle: float) -> Iterator[Measure]:
+    build(engine, config)
+    target = _target(engine, config)
+    with temporary_directory("bench") as directory:
+        binaries = copy_binaries(engine.client, target.reference, directory)
+        yield from measure_full_size(target, binaries, settle=settle)
 
 
 def _target(engine: Engine, config: BuildConfig) -> Target:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.bench.bare import await_answers, free_ports
+from harness.bench.bare import first_answers, free_ports
 from harness.bench.measure import Measure, median
 from harness.errors import EnvironmentMissingError, HarnessError
 from harness.on_host import SERVING, on_host
@@ -27,7 +27,10 @@ from harness.wait import wait_until
 
 ROUNDS = 3
 SECONDS = 30.0
+RESTART_SECONDS = 0.25  # 0.2 s of it is the pause before the first restart
 OURS = "ours"
+# The others give the port by flag alone, which stand-ins of an old version do not know.
+BY_FLAG = {"STANDIN_PORT_ORDER": "both"}
 _OK = 200
 _LOOP = r"""
 declare -A command
@@ -102,10 +105,14 @@ def measure_supervisors(binaries: Path, regions: Sequence[Region]) -> Iterator[M
         for name, prepare in found.items():
             lives[name].append(_life(name, prepare, binaries, regions))
     codes = ", ".join(f"{name} {found[-1].exit_code}" for name, found in lives.items())
-    for title, pick in (
-        ("supervisors on the host: ready", [[x.ready for x in v] for v in lives.values()]),
-        ("supervisors: killed region answers", [[x.restart for x in v] for v in lives.values()]),
-        (f"supervisors: stop (exit {codes})", [[x.stop for x in v] for v in lives.values()]),
+    for title, limit, pick in (
+        ("supervisors on the host: ready", None, [[x.ready for x in v] for v in lives.values()]),
+        (
+            "supervisors: killed region answers",
+            RESTART_SECONDS,
+            [[x.restart for x in v] for v in lives.values()],
+        ),
+        (f"supervisors: stop (exit {codes})", None, [[x.stop for x in v] for v in lives.values()]),
     ):
         values = dict(zip(lives, (median(runs) for runs in pick), strict=True))
         ours = values.pop(OURS)
@@ -115,6 +122,8 @@ def measure_supervisors(binaries: Path, regions: Sequence[Region]) -> Iterator[M
             value=ours,
             unit="s",
             beside=values,
+            rule=f"≤ {limit:g} s" if limit else "",
+            limit=limit,
             runs=tuple(pick[0]),
         )
 
@@ -123,7 +132,7 @@ def _own_life(binaries: Path, regions: Sequence[Region]) -> Life:
     programs = {region.name: binaries / region.binary for region in regions}
     with temporary_directory("bench") as directory, on_host(directory, programs, {}) as running:
         ports = [region.port for region in running.regions]
-        ready = await_answers(ports) - running.started_at
+        ready = max(first_answers(ports)) - running.started_at
         victim = running.regions[0]
         restart = _kill(directory / "finfocus" / "bin" / victim.binary, victim.port)
         sent = time.monotonic()
@@ -139,7 +148,7 @@ def _life(name: str, prepare: Prepare, binaries: Path, regions: Sequence[Region]
         command = prepare(directory, programs)
         began = time.monotonic()
         with _running(name, command) as process:
-            ready = await_answers(ports) - began
+            ready = max(first_answers(ports)) - began
             restart = _kill(programs[ports[0]], ports[0])
             sent = time.monotonic()
             process.send_signal(signal.SIGTERM)
@@ -156,7 +165,7 @@ def _running(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, **SERVING},
+            env={**os.environ, **SERVING, **BY_FLAG},
             start_new_session=True,
         )
     except FileNotFoundError as error:
