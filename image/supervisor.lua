@@ -31,7 +31,7 @@ local processes = require "supervisor.processes"
 local read_settings = require "supervisor.settings"
 local step = require "supervisor.step"
 
-local FROZEN_LOOK_SECONDS, LAST_WORDS_MS = 4, 200
+local FROZEN_LOOK_SECONDS, ENDING_SECONDS, LAST_WORDS_MS = 4, 0.05, 200
 
 local function now()
   return clock.uptime() / 1000
@@ -46,7 +46,7 @@ local function new(settings)
     settings = settings, files = files, state = step.new(settings), commands = commands.of(settings),
     poll_set = { [files.events] = { events = { IN = true } } },
     name_of = {}, lifeline = {}, -- by process ID
-    frozen = {}, next_look = now() + FROZEN_LOOK_SECONDS,
+    frozen = {}, next_look = now() + FROZEN_LOOK_SECONDS, ending_until = 0,
   }, Supervisor)
 end
 
@@ -152,12 +152,17 @@ function Supervisor:look_at_regions()
   end
 end
 
+-- A process drops its lifeline a moment before it can be reaped. One that closed it and lives on is not waited for long.
 function Supervisor:sleep()
-  poll(self.poll_set, math.ceil(step.wait(self.state, now()) * 1000))
+  local seconds = step.wait(self.state, now())
+  if now() < self.ending_until then
+    seconds = math.min(seconds, 0.001)
+  end
+  poll(self.poll_set, math.ceil(seconds * 1000))
   for pid, lifeline in pairs(self.lifeline) do
-    -- Its holder may have closed it and live on: once is enough.
     if (self.poll_set[lifeline].revents or {}).HUP then
       self:forget_lifeline(pid)
+      self.ending_until = now() + ENDING_SECONDS
     end
   end
   while unistd.read(self.files.events, 4096) do end

@@ -6,7 +6,7 @@
 --
 --   begin(state, now, verdict)        from `running` to `front`; `verdict` is { code, words, region }
 --   exited(state, entry, status)      a process ended during the stop
---   converge(state, now, act)         asks for what is due; every signal again and again, until it shows
+--   converge(state, now, act)         asks for what is due; SIGTERM and SIGKILL again and again, until they show
 --   LOOK_SECONDS                      how often
 
 local LOOK_SECONDS, FRONT_SECONDS, DRAIN_SECONDS, HARD_SECONDS, LAST_WRITERS = 0.05, 0.2, 0.2, 0.3, 3
@@ -66,7 +66,13 @@ local phases = {}
 
 -- Each returns the next phase when its own is over.
 function phases.front(state, now, act)
-  return (now >= state.front_until or not tell(state, "proxy", "SIGUSR1", act)) and "regions"
+  local proxy = state.process.proxy
+  -- Once only: a second SIGUSR1 ends HAProxy, and the requests it has. A lost one costs no more than this phase.
+  if proxy.pid and not proxy.told then
+    proxy.told = true
+    tell(state, "proxy", "SIGUSR1", act)
+  end
+  return (now >= state.front_until or not tell(state, "proxy", "SIGCONT", act)) and "regions"
 end
 
 function phases.regions(state, _, act)
