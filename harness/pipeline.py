@@ -17,7 +17,7 @@ from harness.releases import RELEASES, check_version, find_release
 from harness.report import write_reports
 from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
 from harness.smoke.acceptance import SmokeOptions, smoke
-from harness.stand_ins.release import REAL_BINARY_BYTES, StandInPlugin
+from harness.stand_ins.release import StandInPlugin
 from harness.sweep import sweep
 from harness.verify.acceptance import verify
 from harness.verify.build_checks import check_build
@@ -45,7 +45,7 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     version = check_version(config.version)
     architecture = config.architecture or Architecture(engine.architecture)
     regions = load_regions(config.image_directory)
-    plugin = StandInPlugin(binary_bytes=REAL_BINARY_BYTES if config.full_size else 0)
+    plugin = StandInPlugin(full_size=config.full_size)
     with processor_for(engine, architecture):  # first: without it the rest is in vain
         base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
         with find_release(

@@ -2,13 +2,12 @@
 
 import gzip
 import hashlib
-import io
 import json
 import os
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +24,8 @@ from harness.regions import REPOSITORY, Region
 SOURCE = REPOSITORY / "tests" / "e2e" / "plugin"
 REAL_BINARY_BYTES = 158_000_000
 """Size of a real regional binary; twelve of them and the base make the 2.0 GB of SC-001."""
+SMALL_LIST_BYTES = 40_000
+"""Size of all price lists of a region where they are to cost nothing."""
 
 # A stable port keeps the build's arguments, and with them its cache, the same from run to run.
 _USUAL_PORT = 18765
@@ -34,7 +35,7 @@ _USUAL_PORT = 18765
 class StandInPlugin:
     """How the stand-in binaries are made."""
 
-    binary_bytes: int = 0  # padded to this size; 0 for as small as it comes
+    full_size: bool = False  # price lists as large as the real ones; else a few kB
 
 
 @contextmanager
@@ -81,8 +82,9 @@ def make_release(
 ) -> Path:
     """Directory with `{version}/` full of tarballs and checksums.txt; made once per recipe."""
     program = build_plugin(version, architecture)
-    recipe = hashlib.sha256(program.read_bytes())
-    recipe.update(json.dumps([plugin.binary_bytes, version, architecture]).encode())
+    attach = _build_pricelist()
+    recipe = hashlib.sha256(program.read_bytes() + attach.read_bytes())
+    recipe.update(json.dumps([plugin.full_size, version, architecture]).encode())
     recipe.update("".join(region.name for region in regions).encode())
     root = cache_directory() / "releases" / recipe.hexdigest()[:16]
     directory = root / version
@@ -91,7 +93,7 @@ def make_release(
     directory.mkdir(parents=True, exist_ok=True)
     with step(f"packing {len(regions)} stand-in tarballs"), ThreadPoolExecutor(2) as pool:
         paths = [directory / asset_name(region, version, architecture) for region in regions]
-        pack = partial(_pack, program, plugin.binary_bytes)
+        pack = partial(_pack, attach, program, plugin)
         text = "".join(pool.map(pack, regions, paths))
     partial_file = directory / f"checksums.txt.{os.getpid()}"
     partial_file.write_text(text, encoding="utf-8")
@@ -100,24 +102,35 @@ def make_release(
 
 
 def build_plugin(version: str, architecture: Architecture) -> Path:
-    """The stand-in plugin's executable, compiled once per source and architecture."""
+    """The stand-in plugin without price lists, compiled once per source and architecture."""
+    flags = f"-s -w -X main.version={version.removeprefix('v')}"
+    return _compile(".", flags, {"GOOS": "linux", "GOARCH": architecture.value})
+
+
+def _build_pricelist() -> Path:
+    """The program that attaches price lists to an executable; it runs on this machine."""
+    return _compile("./cmd/pricelist", "-s -w", {})
+
+
+def _compile(package: str, flags: str, environ: Mapping[str, str]) -> Path:
+    """A static executable of one Go package, compiled once per source, flags and environment."""
     sources = sorted(p for p in SOURCE.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
-    recipe = hashlib.sha256(f"{version} {architecture}".encode())
+    recipe = hashlib.sha256(json.dumps([package, flags, dict(environ)]).encode())
     for path in sources:
-        recipe.update(path.read_bytes())
+        if not path.name.endswith("_test.go"):
+            recipe.update(path.read_bytes())
     program = cache_directory() / "plugins" / recipe.hexdigest()[:16]
     if program.exists():
         return program
     program.parent.mkdir(parents=True, exist_ok=True)
     building = program.with_suffix(f".{os.getpid()}")
-    flags = f"-s -w -X main.version={version.removeprefix('v')}"
     command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={flags}"]
-    with step("compiling the stand-in plugin"):
+    with step("compiling the stand-in plugin" if package == "." else f"compiling {package}"):
         try:
             run(
-                [*command, "-o", str(building), "."],
+                [*command, "-o", str(building), package],
                 cwd=SOURCE,
-                environ={"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture.value},
+                environ={"CGO_ENABLED": "0", **environ},
             )
         except EnvironmentMissingError as error:
             raise EnvironmentMissingError(
@@ -127,32 +140,46 @@ def build_plugin(version: str, architecture: Architecture) -> Path:
     return program
 
 
-def _pack(program: Path, binary_bytes: int, region: Region, path: Path) -> str:
+def _pack(attach: Path, program: Path, plugin: StandInPlugin, region: Region, path: Path) -> str:
     """Write one region's tarball; return its line of checksums.txt."""
+    binary = path.with_suffix(f".binary.{os.getpid()}")
     partial_file = path.with_suffix(f".{os.getpid()}")
-    binary = program.read_bytes() + f"\nstand-in for {region.name}\n".encode()
-    entry = tarfile.TarInfo(region.binary)
-    entry.size = max(len(binary), binary_bytes)
-    entry.mode = 0o755
     try:
-        with (
-            partial_file.open("wb") as file,
-            # No name and no time: the same inputs give the same bytes.
-            gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w") as tar,
-        ):
-            tar.addfile(entry, _padded(binary, entry.size, region.name))
+        _attach_lists(attach, program, plugin, region, binary)
+        _write_tarball(binary, region, partial_file, level=6 if plugin.full_size else 1)
         partial_file.replace(path)
     finally:
-        with suppress(FileNotFoundError):
-            partial_file.unlink()
+        binary.unlink(missing_ok=True)
+        partial_file.unlink(missing_ok=True)
     with path.open("rb") as packed_file:
         return f"{hashlib.file_digest(packed_file, 'sha256').hexdigest()}  {path.name}\n"
 
 
-def _padded(binary: bytes, size: int, seed: str) -> io.BufferedIOBase:
-    """`binary` followed by bytes that no compressor makes smaller, `size` bytes in all."""
-    missing = size - len(binary)
-    noise = hashlib.shake_256(seed.encode()).digest(min(missing, 1 << 20)) if missing > 0 else b""
-    repeats = -(-missing // len(noise)) if noise else 0
-    return io.BytesIO(binary + (noise * repeats)[: max(missing, 0)])
+def _attach_lists(
+    attach: Path, program: Path, plugin: StandInPlugin, region: Region, output: Path
+) -> None:
+    """Write the region's executable: `program` with price lists behind it."""
+    small = SMALL_LIST_BYTES
+    size = REAL_BINARY_BYTES - program.stat().st_size if plugin.full_size else small
+    options = {
+        "program": program,
+        "region": region.name,
+        "bytes": max(size, small),
+        "output": output,
+    }
+    run([str(attach), *(f"--{name}={value}" for name, value in options.items())])
+
+
+def _write_tarball(binary: Path, region: Region, path: Path, *, level: int) -> None:
+    """Pack one executable under its region's name; the same inputs give the same bytes."""
+    entry = tarfile.TarInfo(region.binary)
+    entry.size = binary.stat().st_size
+    entry.mode = 0o755
+    with (
+        path.open("wb") as file,
+        # No name and no time in the header.
+        gzip.GzipFile("", "wb", compresslevel=level, fileobj=file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+        binary.open("rb") as content,
+    ):
+        tar.addfile(entry, content)

@@ -149,7 +149,7 @@ def _check_size(target: Target, rows: dict[str, tuple[int, bool, bytes]]) -> Non
     with target.recorder.check("SC-001", "image size", limits=limits, headline=True) as finding:
         finding.measured = quantity(size, "B")
         if stands_in and not target.full_size:
-            finding.skip("the stand-in plugins are small: --full-size pads them to the real size")
+            finding.skip("the stand-in plugins are small: run again with --full-size")
         finding.value = size
     title = "what is not a regional binary adds little to the base"
     limits = Limits(unit="B", bound=OVERHEAD_LIMIT)

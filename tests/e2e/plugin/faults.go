@@ -34,19 +34,33 @@ func newFaults(log zerolog.Logger, region string, p plan) *faults {
 	}
 }
 
-// start goes through the phase before listening, with the ordered faults.
-func (a *app) start() {
+// start goes through the phase before listening, with the ordered faults, and
+// fails where an essential price list cannot be parsed.
+func (a *app) start() error {
 	a.log.Info().Bool("stand_in", true).Int("pid", os.Getpid()).Msg("stand-in starting")
 	if a.plan.crashTimes > 0 {
 		a.countCrashes()
 	}
 	time.Sleep(a.plan.startDelay)
 	burn(a.plan.startCPU)
+	if err := a.load("/proc/self/exe"); err != nil {
+		a.log.Error().Err(err).Msg("failed to initialize pricing client")
+		return err
+	}
 	if a.plan.crashAtStart != nil {
 		a.log.Error().Msg("failed to initialize pricing client")
 		a.plan.crashAtStart.die()
 	}
 	a.log.Info().Bool("stand_in", true).Str("aws_region", a.region).Msg("plugin started")
+	return nil
+}
+
+// load parses the price lists attached to the executable.
+func (a *app) load(executable string) (err error) {
+	a.prices, err = loadLists(executable, func(service string, err error) {
+		a.log.Error().Err(err).Str("service", service).Msg("failed to parse pricing data")
+	})
+	return err
 }
 
 // countCrashes confines the ordered crash to the first starts; where only

@@ -38,6 +38,7 @@ type app struct {
 	plan   plan
 	log    zerolog.Logger
 	faults *faults
+	prices map[string]priceIndex // by service
 
 	deprecatedPort bool // PORT was read
 }
@@ -66,7 +67,9 @@ func run(args []string) int {
 	if a.plan.sigterm.ignore {
 		signal.Notify(stops, os.Interrupt, syscall.SIGTERM)
 	}
-	a.start()
+	if err := a.start(); err != nil {
+		return exitFailure
+	}
 	if a.deprecatedPort {
 		a.log.Warn().Str("env_var", "PORT").Str("replacement", "FINFOCUS_PLUGIN_PORT").
 			Msg("PORT environment variable is deprecated, use FINFOCUS_PLUGIN_PORT instead")

@@ -59,26 +59,38 @@ func start(t *testing.T, env ...string) *standIn {
 // startWith is start with more arguments.
 func startWith(t *testing.T, arguments []string, env ...string) *standIn {
 	t.Helper()
-	arguments = append([]string{"--region", "us-east-1"}, arguments...)
-	s := &standIn{command: exec.Command(os.Args[0], arguments...), ended: make(chan error, 1)}
+	return startProgram(t, os.Args[0], append([]string{"--region", "us-east-1"}, arguments...), env...)
+}
+
+// startProgram is startWith for another executable.
+func startProgram(t *testing.T, program string, arguments []string, env ...string) *standIn {
+	t.Helper()
+	s, output := launch(t, program, arguments, env...)
+	line, _ := bufio.NewReader(output).ReadString('\n')
+	if port, ok := strings.CutPrefix(strings.TrimSpace(line), "PORT="); ok {
+		s.url = "http://127.0.0.1:" + port
+	}
+	go func() { s.ended <- s.command.Wait() }()
+	return s
+}
+
+// launch starts an executable and does not wait for its port.
+func launch(t *testing.T, program string, arguments []string, env ...string) (*standIn, io.Reader) {
+	t.Helper()
+	s := &standIn{command: exec.Command(program, arguments...), ended: make(chan error, 1)}
 	s.command.Env = append([]string{"STANDIN_TEST_PROCESS=1", "FINFOCUS_PLUGIN_WEB_ENABLED=true",
 		"FINFOCUS_PLUGIN_HEALTH_ENDPOINT=true"}, env...)
 	s.command.Stderr = s
 	s.command.WaitDelay = 100 * time.Millisecond
-	pipe, err := s.command.StdoutPipe()
+	output, err := s.command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, _ := bufio.NewReader(pipe).ReadString('\n')
-	if port, ok := strings.CutPrefix(strings.TrimSpace(line), "PORT="); ok {
-		s.url = "http://127.0.0.1:" + port
-	}
-	go func() { s.ended <- s.command.Wait() }()
 	t.Cleanup(func() { _ = s.command.Process.Kill() })
-	return s
+	return s, output
 }
 
 // wait returns the exit code, or minus the signal that ended the process.

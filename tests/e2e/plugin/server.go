@@ -161,6 +161,10 @@ func (a *app) healthz(w http.ResponseWriter, r *http.Request) {
 func (a *app) describe(w http.ResponseWriter, _ *http.Request) {
 	health, _ := a.faults.health.current()
 	requests, _ := a.faults.requests.current()
+	prices := map[string]int{}
+	for service, index := range a.prices {
+		prices[service] = len(index)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"stand_in":      true,
@@ -171,6 +175,7 @@ func (a *app) describe(w http.ResponseWriter, _ *http.Request) {
 		"health":        health,
 		"requests":      requests,
 		"grandchildren": a.faults.children(),
+		"prices":        prices,
 	})
 }
 
