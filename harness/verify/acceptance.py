@@ -10,17 +10,20 @@ import docker
 
 from harness import __version__
 from harness.console import say
+from harness.container import RunningContainer
 from harness.emulation import processor_for
 from harness.engine import Engine
 from harness.errors import NoProcessorError
 from harness.proof import Environment, Proof, StandIn
 from harness.regions import Region
+from harness.verify.environment_checks import ENVIRON
 from harness.verify.fault_checks import region_fails
 from harness.verify.image_checks import check_from_outside, check_image
 from harness.verify.limits import EMULATED
 from harness.verify.log_checks import check_logs
+from harness.verify.ready_checks import check_ready
 from harness.verify.recorder import Recorder
-from harness.verify.service_checks import ENVIRON, check_ready, check_service
+from harness.verify.service_checks import check_service
 from harness.verify.stop_checks import (
     check_forwarding,
     interrupted,
@@ -30,6 +33,7 @@ from harness.verify.stop_checks import (
     stopped_while_starting,
 )
 from harness.verify.target import Target, find_image
+from harness.verify.watch import Watch
 
 REQUIRED = (
     *(f"FR-{number:03}" for number in (*range(1, 10), *range(12, 21))),
@@ -38,6 +42,8 @@ REQUIRED = (
 """Every requirement of the image."""
 ALSO_RUNNING = {"FR-007", "FR-012", "FR-015"}
 """What the image alone tells only in part."""
+NEEDS_NO_CONTAINER = {"FR-018"}
+"""What only a build tells."""
 
 
 def verify(
@@ -67,14 +73,14 @@ def verify(
     say(f"• verifying {reference}")
     with _runnable(engine, target) as processor:
         check_image(target)
-        if steady(target):
+        if unusable := steady(target):
+            _give_up(target, unusable)
+        else:
             stopped_under_load(target)
             stopped_while_starting(target)
             interrupted(target)
             region_fails(target)
             restricted(target)
-        else:
-            _give_up(target)
     return Proof(
         started_at=started,
         finished_at=datetime.now(UTC),
@@ -106,17 +112,20 @@ def _runnable(engine: Engine, target: Target) -> Iterator[StandIn | None]:
         yield processor
 
 
-def _give_up(target: Target) -> None:
-    """Nobody wants to wait minutes for the same answer: what was not examined is skipped."""
-    checked = {check.requirement for check in target.recorder.checks}
+def _give_up(target: Target, reason: str) -> None:
+    """Skip the requirements that need a usable container, with the reason why there is none."""
+    checked = {check.requirement for check in target.recorder.checks} | NEEDS_NO_CONTAINER
     for requirement in REQUIRED:
         if requirement not in checked or requirement in ALSO_RUNNING:
             with target.recorder.check(requirement, "in a running container") as finding:
-                finding.skip("no region was ready in the first container, so the run ends there")
+                finding.skip(f"{reason}: no other container was started")
 
 
-def steady(target: Target) -> bool:
-    """A container that comes up, serves, and is stopped while idle; False if nothing came up."""
+def steady(target: Target) -> str:
+    """A container that starts, serves, and is stopped while idle.
+
+    Returns why its service cannot be checked, "" when it can: at least one region was ready.
+    """
     with target.scenario(
         "idle",
         "it comes up, serves, and SIGTERM arrives while it is idle",
@@ -127,14 +136,23 @@ def steady(target: Target) -> bool:
         with target.recorder.check("FR-005", "the container starts", scenario=watch.name):
             container.start(target.ports)
         check_ready(target, container, watch)
-        serves = bool(watch.ready_seconds)
-        if serves:
+        unusable = why_unusable(target, container, watch)
+        if not unusable:
             check_service(target, container, watch)
         stop_and_check(target, container, watch, title="SIGTERM while idle")
-        if serves:
+        if not unusable:
             check_forwarding(target, container, watch)
         check_logs(target, container, watch)
-    return serves
+    return unusable
+
+
+def why_unusable(target: Target, container: RunningContainer, watch: Watch) -> str:
+    """Why the first container's service cannot be checked, "" when it can."""
+    if container.dead.is_set():
+        return "the first container ended before it could be checked"
+    if not watch.ready_seconds:
+        return f"no region of the first container was ready within {target.patience:g} s"
+    return ""
 
 
 def describe(engine: Engine) -> Environment:

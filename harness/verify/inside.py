@@ -77,7 +77,10 @@ def plugins(container: RunningContainer, regions: Sequence[Region]) -> dict[str,
 
 
 def environment(container: RunningContainer, pid: int) -> dict[bytes, bytes]:
-    """The environment that process `pid` was started with, byte for byte (proc(5))."""
+    """The environment that process `pid` was started with, byte for byte (proc(5)).
+
+    Of a name that is there twice the first value counts, as for getenv(3) and Go.
+    """
     text = shell(container, f"base64 </proc/{pid}/environ")
     entries = base64.b64decode("".join(text.split())).split(b"\0")
-    return dict(entry.partition(b"=")[::2] for entry in entries if entry)
+    return dict(entry.partition(b"=")[::2] for entry in reversed(entries) if entry)

@@ -1,4 +1,4 @@
-"""How long things may take: what the product promises, and what an emulator gets."""
+"""Limits of the requirements: what the product promises, and what an emulator gets."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,14 @@ from harness.verify.recorder import Limits
 
 @dataclass(frozen=True, kw_only=True)
 class TimeLimits:
-    """The largest times allowed; seconds, but for the health check."""
+    """The largest times allowed; seconds, except the health check.
+
+    They do not depend on how fast the image is; what does is in `harness.verify.budgets`.
+    """
 
     ready: float  # SC-002: from the container's start until every region answers
     stop: float  # SC-003: from the signal to the container's end
-    recovery: float  # until a region that was killed answers again
-    give_up: float  # when one stops waiting for the container's end
+    give_up: float  # after the signal: the container is killed
     health_ms: float  # one run of the health check, in milliseconds
     note: str = ""  # put behind every limit in the reports
 
@@ -25,9 +27,9 @@ class TimeLimits:
         return Limits(unit="ms", bound=bound, note=self.note)
 
 
-PROMISED = TimeLimits(ready=10, stop=5, recovery=10, give_up=15, health_ms=50)
+PROMISED = TimeLimits(ready=10, stop=5, give_up=15, health_ms=50)
 
 # Five times what twelve stand-ins took on two cores that six others used as well (QEMU 7.2, load
 # of 30): ready after 7.6 s, stopped after 1.7 s, health check in 199 ms. They show that the image
 # works, not how fast it is.
-EMULATED = TimeLimits(ready=40, stop=10, recovery=40, give_up=30, health_ms=1000, note="emulated")
+EMULATED = TimeLimits(ready=40, stop=10, give_up=30, health_ms=1000, note="emulated")

@@ -11,6 +11,7 @@ def check_logs(target: Target, container: RunningContainer, watch: Watch) -> Non
     """FR-013 and FR-020, on every line from the first to the last; the container has ended."""
     log, count = container.log, len(target.regions)
     log.finish()
+    check_own_lines(target, container, watch)
     with target.recorder.check(
         "FR-013",
         "no log line is without its region or broken",
@@ -47,3 +48,24 @@ def check_logs(target: Target, container: RunningContainer, watch: Watch) -> Non
             versions == {target.version.removeprefix("v")},
             f"the image is {target.version or 'unlabelled'}, the plugins say {finding.measured}",
         )
+
+
+def check_own_lines(target: Target, container: RunningContainer, watch: Watch) -> None:
+    """FR-020 of the lines that no plugin wrote: the supervisor's, the proxy's, the log writer's."""
+    log = container.log
+    log.finish()
+    with target.recorder.check(
+        "FR-020",
+        "every line of the container's own is JSON",
+        limits=Limits(bound=0),
+        scenario=watch.name,
+    ) as finding:
+        text, total = (
+            log.text_lines[NO_REGION],
+            log.text_lines[NO_REGION] + log.json_lines[NO_REGION],
+        )
+        finding.value = text
+        finding.measured = f"{text} of {total} lines are not"
+        for line in [x for x in log.kept().get(NO_REGION, ()) if x.fields is None]:
+            finding.fail(f"no JSON: {line.text[:200]}")
+        finding.expect(total, "the container has no line of its own")

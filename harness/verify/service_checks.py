@@ -1,4 +1,4 @@
-"""The service in its steady state: ready in time, logs, environment, health, metrics."""
+"""The service in its steady state: calls, processes, environment, health, metrics."""
 
 import json
 import statistics
@@ -13,6 +13,7 @@ from harness.outside import UNREADABLE
 from harness.proof import EventKind
 from harness.regions import METRICS_PORT
 from harness.verify import inside
+from harness.verify.environment_checks import check_environment
 from harness.verify.probe import body_of
 from harness.verify.recorder import Finding, Limits
 from harness.verify.target import Target
@@ -21,48 +22,13 @@ from harness.verify.watch import Watch
 HEALTH_RUNS = 10
 COUNT_ATTEMPTS = 3
 NAME_PATH = "/finfocus.v1.CostSourceService/Name"
-ENVIRON = {
-    "PROOF_PLAIN": "plain",
-    "PROOF_SPACES": "  two  spaces  ",
-    "PROOF_NEWLINE": "line one\nline two\n",
-    "PROOF_QUOTES": "\"double\" 'single' `back` $HOME \\n",
-    "PROOF_UNICODE": "zürich €",
-    "PROOF_EMPTY": "",
-}
-
-
-def check_ready(target: Target, container: RunningContainer, watch: Watch) -> bool:
-    """SC-002 and US-2's first half: every region's milliseconds to ready. False when not all."""
-    limit = target.times.ready
-    title = f"all {len(target.regions)} regions answer HTTP on their published ports"
-    with target.recorder.check(
-        "SC-002",
-        title,
-        limits=target.times.seconds(limit),
-        scenario=watch.name,
-        headline=True,
-    ) as finding:
-        milliseconds = watch.await_ready(limit)
-        late = [name for name in target.names if name not in milliseconds]
-        finding.note = ", ".join(
-            f"{name} {milliseconds[name]:.0f} ms" for name in target.names if name in milliseconds
-        )
-        if late:
-            if container.dead.is_set():
-                finding.fail(container.obituary())
-            else:
-                finding.fail(f"not ready within {limit:g} s: {', '.join(late)}")
-                finding.note += "\n" + "\n".join(container.tail_text())
-        else:
-            finding.value = max(milliseconds.values()) / 1000
-    return not late
 
 
 def check_service(target: Target, container: RunningContainer, watch: Watch) -> None:
     """Everything that a healthy container shows from outside."""
     _check_http(target, container, watch)
     _check_processes(target, container, watch)
-    _check_environment(target, container, watch)
+    check_environment(target, container, watch)
     _check_health(target, container, watch)
     _check_metrics(target, container, watch)
     _check_frozen(target, container, watch)
@@ -112,25 +78,6 @@ def _check_processes(target: Target, container: RunningContainer, watch: Watch) 
         finding.expect(uids == {65532}, f"processes run as {finding.measured}, not as UID 65532")
 
 
-def _check_environment(target: Target, container: RunningContainer, watch: Watch) -> None:
-    count = len(target.regions)
-    with target.recorder.check(
-        "FR-014",
-        "the environment reaches every region byte for byte",
-        limits=Limits(floor=count, bound=count),
-        scenario=watch.name,
-        container=container,
-    ) as finding:
-        given = dict(e.partition("=")[::2] for e in target.config.get("Env") or []) | ENVIRON
-        unchanged = 0
-        for name, pid in inside.plugins(container, target.regions).items():
-            actual = inside.environment(container, pid)
-            wrong = [k for k, v in given.items() if actual.get(k.encode()) != v.encode()]
-            unchanged += not wrong
-            finding.expect(not wrong, f"{name}: {', '.join(wrong)} changed")
-        finding.value = unchanged
-
-
 def _health_command(target: Target) -> list[str]:
     test = list((target.config.get("Healthcheck") or {}).get("Test") or [])
     match test:
@@ -155,7 +102,7 @@ def _check_health(target: Target, container: RunningContainer, watch: Watch) -> 
     with target.recorder.check(
         "FR-015",
         "one health check is quick",
-        limits=target.times.milliseconds(target.times.health_ms),
+        limits=target.times.milliseconds(target.budgets.health_ms),
         scenario=watch.name,
         container=container,
         headline=True,

@@ -15,6 +15,7 @@ from harness.errors import HarnessError, UsageError
 from harness.labels import STAND_INS
 from harness.proof import ImageFacts, Layer, Scenario, StandIn
 from harness.regions import METRICS_PORT, Region
+from harness.verify.budgets import Budgets, patience
 from harness.verify.limits import PROMISED, TimeLimits
 from harness.verify.recorder import Recorder
 from harness.verify.watch import Watch
@@ -35,6 +36,7 @@ class Target:
     recorder: Recorder
     full_size: bool = False
     times: TimeLimits = PROMISED
+    ready_seconds: float = 0.0  # of the first container, as measured
     scenarios: list[Scenario] = field(default_factory=list)
 
     @property
@@ -46,6 +48,16 @@ class Target:
     def config(self) -> Mapping[str, Any]:
         """The image's configuration (OCI image spec, config.md)."""
         return self.image.attrs.get("Config") or {}
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which one region of the first container must be ready."""
+        return patience(self.config.get("Env") or [], self.times)
+
+    @property
+    def budgets(self) -> Budgets:
+        """How long the checks after the first container wait."""
+        return Budgets.from_ready(self.ready_seconds, self.times, longest=self.patience)
 
     @property
     def labels(self) -> Mapping[str, str]:

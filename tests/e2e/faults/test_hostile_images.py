@@ -38,8 +38,12 @@ class Hostile:
     slow: bool = False  # not in the default test run
 
 
+# `verify` waits as long as an image gives its regions to start: these get little.
+_IMPATIENT = "ENV FINFOCUS_STARTUP_SECONDS=5\n"
+
+
 def _bash(script: str) -> str:
-    return f"ENTRYPOINT {json.dumps(['bash', '-c', script, MARK])}\n"
+    return f"{_IMPATIENT}ENTRYPOINT {json.dumps(['bash', '-c', script, MARK])}\n"
 
 
 _ENDLESS = """
@@ -86,7 +90,8 @@ IMAGES = {
         dockerfile="USER 0\n", says="processes run as UID 0", slow=True, seconds=PROVEN_SECONDS
     ),
     "no-shell": Hostile(
-        dockerfile=(
+        dockerfile=_IMPATIENT
+        + (
             'USER 0\nRUN rm -f /bin/sh /usr/bin/sh\nUSER 65532:65532\nENTRYPOINT ["sleep", "600"]\n'
         ),
         says='"sh": executable file not found',
@@ -98,7 +103,9 @@ IMAGES = {
         slow=True,
     ),
     "fork-bomb": Hostile(
-        dockerfile=_bash("b() { b | b & }; b; sleep 600"), says="not ready within 10 s", slow=True
+        dockerfile=_bash("b() { b | b & }; b; sleep 600"),
+        says="never ready, within 20 s",
+        slow=True,
     ),
     "endless-answers": Hostile(
         dockerfile=_ALL_ENDLESS,
@@ -184,7 +191,7 @@ def test_image_that_exposes_nothing_is_not_proven(variant: Variant, tmp_path: Pa
     """The files alone, without ports, user or entrypoint: each of these is named."""
     flat = tmp_path / "Dockerfile"
     copy = f"FROM scratch\nCOPY --from={variant.image.reference} / /\n"
-    flat.write_text(copy + 'CMD ["/bin/sleep", "600"]\n')
+    flat.write_text(copy + _IMPATIENT + 'CMD ["/bin/sleep", "600"]\n')
     variant.engine.client.images.build(path=str(tmp_path), tag="finfocus-broken:flat", rm=True)
     hostile = Hostile(dockerfile="", says="8001 is not exposed")
     run = verified("finfocus-broken:flat", tmp_path, SECONDS)

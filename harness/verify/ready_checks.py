@@ -1,0 +1,53 @@
+"""SC-002: how long the regions take to be ready."""
+
+from collections.abc import Mapping
+
+from harness.console import say
+from harness.container import RunningContainer
+from harness.verify.target import Target
+from harness.verify.watch import Watch
+
+
+def check_ready(target: Target, container: RunningContainer, watch: Watch) -> None:
+    """SC-002 and US-2's first half: every region's milliseconds to ready.
+
+    A start that misses the limit is measured all the same, as long as the image allows one to
+    last. Sets `target.ready_seconds`, from which the budgets of all later checks follow.
+    """
+    title = f"all {len(target.regions)} regions answer HTTP on their published ports"
+    with target.recorder.check(
+        "SC-002",
+        title,
+        limits=target.times.seconds(target.times.ready),
+        scenario=watch.name,
+        headline=True,
+    ) as finding:
+        milliseconds = _measure_ready(target, container, watch)
+        target.ready_seconds = max(milliseconds.values(), default=0.0) / 1000
+        late = [name for name in target.names if name not in milliseconds]
+        finding.note = ", ".join(
+            f"{name} {milliseconds[name]:.0f} ms" for name in target.names if name in milliseconds
+        )
+        if not late:
+            finding.value = target.ready_seconds
+            return
+        finding.measured = f"{len(milliseconds)} of {len(target.names)} regions"
+        if container.dead.is_set():
+            finding.fail(container.obituary())
+        else:
+            finding.fail(f"never ready, within {target.patience:g} s: {', '.join(late)}")
+            finding.note += "\n" + "\n".join(container.tail_text())
+
+
+def _measure_ready(
+    target: Target, container: RunningContainer, watch: Watch
+) -> Mapping[str, float]:
+    """Each ready region's milliseconds; waits beyond the limit, and says so."""
+    milliseconds = watch.await_ready(target.times.ready)
+    if len(milliseconds) == len(target.names) or container.dead.is_set():
+        return milliseconds
+    say(
+        f"    {len(milliseconds)} of {len(target.names)} regions are ready after"
+        f" {target.times.ready:g} s: waiting on, up to {target.patience:g} s"
+    )
+    return watch.await_ready(target.patience)

@@ -1,0 +1,123 @@
+"""An image and a container for the acceptance run, without an engine."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import docker
+from docker.models.images import Image
+
+from harness.container import RunningContainer
+from harness.logs import LogStream
+from harness.regions import Region, load_regions
+from harness.verify.recorder import Recorder
+from harness.verify.target import Target
+from harness.verify.watch import Watch
+
+REGIONS = load_regions()
+NAMES = tuple(region.name for region in REGIONS)
+
+
+class FakeLog:
+    """What the engine tells of a container's log."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = lines
+
+    def logs(self, **_: object) -> Iterator[bytes]:
+        yield from (f"{line}\n".encode() for line in self._lines)
+
+
+class FakeContainer:
+    """A container that runs until a test ends it."""
+
+    def __init__(self, *lines: str) -> None:
+        self._lines = lines
+        self.log = LogStream(cast("Any", FakeLog()), NAMES)
+        self.dead = threading.Event()
+        self.exit_code: int | None = None
+        self.started_at = time.monotonic()
+        self.ended_at = 0.0
+        self.host_ports: dict[int, int] = {}
+
+    def start(self, _ports: object = ()) -> None:
+        self.log = LogStream(cast("Any", FakeLog(*self._lines)), NAMES)
+        self.log.start()
+
+    def end(self) -> None:
+        self.exit_code, self.ended_at = 7, time.monotonic()
+        self.dead.set()
+
+    def obituary(self) -> str:
+        return f"the container ended with exit code {self.exit_code}"
+
+    def tail_text(self) -> Iterator[str]:
+        yield "last lines of -:"
+
+    def expect_alive(self) -> None:
+        assert not self.dead.is_set()
+
+
+@dataclass
+class FakeEngine:
+    """An engine of this architecture with nothing in it."""
+
+    client: Any = None
+    architecture: str = "amd64"
+
+
+def image_of(*environ: str) -> Image:
+    """An image with these variables."""
+    attributes = {"Config": {"Env": list(environ)}, "Architecture": "amd64", "Size": 1}
+    return cast("Image", FakeImage(attributes))
+
+
+@dataclass
+class FakeImage:
+    """What the engine says of an image."""
+
+    attrs: Mapping[str, Any]
+    id: str = "sha256:0"
+
+    def history(self) -> list[Any]:
+        return []
+
+
+@dataclass(kw_only=True)
+class FakeTarget(Target):
+    """A target whose scenarios run on one fake container each."""
+
+    client: docker.DockerClient = field(default_factory=lambda: cast("Any", None))
+    reference: str = "image"
+    image: Image = field(default_factory=image_of)
+    regions: tuple[Region, ...] = REGIONS
+    recorder: Recorder = field(default_factory=Recorder)
+    container: FakeContainer = field(default_factory=FakeContainer)
+    names_of_scenarios: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def scenario(
+        self, name: str, title: str, **_: object
+    ) -> Iterator[tuple[RunningContainer, Watch]]:
+        self.names_of_scenarios.append(name)
+        yield real(self.container), watch_of(self.container, self.regions, name, title)
+
+
+def real(container: FakeContainer) -> RunningContainer:
+    """The fake, as the checks take it."""
+    return cast("RunningContainer", container)
+
+
+def watch_of(
+    container: FakeContainer,
+    regions: tuple[Region, ...] = REGIONS,
+    name: str = "idle",
+    title: str = "",
+) -> Watch:
+    """A watch on a fake container."""
+    return Watch(name=name, title=title, container=real(container), regions=regions)

@@ -1,0 +1,73 @@
+"""Limits of requirements are fixed; what the run waits for follows from the measured start."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.verify.budgets import Budgets, patience
+from harness.verify.limits import EMULATED, PROMISED
+
+from .fakes import FakeTarget, image_of
+
+LONGEST = 135
+
+
+def test_quick_image_gets_the_promised_times() -> None:
+    """A start within the promise changes no budget that the promise covers."""
+    budgets = Budgets.from_ready(0.4, PROMISED, longest=LONGEST)
+    assert budgets == Budgets(ready=10, requests=10, recovery=10, health_ms=50)
+
+
+@pytest.mark.parametrize("seconds", [12.6, 40.0, 120.0])
+def test_budgets_of_a_slow_image_cover_its_own_start(seconds: float) -> None:
+    """Each wait that includes a start is longer than the measured one, and has an end."""
+    budgets = Budgets.from_ready(seconds, PROMISED, longest=LONGEST)
+    assert seconds < budgets.ready <= LONGEST
+    assert seconds <= budgets.requests
+    assert seconds + 0.8 < budgets.recovery
+    assert budgets.health_ms > PROMISED.health_ms
+
+
+def test_fr_017_budget_has_room_for_a_start_that_is_just_in_time() -> None:
+    """FR-017: a region that takes 9.9 s to start may take them again after its restart pause."""
+    assert Budgets.from_ready(9.9, PROMISED, longest=LONGEST).recovery > 9.9 + 0.8
+
+
+def test_emulated_image_has_the_emulated_times() -> None:
+    """The limits of an emulated image are the least that its budgets are."""
+    budgets = Budgets.from_ready(7.6, EMULATED, longest=LONGEST)
+    assert (budgets.ready, budgets.recovery, budgets.health_ms) == (40, 40, 1000)
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        pytest.param((), 135, id="default"),
+        pytest.param(("PATH=/bin", "FINFOCUS_STARTUP_SECONDS=30"), 45, id="the-image's-own"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=999999",), 315, id="bounded"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=1",), 16, id="short"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=",), 135, id="empty"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=x",), 135, id="no-number"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=" + "9" * 5000,), 135, id="too-long"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=٣",), 135, id="other-digits"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS",), 135, id="no-value"),
+    ],
+)
+def test_patience_is_the_image_s_start_time_and_a_margin(
+    environ: tuple[str, ...], seconds: float
+) -> None:
+    """The run waits as long as the image gives its regions, within bounds."""
+    assert patience(environ) == seconds
+    assert FakeTarget(image=image_of(*environ)).patience == seconds
+
+
+def test_patience_is_never_less_than_the_limit() -> None:
+    """An emulated image with a short start time still has the emulated limit."""
+    assert patience(("FINFOCUS_STARTUP_SECONDS=1",), EMULATED) == EMULATED.ready
+
+
+def test_limits_do_not_follow_the_measured_time() -> None:
+    """SC-002 and SC-003 stay what they are, however slow the image is."""
+    target = FakeTarget(ready_seconds=60.0)
+    assert (target.times.ready, target.times.stop) == (10, 5)
+    assert target.budgets.ready == 135

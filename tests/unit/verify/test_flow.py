@@ -1,0 +1,152 @@
+"""The run's order: every scenario after a usable container, none after an unusable one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from harness.proof import Environment, Proof, Status
+from harness.regions import Region
+from harness.verify import acceptance, fault_checks, inside, stop_checks
+from harness.verify.load import Load
+from harness.verify.watch import Watch
+
+from .fakes import NAMES, REGIONS, FakeContainer, FakeEngine, FakeTarget, image_of, real, watch_of
+
+SCENARIOS = (
+    "stopped_under_load",
+    "stopped_while_starting",
+    "interrupted",
+    "region_fails",
+    "restricted",
+)
+MACHINE = Environment(
+    engine_name="docker",
+    engine_version="",
+    engine_api_version="",
+    storage_driver="",
+    kernel="",
+    cpus=2,
+    memory_bytes=1,
+    python="",
+    harness_version="",
+    host_os="",
+)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, unusable: str) -> tuple[Proof, list[str]]:
+    """A run whose first container was `unusable`, and the scenarios that were made after it."""
+    made: list[str] = []
+    monkeypatch.setattr(acceptance, "find_image", lambda *_: image_of())
+    monkeypatch.setattr(acceptance, "describe", lambda _: MACHINE)
+    monkeypatch.setattr(acceptance, "check_image", lambda _: None)
+    monkeypatch.setattr(acceptance, "steady", lambda _: unusable)
+    for name in SCENARIOS:
+        monkeypatch.setattr(acceptance, name, lambda _, name=name: made.append(name))
+    return acceptance.verify(cast("Any", FakeEngine()), "image", REGIONS), made
+
+
+def test_usable_container_is_followed_by_every_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is skipped after a container that serves, however late."""
+    proof, made = run(monkeypatch, "")
+    assert made == list(SCENARIOS)
+    assert not [c for c in proof.checks if c.status is Status.SKIPPED]
+
+
+def test_unusable_container_ends_the_run_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What needs a container is skipped with the reason; a build's check is not named at all."""
+    proof, made = run(monkeypatch, "nothing answered")
+    assert made == []
+    assert {c.status for c in proof.checks} == {Status.SKIPPED}
+    assert {c.detail for c in proof.checks} == {"nothing answered: no other container was started"}
+    skipped = {c.requirement for c in proof.checks}
+    assert skipped == set(acceptance.REQUIRED) - {"FR-018"}
+
+
+@pytest.mark.parametrize(
+    ("count", "moments"),
+    [pytest.param(12, [1, 6], id="twelve"), (3, [1]), (2, [1]), pytest.param(1, [], id="one")],
+)
+def test_sc_003_signal_comes_at_moments_of_the_start(
+    monkeypatch: pytest.MonkeyPatch, count: int, moments: list[int]
+) -> None:
+    """SC-003: at the first log line, with one region ready, and with half of them ready."""
+    waits: list[int] = []
+    titles: list[str] = []
+
+    def await_ready(_self: Watch, _timeout: float, *, count: int) -> None:
+        waits.append(count)
+
+    monkeypatch.setattr(Watch, "await_ready", await_ready)
+    monkeypatch.setattr(stop_checks, "stop_and_check", lambda *_, title, **__: titles.append(title))
+    target = FakeTarget(regions=REGIONS[:count], container=FakeContainer("a line"))
+    stop_checks.stopped_while_starting(target)
+    assert waits == moments
+    assert titles == [
+        "SIGTERM while starting",
+        *(f"SIGTERM while starting, {ready} of {count} regions ready" for ready in moments),
+    ]
+    assert len(set(target.names_of_scenarios)) == len(moments) + 1
+
+
+@dataclass
+class FakeLoad:
+    """A load that sees what a test says, and notes how long it was asked to wait."""
+
+    comes_back: bool = True
+    waits: list[float] = field(default_factory=list)
+    requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NAMES, 10))
+    failures: dict[str, int] = field(default_factory=lambda: dict.fromkeys(NAMES, 0))
+
+    def wait_for(self, _region: str, *, up: bool, timeout: float) -> bool:
+        self.waits.append(timeout)
+        return self.comes_back or not up
+
+
+def restarts(monkeypatch: pytest.MonkeyPatch, target: FakeTarget, load: FakeLoad) -> None:
+    """FR-017's restarts on a fake container."""
+    pids = dict.fromkeys(NAMES, 42)
+    monkeypatch.setattr(inside, "plugins", lambda *_: pids)
+    monkeypatch.setattr(inside, "shell", lambda *_: "")
+    victim: Region = REGIONS[0]
+    watch = watch_of(target.container)
+    fault_checks._check_restarts(target, real(target.container), watch, cast("Load", load), victim)
+
+
+@pytest.mark.parametrize(("ready", "least"), [(0.4, 10.0), (12.6, 25.0)])
+def test_fr_017_recovery_may_take_a_region_s_own_start(
+    monkeypatch: pytest.MonkeyPatch, ready: float, least: float
+) -> None:
+    """FR-017: the wait for a killed region follows from the measured start."""
+    target, load = FakeTarget(ready_seconds=ready), FakeLoad()
+    restarts(monkeypatch, target, load)
+    assert [c.status for c in target.recorder.checks] == [Status.PASSED]
+    assert set(load.waits) == {target.budgets.recovery}
+    assert target.budgets.recovery >= least
+
+
+def test_fr_017_region_that_stays_away_fails_with_the_time_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """FR-017: the failure says how long the run has waited."""
+    target = FakeTarget(ready_seconds=20.0)
+    restarts(monkeypatch, target, FakeLoad(comes_back=False))
+    (check,) = target.recorder.checks
+    assert check.status is Status.FAILED
+    assert f"{NAMES[0]} does not answer again within 42 s" in check.detail
+
+
+@pytest.mark.parametrize(("failures", "status"), [(0, Status.PASSED), (2, Status.FAILED)])
+def test_fr_017_lost_requests_are_told_by_region(failures: int, status: Status) -> None:
+    """FR-017: a failure names the region and its requests; one that is not asked for is not."""
+    target, load = FakeTarget(), FakeLoad()
+    load.failures |= {NAMES[1]: failures, NAMES[2]: 5}
+    watch = watch_of(target.container)
+    others = [name for name in NAMES if name not in {NAMES[0], NAMES[2]}]
+    fault_checks._check_others(target, watch, cast("Load", load), others)
+    (check,) = target.recorder.checks
+    assert (check.status, check.measured) == (status, f"{failures} of 100 requests")
+    assert (f"{NAMES[1]} lost 2 of 10 requests" in check.detail) == bool(failures)
+    assert NAMES[2] not in check.detail
