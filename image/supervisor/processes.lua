@@ -8,7 +8,6 @@
 --   kill_strays(kept)    ends every process but `kept` (a set of process IDs) where all are the container's own
 
 local dirent = require "posix.dirent"
-local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
 local signals = require "posix.signal"
 local socket = require "posix.sys.socket"
@@ -16,7 +15,7 @@ local stdlib = require "posix.stdlib"
 local unistd = require "posix.unistd"
 local wait = require "posix.sys.wait"
 
-local CANNOT_EXECUTE = 126
+local CANNOT_EXECUTE, CONNECT_MICROSECONDS = 126, 10000
 
 -- When memory runs out, the kernel takes a plugin rather than the proxy or the log writer, which serve all:
 -- proc(5), oom_score_adj; any process may raise its own. Kubernetes may have set it to the highest value already.
@@ -99,11 +98,11 @@ local function listens(port)
   if not fd then
     return false
   end
-  -- A full queue of connections must not make this wait.
-  fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.O_NONBLOCK)
-  local done, _, code = socket.connect(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
+  -- The answer comes at once, later on a busy machine, and never when the queue of connections is full: connect(2).
+  socket.setsockopt(fd, socket.SOL_SOCKET, socket.SO_SNDTIMEO, 0, CONNECT_MICROSECONDS)
+  local done = socket.connect(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
   unistd.close(fd)
-  return done ~= nil or code == errno.EINPROGRESS
+  return done ~= nil
 end
 
 -- The state is the first letter behind the name in parentheses, which may contain anything: proc(5).
