@@ -12,7 +12,8 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
     """SC-002 and US-2's first half: every region's milliseconds to ready.
 
     A start that misses the limit is measured all the same, as long as the image allows one to
-    last. Sets `target.ready_seconds`, from which the budgets of all later checks follow.
+    last. Sets `target.ready_seconds`, from which the budgets of all later checks follow, and
+    `target.never_ready`.
     """
     title = f"all {len(target.regions)} regions answer HTTP on their published ports"
     with target.recorder.check(
@@ -24,7 +25,8 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
     ) as finding:
         milliseconds = _measure_ready(target, container, watch)
         target.ready_seconds = max(milliseconds.values(), default=0.0) / 1000
-        late = [name for name in target.names if name not in milliseconds]
+        late = tuple(name for name in target.names if name not in milliseconds)
+        target.never_ready = late
         finding.note = ", ".join(
             f"{name} {milliseconds[name]:.0f} ms" for name in target.names if name in milliseconds
         )

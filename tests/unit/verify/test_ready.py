@@ -106,6 +106,7 @@ def test_sc_002_one_region_that_is_never_ready_does_not_end_the_run(
     check = sc_002(target)
     assert (check.status, check.measured) == (Status.FAILED, "11 of 12 regions")
     assert f"never ready, within 0.3 s: {NAMES[0]}" in check.detail
+    assert target.never_ready == (NAMES[0],)
     assert "check_service" in service
 
 
