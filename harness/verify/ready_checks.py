@@ -1,9 +1,10 @@
 """SC-002: how long the regions take to be ready."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.console import say
-from harness.container import RunningContainer
+from harness.container import TAIL_LINES, RunningContainer
+from harness.logs import NO_REGION
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 
@@ -38,7 +39,7 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
             finding.fail(container.obituary())
         else:
             finding.fail(f"never ready, within {target.patience:g} s: {', '.join(late)}")
-            finding.note += "\n" + "\n".join(container.tail_text())
+            finding.note += "\n" + "\n".join(_last_lines(container, late))
 
 
 def _measure_ready(
@@ -53,3 +54,11 @@ def _measure_ready(
         f" {target.times.ready:g} s: waiting on, up to {target.patience:g} s"
     )
     return watch.await_ready(target.patience)
+
+
+def _last_lines(container: RunningContainer, regions: Sequence[str]) -> Iterator[str]:
+    """The last log lines of these regions and of the container itself."""
+    for name, lines in container.log.tail(TAIL_LINES).items():
+        if name in {*regions, NO_REGION}:
+            yield f"last lines of {name}:"
+            yield from (f"  {line}" for line in lines)
