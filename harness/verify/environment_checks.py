@@ -31,7 +31,7 @@ def check_environment(target: Target, container: RunningContainer, watch: Watch)
     count = len(target.regions)
     with target.recorder.check(
         "FR-014",
-        f"the environment reaches every region byte for byte, only {OWN_PORT} is the region's own",
+        f"every region gets the environment byte for byte, except its own {OWN_PORT}",
         limits=Limits(floor=count, bound=count),
         scenario=watch.name,
         container=container,
@@ -52,10 +52,11 @@ def check_environment(target: Target, container: RunningContainer, watch: Watch)
 def differences(
     given: Mapping[str, str], actual: Mapping[bytes, bytes], region: Region
 ) -> list[str]:
-    """What is not as it must be in the environment of a region's plugin.
+    """List what is wrong in the `actual` environment of a region's plugin.
 
-    `given` is the container's environment. The plugin gets each variable of it byte for byte,
-    `FINFOCUS_PLUGIN_PORT` with the region's own port, and none besides but the engine's.
+    `given` is the container's environment. Each of its variables must arrive byte for byte,
+    except `FINFOCUS_PLUGIN_PORT`, which holds the region's own plugin port. No other variable may
+    be added.
     """
     own_port = str(region.port + PLUGIN_PORT_OFFSET)
     wrong = []

@@ -51,12 +51,12 @@ def check_logs(target: Target, container: RunningContainer, watch: Watch) -> Non
 
 
 def check_own_lines(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """FR-020 of the lines that no plugin wrote: the supervisor's, the proxy's, the log writer's."""
+    """FR-020 for the lines of supervisor, proxy and log writer; the container has ended."""
     log = container.log
     log.finish()
     with target.recorder.check(
         "FR-020",
-        "every line of the container's own is JSON",
+        "every log line of the container itself is JSON",
         limits=Limits(bound=0),
         scenario=watch.name,
     ) as finding:
@@ -65,7 +65,7 @@ def check_own_lines(target: Target, container: RunningContainer, watch: Watch) -
             log.text_lines[NO_REGION] + log.json_lines[NO_REGION],
         )
         finding.value = text
-        finding.measured = f"{text} of {total} lines are not"
+        finding.measured = f"{text} of {total} lines are not JSON"
         for line in [x for x in log.kept().get(NO_REGION, ()) if x.fields is None]:
             finding.fail(f"no JSON: {line.text[:200]}")
         finding.expect(total, "the container has no line of its own")

@@ -1,9 +1,10 @@
 """SC-002: how long the regions take to be ready."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.console import say
-from harness.container import RunningContainer
+from harness.container import TAIL_LINES, RunningContainer
+from harness.logs import NO_REGION
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 
@@ -12,7 +13,8 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
     """SC-002 and US-2's first half: every region's milliseconds to ready.
 
     A start that misses the limit is measured all the same, as long as the image allows one to
-    last. Sets `target.ready_seconds`, from which the budgets of all later checks follow.
+    last. Sets `target.ready_seconds`, from which the budgets of all later checks follow, and
+    `target.never_ready`.
     """
     title = f"all {len(target.regions)} regions answer HTTP on their published ports"
     with target.recorder.check(
@@ -24,7 +26,8 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
     ) as finding:
         milliseconds = _measure_ready(target, container, watch)
         target.ready_seconds = max(milliseconds.values(), default=0.0) / 1000
-        late = [name for name in target.names if name not in milliseconds]
+        late = tuple(name for name in target.names if name not in milliseconds)
+        target.never_ready = late
         finding.note = ", ".join(
             f"{name} {milliseconds[name]:.0f} ms" for name in target.names if name in milliseconds
         )
@@ -36,7 +39,7 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
             finding.fail(container.obituary())
         else:
             finding.fail(f"never ready, within {target.patience:g} s: {', '.join(late)}")
-            finding.note += "\n" + "\n".join(container.tail_text())
+            finding.note += "\n" + "\n".join(_last_lines(container, late))
 
 
 def _measure_ready(
@@ -51,3 +54,11 @@ def _measure_ready(
         f" {target.times.ready:g} s: waiting on, up to {target.patience:g} s"
     )
     return watch.await_ready(target.patience)
+
+
+def _last_lines(container: RunningContainer, regions: Sequence[str]) -> Iterator[str]:
+    """The last log lines of these regions and of the container itself."""
+    for name, lines in container.log.tail(TAIL_LINES).items():
+        if name in {*regions, NO_REGION}:
+            yield f"last lines of {name}:"
+            yield from (f"  {line}" for line in lines)

@@ -37,6 +37,7 @@ class Target:
     full_size: bool = False
     times: TimeLimits = PROMISED
     ready_seconds: float = 0.0  # of the first container, as measured
+    never_ready: tuple[str, ...] = ()  # regions that were not ready in the first container
     scenarios: list[Scenario] = field(default_factory=list)
 
     @property

@@ -56,9 +56,6 @@ class FakeContainer:
     def obituary(self) -> str:
         return f"the container ended with exit code {self.exit_code}"
 
-    def tail_text(self) -> Iterator[str]:
-        yield "last lines of -:"
-
     def expect_alive(self) -> None:
         assert not self.dead.is_set()
 

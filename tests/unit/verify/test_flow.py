@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -136,6 +138,24 @@ def test_fr_017_region_that_stays_away_fails_with_the_time_waited(
     (check,) = target.recorder.checks
     assert check.status is Status.FAILED
     assert f"{NAMES[0]} does not answer again within 42 s" in check.detail
+
+
+def test_fr_017_leaves_out_a_region_that_was_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FR-017: neither the killed region nor the others are one that has failed SC-002 already."""
+    named: list[str] = []
+
+    def note(*arguments: object) -> None:
+        for argument in arguments:
+            named.extend([argument.name] if isinstance(argument, Region) else ())
+            named.extend(argument if isinstance(argument, list) else ())
+
+    for check in ("_check_restarts", "_check_others", "_check_end"):
+        monkeypatch.setattr(fault_checks, check, note)
+    monkeypatch.setattr(Watch, "await_ready", lambda *_: {})
+    monkeypatch.setattr(Watch, "load", lambda _: nullcontext(MagicMock()))
+    middle = NAMES[6]
+    fault_checks.region_fails(FakeTarget(never_ready=(NAMES[0], middle)))
+    assert set(named) == set(NAMES) - {NAMES[0], middle}
 
 
 @pytest.mark.parametrize(("failures", "status"), [(0, Status.PASSED), (2, Status.FAILED)])

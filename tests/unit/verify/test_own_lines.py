@@ -17,15 +17,17 @@ PLAIN = "[us-east-1] PORT=18001"
 @pytest.mark.parametrize(
     ("lines", "status", "measured"),
     [
-        pytest.param((OWN, HEALTH, PLAIN), Status.PASSED, "0 of 1 lines are not", id="all-JSON"),
+        pytest.param(
+            (OWN, HEALTH, PLAIN), Status.PASSED, "0 of 1 lines are not JSON", id="all-JSON"
+        ),
         pytest.param(
             (OWN, "[-] [ALERT] (39) : backend 'region-us-east-1' has no server available!"),
             Status.FAILED,
-            "1 of 2 lines are not",
+            "1 of 2 lines are not JSON",
             id="proxy-speaks-text",
         ),
-        pytest.param((OWN, "no luck"), Status.FAILED, "1 of 2 lines are not", id="no-prefix"),
-        pytest.param((PLAIN,), Status.FAILED, "0 of 0 lines are not", id="says-nothing"),
+        pytest.param((OWN, "no luck"), Status.FAILED, "1 of 2 lines are not JSON", id="no-prefix"),
+        pytest.param((PLAIN,), Status.FAILED, "0 of 0 lines are not JSON", id="says-nothing"),
     ],
 )
 def test_fr_020_own_lines_are_json(lines: tuple[str, ...], status: Status, measured: str) -> None:

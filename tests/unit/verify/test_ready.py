@@ -101,11 +101,14 @@ def test_sc_002_one_region_that_is_never_ready_does_not_end_the_run(
     """SC-002: eleven of twelve is a failure that names the twelfth; the rest is checked."""
     monkeypatch.setattr(FakeTarget, "patience", 0.3)
     regions.ready.update(NAMES[1:])
-    target = FakeTarget(times=QUICK)
+    lines = (f"[{NAMES[0]}] still parsing", f"[{NAMES[1]}] PORT=18002")
+    target = FakeTarget(times=QUICK, container=FakeContainer(*lines))
     assert acceptance.steady(target) == ""
     check = sc_002(target)
+    assert ("still parsing" in check.detail, "PORT=18002" in check.detail) == (True, False)
     assert (check.status, check.measured) == (Status.FAILED, "11 of 12 regions")
     assert f"never ready, within 0.3 s: {NAMES[0]}" in check.detail
+    assert target.never_ready == (NAMES[0],)
     assert "check_service" in service
 
 
