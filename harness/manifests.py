@@ -10,6 +10,10 @@ APP = "finfocus-plugin-aws-public"
 REGION_LABEL = "finfocus.com/region"
 REGION_HEADER = "finfocus-region"
 HEADER = "# generated from image/regions by `python -m harness.generate`\n"
+REGION_START_BYTES = 570_000_000
+"""Anonymous memory of a region with a price list of 140 MB after its start; docs/bench.md has it."""
+PARTS_BYTES = 30_000_000
+"""Memory of supervisor, proxy and log writer."""
 _MAX_PORT_NAME = 15  # RFC 6335, section 5.1, and the API server
 _RULES_PER_ROUTE = 16  # of an HTTPRoute or a GRPCRoute, by its CustomResourceDefinition
 
@@ -26,6 +30,7 @@ def manifest_files(regions: Sequence[Region]) -> Mapping[str, str]:
         raise UsageError(f"a route has at most {_RULES_PER_ROUTE} rules: split it by region")
     files = {
         "overlays/per-region/kustomization.yaml": _per_region(regions),
+        "components/requests/kustomization.yaml": _requests(regions),
         "components/autoscaling/kustomization.yaml": _autoscaling(regions),
         "components/autoscaling/horizontalpodautoscalers.yaml": _autoscalers(regions),
     }
@@ -161,6 +166,31 @@ patches:
 """
 
 
+def memory_request(count: int) -> str:
+    """What a pod of `count` regions takes at its start, in whole steps of 64 MiB, with a unit."""
+    need = count * REGION_START_BYTES + PARTS_BYTES
+    return f"{-(-need // (64 << 20)) * 64}Mi"
+
+
+def _requests(regions: Sequence[Region]) -> str:
+    return f"""\
+{HEADER}# What the scheduler reserves for a pod of all regions; the measurements behind it are in docs/kubernetes.md.
+# No limits: a region that is throttled or killed for its memory fails its users more than it helps its neighbours.
+apiVersion: kustomize.config.k8s.io/v1alpha1
+kind: Component
+patches:
+  - target:
+      kind: Deployment
+    patch: |-
+      - op: add
+        path: /spec/template/spec/containers/0/resources
+        value:
+          requests:
+            cpu: "1"
+            memory: {memory_request(len(regions))}
+"""
+
+
 def _autoscaling(regions: Sequence[Region]) -> str:
     return (
         HEADER + "# For overlays/per-region. The autoscalers own the number of replicas, and need\n"
@@ -181,7 +211,7 @@ def _autoscaling(regions: Sequence[Region]) -> str:
         "        value:\n"
         "          requests:\n"
         "            cpu: 100m\n"
-        "            memory: 128Mi\n"
+        f"            memory: {memory_request(1)}\n"
     )
 
 
