@@ -27,7 +27,7 @@ from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
-from harness.regions import load_regions
+from harness.regions import load_regions, select
 from harness.releases import RELEASES
 from harness.scan import EndOfLife, passed
 from harness.scan.model import IGNORE_FILE
@@ -49,6 +49,10 @@ Arch = Annotated[Architecture | None, typer.Option(help="Default: that of the en
 Base = Annotated[str, typer.Option(help="Base image.")]
 Url = Annotated[str, typer.Option(help="Where the releases are.")]
 StandIns = Annotated[StandInPolicy, typer.Option(help="When a stand-in may be used.")]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(help="Region to leave out, repeatable; `missing`: those the release lacks."),
+]
 FullSize = Annotated[bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")]
 Output = Annotated[Path, typer.Option(help="Directory for the build record.")]
 Reports = Annotated[Path, typer.Option(help="Directory for the proof.")]
@@ -74,6 +78,7 @@ def prove(
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
     stand_ins: StandIns = StandInPolicy.AUTO,
+    without: Without = None,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
     reports: Reports = Path("proof"),
@@ -86,6 +91,7 @@ def prove(
         base=base,
         release_url=release_url,
         stand_ins=stand_ins,
+        without=tuple(without or ()),
         full_size=full_size,
         output=output,
     )
@@ -100,6 +106,7 @@ def build(
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
     stand_ins: StandIns = StandInPolicy.AUTO,
+    without: Without = None,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
     tag: Tag = "",
@@ -112,6 +119,7 @@ def build(
         base=base,
         release_url=release_url,
         stand_ins=stand_ins,
+        without=tuple(without or ()),
         full_size=full_size,
         output=output,
         reference=tag,
@@ -159,6 +167,7 @@ def wait_release(
     *,
     arch: Annotated[list[Architecture] | None, typer.Option(help="Default: all.")] = None,
     release_url: Url = RELEASES,
+    without: Without = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 1800,
     interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 20,
 ) -> None:
@@ -166,7 +175,7 @@ def wait_release(
     wait_for_release(
         version,
         arch or list(Architecture),
-        load_regions(),
+        select(load_regions(), without or ()),
         release_url,
         timeout=timeout,
         interval=interval,
@@ -220,12 +229,15 @@ def smoke(
     ] = ClusterKind.AUTO,
     drain: Annotated[bool, typer.Option("--drain", help="Drain a node of that context.")] = False,
     stand_ins: StandIns = StandInPolicy.AUTO,
+    without: Without = None,
     reports: Reports = Path("proof"),
     as_json: Json = False,
 ) -> None:
     """Deploy an image on Kubernetes with the shipped manifests, and prove what happens there."""
     options = SmokeOptions(context=context, kind=cluster, drain=drain)
-    config = pipeline.BuildConfig(version=version, stand_ins=stand_ins)
+    config = pipeline.BuildConfig(
+        version=version, stand_ins=stand_ins, without=tuple(without or ())
+    )
     _finish(pipeline.smoke_test(image, config, options, reports), as_json=as_json)
 
 

@@ -60,6 +60,9 @@ def release(
     stand_ins: Annotated[
         StandInPolicy, typer.Option(help="When a stand-in may be used.")
     ] = StandInPolicy.AUTO,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Region to leave out, repeatable.")
+    ] = None,
     full_size: Annotated[
         bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")
     ] = False,
@@ -83,6 +86,7 @@ def release(
             release_url=release_url,
             stand_ins=stand_ins,
             full_size=full_size,
+            without=tuple(without or ()),
         ),
         registry=registry,
         repository=repository,
