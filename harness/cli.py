@@ -28,7 +28,7 @@ from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
 from harness.regions import load_regions, select
-from harness.releases import RELEASES
+from harness.releases import LOCAL_VERSION, RELEASES
 from harness.scan import EndOfLife, passed
 from harness.scan.model import IGNORE_FILE
 from harness.smoke.acceptance import SmokeOptions
@@ -44,11 +44,16 @@ app = typer.Typer(
     help="Builds one container image from many regional binaries, and proves it.",
 )
 
-Version = Annotated[str, typer.Argument(help="Release of the plugin, such as v0.1.5.")]
+Version = Annotated[
+    str, typer.Argument(help=f"Release of the plugin, such as v0.1.5; {LOCAL_VERSION}: a stand-in.")
+]
 Arch = Annotated[Architecture | None, typer.Option(help="Default: that of the engine.")]
 Base = Annotated[str, typer.Option(help="Base image.")]
 Url = Annotated[str, typer.Option(help="Where the releases are.")]
-StandIns = Annotated[StandInPolicy, typer.Option(help="When a stand-in may be used.")]
+StandIns = Annotated[
+    StandInPolicy | None,
+    typer.Option(help="When a stand-in may be used; default: never, auto for a -local version."),
+]
 Without = Annotated[
     list[str] | None,
     typer.Option(help="Region to leave out, repeatable; `missing`: those the release lacks."),
@@ -72,12 +77,12 @@ def _options(
 
 @app.command()
 def prove(
-    version: Version = "v0.1.5",
+    version: Version = LOCAL_VERSION,
     *,
     arch: Arch = None,
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
     without: Without = None,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
@@ -105,7 +110,7 @@ def build(
     arch: Arch = None,
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
     without: Without = None,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
@@ -149,9 +154,9 @@ app.command()(release)
 
 @app.command()
 def bench(
-    version: Version = "v0.1.5",
+    version: Version = LOCAL_VERSION,
     *,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
     results: Annotated[Path, typer.Option(help="Directory for the results.")] = Path("bench-out"),
 ) -> None:
     """Measure the image beside what it is compared with, in one run (needs the extra `bench`)."""
@@ -222,13 +227,13 @@ def smoke(
     *,
     version: Annotated[
         str, typer.Option(help="Release to build when no image is given.")
-    ] = "v0.1.5",
+    ] = LOCAL_VERSION,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
     cluster: Annotated[
         ClusterKind, typer.Option(help="What to make without a context.")
     ] = ClusterKind.AUTO,
     drain: Annotated[bool, typer.Option("--drain", help="Drain a node of that context.")] = False,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
     without: Without = None,
     reports: Reports = Path("proof"),
     as_json: Json = False,

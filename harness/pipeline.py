@@ -14,7 +14,7 @@ from harness.errors import NotProvenError, UsageError
 from harness.model import Architecture, BuiltImage, StandInPolicy, VerifiedImage
 from harness.proof import Proof
 from harness.regions import IMAGE_DIRECTORY, Region, load_regions, regions_in_image, select
-from harness.releases import RELEASES, check_version, chosen, find_release
+from harness.releases import LOCAL_VERSION, RELEASES, check_version, chosen, find_release, is_local
 from harness.report import write_reports
 from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
 from harness.smoke.acceptance import SmokeOptions, smoke
@@ -30,11 +30,12 @@ from harness.verify.target import find_image
 class BuildConfig:
     """What to build, and from what."""
 
-    version: str
+    version: str = LOCAL_VERSION
     architecture: Architecture | None = None  # None for the engine's own
     base: str = DEFAULT_BASE
     release_url: str = RELEASES
-    stand_ins: StandInPolicy = StandInPolicy.AUTO
+    stand_ins: StandInPolicy | None = None  # None: never for a release, auto for a local version
+    plugin: StandInPolicy | None = None  # of the plugin alone; None: by `stand_ins` and `version`
     full_size: bool = False
     without: tuple[str, ...] = ()  # names of regions to leave out, and maybe `MISSING`
     image_directory: Path = IMAGE_DIRECTORY
@@ -43,9 +44,30 @@ class BuildConfig:
     no_cache: bool = False
 
     def __post_init__(self) -> None:
-        """`UsageError` for a region that cannot be left out, before anything is made."""
+        """`UsageError` for what cannot be built, before anything is made."""
         if self.without:
             chosen(load_regions(self.image_directory), self.without)
+        if self._by_name and StandInPolicy.NEVER in (self.stand_ins, self.plugin):
+            raise UsageError(
+                f"{self.version} is a stand-in by its name: name a release, such as v0.1.5, or"
+                " drop --stand-ins never"
+            )
+
+    @property
+    def _by_name(self) -> bool:
+        """Whether the version makes the plugin a stand-in; a server that is named is asked."""
+        return is_local(self.version) and self.release_url == RELEASES
+
+    @property
+    def policy(self) -> StandInPolicy:
+        """When a stand-in may be used for anything but the plugin."""
+        local = StandInPolicy.AUTO if is_local(self.version) else StandInPolicy.NEVER
+        return self.stand_ins or local
+
+    @property
+    def plugin_policy(self) -> StandInPolicy:
+        """When a stand-in may be used for the plugin."""
+        return self.plugin or (StandInPolicy.ALWAYS if self._by_name else self.policy)
 
 
 def build(engine: Engine, config: BuildConfig) -> BuiltImage:
@@ -55,14 +77,14 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     regions = load_regions(config.image_directory)
     plugin = StandInPlugin(binary_bytes=REAL_BINARY_BYTES if config.full_size else 0)
     with processor_for(engine, architecture):  # first: without it the rest is in vain
-        base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
+        base = find_base_image(engine.client, config.base, architecture, config.policy)
         with find_release(
             version,
             architecture,
             regions,
             without=config.without,
             base_url=config.release_url,
-            policy=config.stand_ins,
+            policy=config.plugin_policy,
             plugin=plugin,
         ) as release:
             image = build_image(

@@ -26,6 +26,7 @@ from harness.stand_ins.release import StandInPlugin, serve_release
 
 RELEASES = "https://github.com/rshade/finfocus-plugin-aws-public/releases/download"
 CHECKSUMS = "checksums.txt"
+LOCAL_VERSION = "v0.0.0-local"
 MISSING = "missing"
 """In the place of a region's name in `--without`: every region that the release does not have."""
 TIMEOUT_SECONDS = (10, 60)  # to connect, between bytes
@@ -51,6 +52,11 @@ def check_version(version: str) -> str:
     if not version.startswith("v") or not number[:1].isdigit() or not plain.isalnum():
         raise UsageError(f"{version!r} is not a release: give one like v0.1.5")
     return version
+
+
+def is_local(version: str) -> bool:
+    """Whether `version` is a stand-in by its name, such as "v0.0.0-local" or "v1.2.3-local"."""
+    return version.partition("-")[2] == LOCAL_VERSION.partition("-")[2]
 
 
 def chosen(table: Sequence[Region], without: Sequence[str]) -> tuple[tuple[Region, ...], bool]:
@@ -83,12 +89,17 @@ def find_release(
     regions, lenient = chosen(table, without)
     look = partial(preflight, version, architecture, regions, lenient=lenient)
     why = "asked for by --stand-ins always"
+    if is_local(version):
+        why = f"{version} is a stand-in by its name"
     if policy is not StandInPolicy.ALWAYS:
         try:
             release = look(base_url)
         except UnreachableError as error:
             if policy is StandInPolicy.NEVER:
-                raise
+                raise UnreachableError(
+                    f"{error}: check the network, or let a stand-in take its place with"
+                    " --stand-ins auto"
+                ) from error
             why = str(error)
         else:
             yield _told_what_is_left_out(release, table)

@@ -129,7 +129,7 @@ def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) 
     if kinds and not repository.on_loopback:
         raise UsageError(
             f"images with stand-ins ({', '.join(kinds)}) are not published at {repository.host}:"
-            " use --registry localhost, or build with --stand-ins never"
+            " use --registry localhost, or build a release with --stand-ins never"
         )
 
 

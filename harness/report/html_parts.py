@@ -34,7 +34,7 @@ def verdict(proof: Proof) -> Html:
         tag("span", MARKS[outcome], class_="seal", aria_hidden="true"),
         tag(
             "div",
-            tag("h1", proof.outcome.capitalize()),
+            tag("h1", proof.outcome[:1].upper() + proof.outcome[1:]),
             tag("p", proof.tally, class_="tally"),
             tag("p", unchecked, class_="warning") if unchecked else "",
         ),

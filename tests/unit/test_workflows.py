@@ -283,7 +283,7 @@ def test_changes_are_checked_by_four_sessions(machine: Machine) -> None:
     run = machine.run(CI, Event(name="pull_request"))
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     one = ["-s tests -- tests/e2e", "-s e2e"]
-    smoke = "-s smoke -- --cluster kind --stand-ins always"
+    smoke = "-s smoke -- --cluster kind"
     assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one, smoke]
 
 
