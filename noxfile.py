@@ -23,7 +23,7 @@ SHELL_PARTS = sorted(str(path) for path in Path("image/lib").glob("*.sh"))
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Build the image, prove it, report; `-- --full-size`, `-- v0.1.6` and so on are passed on."""
+    """Build and prove the image with stand-in plugins; `-- v0.1.6` takes that release, for real."""
     session.install("-e", ".")
     session.run("harness", "prove", *session.posargs, interrupt_timeout=PATIENCE)
 

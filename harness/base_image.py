@@ -34,7 +34,8 @@ def find_base_image(
             why = f"it cannot be pulled ({_short(error)})"
         if policy is StandInPolicy.NEVER:
             raise EnvironmentMissingError(
-                f"{reference} is not here and {why}: pull or load it, or drop --stand-ins never"
+                f"{reference} is not here and {why}: pull or load it, or let a stand-in take its"
+                " place with --stand-ins auto"
             )
     name = f"{STAND_IN_REFERENCE}-{architecture}"
     stand_in = StandIn(kind="base image", replaces=reference, why=why)

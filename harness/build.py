@@ -22,6 +22,8 @@ from harness.regions import REPOSITORY
 
 RECORD_VERSION = 1
 REPOSITORY_NAME = "finfocus-plugin-aws-public"
+# A tar of no files, 1,024 zero bytes: what BuildKit keeps of a region that is left out.
+_EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 _BUILT = re.compile(r"Successfully built (?P<id>[0-9a-f]+)|(?P<digest>sha256:[0-9a-f]{64})")
 _STEP = re.compile(r"Step (\d+)/(\d+)")
 _NOISE = re.compile(r"^( ---> |Removing intermediate|Successfully )|requested image's platform")
@@ -84,12 +86,17 @@ def layers_of(
     # The engine's history, newest first, also has the steps that made no layer. An empty layer
     # is in it with size 0 as well, so digests and sizes are matched only when their counts agree.
     steps = [entry for entry in reversed(history) if entry.get("Size", 0) > 0]
-    if len(steps) != len(digests):
+    if len(steps) != sum(digest != _EMPTY_LAYER for digest in digests):
         return tuple({"digest": d, "size_bytes": None, "created_by": ""} for d in digests)
-    return tuple(
-        {"digest": digest, "size_bytes": entry["Size"], "created_by": entry["CreatedBy"]}
-        for digest, entry in zip(digests, steps, strict=True)
-    )
+    return tuple(_layer(digest, steps) for digest in digests)
+
+
+def _layer(digest: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """The layer `digest`, made by the first of `steps`, which is taken away, unless it is empty."""
+    if digest == _EMPTY_LAYER:
+        return {"digest": digest, "size_bytes": 0, "created_by": ""}
+    entry = steps.pop(0)
+    return {"digest": digest, "size_bytes": entry["Size"], "created_by": entry["CreatedBy"]}
 
 
 def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
@@ -144,7 +151,7 @@ def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
 def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
     """Build arguments; the same inputs give the same, so that an unchanged build is cached."""
     kinds = {s.kind for s in (base.stand_in, release.stand_in) if s}
-    return {
+    arguments = {
         "BASE_IMAGE": base.reference,
         "BASE_DIGEST": base.digest,
         "VERSION": release.version,
@@ -156,6 +163,13 @@ def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
         "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
         "STAND_INS": ", ".join(sorted(kinds)),
     }
+    if release.left_out:
+        arguments |= {
+            "WITHOUT": " ".join(region.name for region in release.left_out),
+            "REGIONS": ",".join(region.name for region in release.regions),
+            "PORTS": " ".join(str(region.port) for region in release.regions),
+        }
+    return arguments
 
 
 def _git(*arguments: str) -> str:
@@ -176,6 +190,8 @@ def build_record(image: BuiltImage, image_directory: Path) -> dict[str, Any]:
         "architecture": image.architecture.value,
         "size_bytes": image.size_bytes,
         "seconds": round(image.seconds, 3),
+        "regions": [region.name for region in image.release.regions],
+        "left_out": [region.name for region in image.release.left_out],
         "stand_ins": [vars(stand_in) for stand_in in image.stand_ins],
         "layers": list(image.layers),
         "inputs": {

@@ -27,8 +27,8 @@ from harness.engine import connect, container_engine, stop_leftover_engine
 from harness.errors import NotProvenError
 from harness.model import Architecture, StandInPolicy
 from harness.proof import Proof
-from harness.regions import load_regions
-from harness.releases import RELEASES
+from harness.regions import load_regions, select
+from harness.releases import LOCAL_VERSION, RELEASES
 from harness.scan import EndOfLife, passed
 from harness.scan.model import IGNORE_FILE
 from harness.smoke.acceptance import SmokeOptions
@@ -44,11 +44,20 @@ app = typer.Typer(
     help="Builds one container image from many regional binaries, and proves it.",
 )
 
-Version = Annotated[str, typer.Argument(help="Release of the plugin, such as v0.1.5.")]
+Version = Annotated[
+    str, typer.Argument(help=f"Release of the plugin, such as v0.1.5; {LOCAL_VERSION}: a stand-in.")
+]
 Arch = Annotated[Architecture | None, typer.Option(help="Default: that of the engine.")]
 Base = Annotated[str, typer.Option(help="Base image.")]
 Url = Annotated[str, typer.Option(help="Where the releases are.")]
-StandIns = Annotated[StandInPolicy, typer.Option(help="When a stand-in may be used.")]
+StandIns = Annotated[
+    StandInPolicy | None,
+    typer.Option(help="When a stand-in may be used; default: never, auto for a -local version."),
+]
+Without = Annotated[
+    list[str] | None,
+    typer.Option(help="Region to leave out, repeatable; `missing`: those the release lacks."),
+]
 FullSize = Annotated[bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")]
 Output = Annotated[Path, typer.Option(help="Directory for the build record.")]
 Reports = Annotated[Path, typer.Option(help="Directory for the proof.")]
@@ -68,12 +77,13 @@ def _options(
 
 @app.command()
 def prove(
-    version: Version = "v0.1.5",
+    version: Version = LOCAL_VERSION,
     *,
     arch: Arch = None,
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
+    without: Without = None,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
     reports: Reports = Path("proof"),
@@ -86,6 +96,7 @@ def prove(
         base=base,
         release_url=release_url,
         stand_ins=stand_ins,
+        without=tuple(without or ()),
         full_size=full_size,
         output=output,
     )
@@ -99,7 +110,8 @@ def build(
     arch: Arch = None,
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
+    without: Without = None,
     full_size: FullSize = False,
     output: Output = Path("build-out"),
     tag: Tag = "",
@@ -112,6 +124,7 @@ def build(
         base=base,
         release_url=release_url,
         stand_ins=stand_ins,
+        without=tuple(without or ()),
         full_size=full_size,
         output=output,
         reference=tag,
@@ -141,9 +154,9 @@ app.command()(release)
 
 @app.command()
 def bench(
-    version: Version = "v0.1.5",
+    version: Version = LOCAL_VERSION,
     *,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
     full_size: FullSize = False,
     settle: Annotated[
         float, typer.Option(help="With --full-size: seconds until memory is measured again.")
@@ -164,6 +177,7 @@ def wait_release(
     *,
     arch: Annotated[list[Architecture] | None, typer.Option(help="Default: all.")] = None,
     release_url: Url = RELEASES,
+    without: Without = None,
     timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 1800,
     interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 20,
 ) -> None:
@@ -171,7 +185,7 @@ def wait_release(
     wait_for_release(
         version,
         arch or list(Architecture),
-        load_regions(),
+        select(load_regions(), without or ()),
         release_url,
         timeout=timeout,
         interval=interval,
@@ -218,19 +232,22 @@ def smoke(
     *,
     version: Annotated[
         str, typer.Option(help="Release to build when no image is given.")
-    ] = "v0.1.5",
+    ] = LOCAL_VERSION,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
     cluster: Annotated[
         ClusterKind, typer.Option(help="What to make without a context.")
     ] = ClusterKind.AUTO,
     drain: Annotated[bool, typer.Option("--drain", help="Drain a node of that context.")] = False,
-    stand_ins: StandIns = StandInPolicy.AUTO,
+    stand_ins: StandIns = None,
+    without: Without = None,
     reports: Reports = Path("proof"),
     as_json: Json = False,
 ) -> None:
     """Deploy an image on Kubernetes with the shipped manifests, and prove what happens there."""
     options = SmokeOptions(context=context, kind=cluster, drain=drain)
-    config = pipeline.BuildConfig(version=version, stand_ins=stand_ins)
+    config = pipeline.BuildConfig(
+        version=version, stand_ins=stand_ins, without=tuple(without or ())
+    )
     _finish(pipeline.smoke_test(image, config, options, reports), as_json=as_json)
 
 

@@ -58,8 +58,14 @@ def release(
     base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE,
     release_url: Annotated[str, typer.Option(help="Where the releases are.")] = RELEASES,
     stand_ins: Annotated[
-        StandInPolicy, typer.Option(help="When a stand-in may be used.")
-    ] = StandInPolicy.AUTO,
+        StandInPolicy | None,
+        typer.Option(
+            help="When a stand-in may be used; default: never, auto for a -local version."
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Region to leave out, repeatable.")
+    ] = None,
     full_size: Annotated[
         bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")
     ] = False,
@@ -76,14 +82,16 @@ def release(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Build, prove, scan and publish a release for every architecture."""
+    build = BuildConfig(
+        version=version,
+        base=base,
+        release_url=release_url,
+        stand_ins=stand_ins,
+        full_size=full_size,
+        without=tuple(without or ()),
+    )
     config = releasing.ReleaseConfig(
-        build=BuildConfig(
-            version=version,
-            base=base,
-            release_url=release_url,
-            stand_ins=stand_ins,
-            full_size=full_size,
-        ),
+        build=build,
         registry=registry,
         repository=repository,
         architectures=tuple(arch or ()),
@@ -101,7 +109,7 @@ def release(
             ignore_file=ignore_file,
             vex=vex,
             end_of_life=end_of_life,
-            stand_ins=stand_ins,
+            stand_ins=build.policy,
         ),
         output=output,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 RUN = "com.finfocus.harness.run"
 OWNER = "com.finfocus.harness.owner"
+REGIONS = "com.finfocus.image.regions"
 STAND_INS = "com.finfocus.image.stand-ins"
 STAND_IN = "com.finfocus.stand-in"
 

@@ -53,7 +53,13 @@ class Release:
     base_url: str  # the assets are under {base_url}/{version}/
     assets: tuple[Asset, ...]
     checksums_sha256: str
+    left_out: tuple[Region, ...] = ()  # of the table: the image is built without them
     stand_in: StandIn | None = None
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions that the image has."""
+        return tuple(asset.region for asset in self.assets)
 
     @property
     def on_loopback(self) -> bool:

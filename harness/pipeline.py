@@ -1,7 +1,8 @@
 """The main job, in order: engine, base, release, build, proof, report."""
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.base_image import DEFAULT_BASE, find_base_image
@@ -12,8 +13,8 @@ from harness.engine import Engine, container_engine
 from harness.errors import NotProvenError, UsageError
 from harness.model import Architecture, BuiltImage, StandInPolicy, VerifiedImage
 from harness.proof import Proof
-from harness.regions import IMAGE_DIRECTORY, load_regions
-from harness.releases import RELEASES, check_version, find_release
+from harness.regions import IMAGE_DIRECTORY, Region, load_regions, regions_in_image, select
+from harness.releases import LOCAL_VERSION, RELEASES, check_version, chosen, find_release, is_local
 from harness.report import write_reports
 from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
 from harness.smoke.acceptance import SmokeOptions, smoke
@@ -22,22 +23,51 @@ from harness.sweep import sweep
 from harness.verify.acceptance import verify
 from harness.verify.build_checks import check_build
 from harness.verify.recorder import Recorder
+from harness.verify.target import find_image
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
     """What to build, and from what."""
 
-    version: str
+    version: str = LOCAL_VERSION
     architecture: Architecture | None = None  # None for the engine's own
     base: str = DEFAULT_BASE
     release_url: str = RELEASES
-    stand_ins: StandInPolicy = StandInPolicy.AUTO
+    stand_ins: StandInPolicy | None = None  # None: never for a release, auto for a local version
+    plugin: StandInPolicy | None = None  # of the plugin alone; None: by `stand_ins` and `version`
     full_size: bool = False
+    without: tuple[str, ...] = ()  # names of regions to leave out, and maybe `MISSING`
     image_directory: Path = IMAGE_DIRECTORY
     output: Path = field(default_factory=lambda: Path("build-out"))
     reference: str = ""
     no_cache: bool = False
+
+    def __post_init__(self) -> None:
+        """`UsageError` for what cannot be built, before anything is made."""
+        if self.without:
+            chosen(load_regions(self.image_directory), self.without)
+        if self._by_name and StandInPolicy.NEVER in (self.stand_ins, self.plugin):
+            raise UsageError(
+                f"{self.version} is a stand-in by its name: name a release, such as v0.1.5, or"
+                " drop --stand-ins never"
+            )
+
+    @property
+    def _by_name(self) -> bool:
+        """Whether the version makes the plugin a stand-in; a server that is named is asked."""
+        return is_local(self.version) and self.release_url == RELEASES
+
+    @property
+    def policy(self) -> StandInPolicy:
+        """When a stand-in may be used for anything but the plugin."""
+        local = StandInPolicy.AUTO if is_local(self.version) else StandInPolicy.NEVER
+        return self.stand_ins or local
+
+    @property
+    def plugin_policy(self) -> StandInPolicy:
+        """When a stand-in may be used for the plugin."""
+        return self.plugin or (StandInPolicy.ALWAYS if self._by_name else self.policy)
 
 
 def build(engine: Engine, config: BuildConfig) -> BuiltImage:
@@ -47,13 +77,14 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     regions = load_regions(config.image_directory)
     plugin = StandInPlugin(full_size=config.full_size)
     with processor_for(engine, architecture):  # first: without it the rest is in vain
-        base = find_base_image(engine.client, config.base, architecture, config.stand_ins)
+        base = find_base_image(engine.client, config.base, architecture, config.policy)
         with find_release(
             version,
             architecture,
             regions,
+            without=config.without,
             base_url=config.release_url,
-            policy=config.stand_ins,
+            policy=config.plugin_policy,
             plugin=plugin,
         ) as release:
             image = build_image(
@@ -70,11 +101,11 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
 
 def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
     """Everything that the build and the acceptance run show of `image`."""
-    regions = load_regions(config.image_directory)
+    regions = image.release.regions
     recorder = Recorder()
     with processor_for(engine, image.architecture):
         check_build(engine, image, config.image_directory, regions, recorder)
-        return verify(
+        proof = verify(
             engine,
             image.reference,
             regions,
@@ -82,6 +113,7 @@ def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
             recorder=recorder,
             stand_ins=image.stand_ins,
         )
+    return _about_regions(proof, regions, load_regions(config.image_directory))
 
 
 def verified(
@@ -106,8 +138,24 @@ def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
     """Examine an image that is there already, and write the proof to `reports`."""
     with container_engine() as engine:
         sweep(engine.client)
-        proof = verify(engine, reference, load_regions(), full_size=full_size)
-    return report(proof, reports)
+        regions = regions_of(engine, reference)
+        proof = verify(engine, reference, regions, full_size=full_size)
+    return report(_about_regions(proof, regions, load_regions()), reports)
+
+
+def regions_of(engine: Engine, reference: str) -> tuple[Region, ...]:
+    """The regions that image `reference` says it has; `UsageError` when there is none such."""
+    labels = find_image(engine.client, reference).labels
+    return regions_in_image(labels, load_regions())
+
+
+def _about_regions(proof: Proof, regions: Sequence[Region], table: Sequence[Region]) -> Proof:
+    """`proof` with the regions it is about, and those of `table` that the image does not have."""
+    return replace(
+        proof,
+        regions=tuple(region.name for region in regions),
+        left_out=tuple(region.name for region in table if region not in regions),
+    )
 
 
 def scan_existing(reference: str, options: ScanOptions, output: Path) -> ScanReport:
@@ -126,14 +174,18 @@ def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: 
     if options.context:
         if not image:
             raise UsageError("name the image that the nodes of the context shall pull")
-        return report(smoke(None, image, load_regions(), options), reports)
+        # What only the nodes have tells no label: regions are left out as the caller says.
+        regions = select(load_regions(), config.without)
+        proof = smoke(None, image, regions, options)
+        return report(_about_regions(proof, regions, load_regions()), reports)
     with container_engine() as engine:
         sweep(engine.client)
         built = None if image else build(engine, config)
         reference = built.reference if built else image
         stand_ins = built.stand_ins if built else ()
-        proof = smoke(engine, reference, load_regions(), options, stand_ins=stand_ins)
-    return report(proof, reports)
+        regions = regions_of(engine, reference)
+        proof = smoke(engine, reference, regions, options, stand_ins=stand_ins)
+    return report(_about_regions(proof, regions, load_regions()), reports)
 
 
 def report(proof: Proof, directory: Path) -> Proof:

@@ -163,6 +163,8 @@ class Proof:
     checks: tuple[Check, ...] = ()
     scenarios: tuple[Scenario, ...] = ()
     required: tuple[str, ...] = ()  # requirement ids the run set out to check
+    regions: tuple[str, ...] = ()  # that the image has; () when that was not recorded
+    left_out: tuple[str, ...] = ()  # regions of the table that the image was built without
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -186,11 +188,32 @@ class Proof:
         return self.counts[Status.PASSED] > 0 and self.counts[Status.FAILED] == 0
 
     @property
-    def verdict(self) -> str:
-        """The outcome in one line."""
+    def outcome(self) -> str:
+        """The verdict without numbers; a proof that needed stand-ins never says just "proven"."""
+        if not self.proven:
+            return "not proven"
+        kinds = ", ".join(dict.fromkeys(stand_in.kind for stand_in in self.stand_ins))
+        return f"proven with stand-ins: {kinds}" if kinds else "proven"
+
+    @property
+    def tally(self) -> str:
+        """How many checks ended how, and the regions that the image does not have."""
         count = self.counts
         tally = ", ".join(f"{count[status]} {status}" for status in Status if count[status])
-        return f"{'proven' if self.proven else 'not proven'}: {tally or 'no checks'}"
+        return "; ".join(filter(None, [tally or "no checks", self.coverage]))
+
+    @property
+    def coverage(self) -> str:
+        """Which of the table's regions the image has; "" when it has all."""
+        if not self.left_out:
+            return ""
+        total = len(self.regions) + len(self.left_out)
+        return f"{len(self.regions)} of {total} regions; left out: {', '.join(self.left_out)}"
+
+    @property
+    def verdict(self) -> str:
+        """The outcome in one line."""
+        return f"{self.outcome}: {self.tally}"
 
     def by_requirement(self) -> dict[str, tuple[Check, ...]]:
         """The checks of each requirement, requirements in the order of their ids."""

@@ -21,7 +21,9 @@ from harness.publishing.seal import SealedImage, seal, unseal
 from harness.publishing.sign import Signer
 from harness.publishing.tags import parse, previous
 from harness.publishing.trial import pull_and_run
+from harness.regions import names_in
 from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
+from harness.releases import MISSING
 from harness.scan import ScanOptions, scan
 from harness.stand_ins.registry import local_registry
 from harness.sweep import sweep
@@ -57,6 +59,10 @@ class ReleaseConfig:
     def check(self) -> None:
         """`UsageError` when the parts do not go together."""
         parse(self.build.version)
+        if MISSING in names_in(self.build.without):
+            raise UsageError("a release names the regions it leaves out: --without REGION")
+        if self.build.without and self.sources:
+            raise UsageError("what is sealed has its regions already: drop --without, or --from")
         if self.export and (self.sources or self.resume or self.dry_run):
             raise UsageError("--export builds and seals only: drop --from, --resume and --dry-run")
         if self.export and len(self.architectures) != 1:

@@ -2,9 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import requests
 from tenacity import (
@@ -19,11 +21,14 @@ from harness.errors import ReleaseError, UsageError
 from harness.model import Architecture, Asset, Release, StandInPolicy, asset_name
 from harness.outside import TooLargeError, bounded_session
 from harness.proof import StandIn
-from harness.regions import Region
+from harness.regions import Region, names_in, select
 from harness.stand_ins.release import StandInPlugin, serve_release
 
 RELEASES = "https://github.com/rshade/finfocus-plugin-aws-public/releases/download"
 CHECKSUMS = "checksums.txt"
+LOCAL_VERSION = "v0.0.0-local"
+MISSING = "missing"
+"""In the place of a region's name in `--without`: every region that the release does not have."""
 TIMEOUT_SECONDS = (10, 60)  # to connect, between bytes
 ATTEMPTS = 5
 # As expected_checksum in image/build/download.sh reads it.
@@ -49,46 +54,77 @@ def check_version(version: str) -> str:
     return version
 
 
+def is_local(version: str) -> bool:
+    """Whether `version` is a stand-in by its name, such as "v0.0.0-local" or "v1.2.3-local"."""
+    return version.partition("-")[2] == LOCAL_VERSION.partition("-")[2]
+
+
+def chosen(table: Sequence[Region], without: Sequence[str]) -> tuple[tuple[Region, ...], bool]:
+    """The regions of `table` that `without` leaves, and whether `MISSING` is in it as well.
+
+    Raises what `select` raises.
+    """
+    names = names_in(without)
+    return select(table, [name for name in names if name != MISSING]), MISSING in names
+
+
 @contextmanager
 def find_release(
     version: str,
     architecture: Architecture,
-    regions: Sequence[Region],
+    table: Sequence[Region],
     *,
+    without: Sequence[str] = (),
     base_url: str = RELEASES,
     policy: StandInPolicy = StandInPolicy.AUTO,
     plugin: StandInPlugin | None = None,
 ) -> Iterator[Release]:
     """Release `version`, complete, for the duration of the block.
 
+    It has every region of `table` but those named in `without`, which may also hold `MISSING`.
     A stand-in release is served from loopback when the real server cannot be reached at all and
     `policy` allows it; a server that answers "no such file" is an answer and never replaced.
-    Raises `ReleaseError` naming every region without an asset.
+    Raises `ReleaseError` naming every region without an asset, and what `select` raises.
     """
+    regions, lenient = chosen(table, without)
+    look = partial(preflight, version, architecture, regions, lenient=lenient)
     why = "asked for by --stand-ins always"
+    if is_local(version):
+        why = f"{version} is a stand-in by its name"
     if policy is not StandInPolicy.ALWAYS:
         try:
-            release = preflight(version, architecture, regions, base_url)
+            release = look(base_url)
         except UnreachableError as error:
             if policy is StandInPolicy.NEVER:
-                raise
+                raise UnreachableError(
+                    f"{error}: check the network, or let a stand-in take its place with"
+                    " --stand-ins auto"
+                ) from error
             why = str(error)
         else:
-            yield release
+            yield _told_what_is_left_out(release, table)
             return
     with serve_release(plugin or StandInPlugin(), version, architecture, regions) as url:
-        found = preflight(version, architecture, regions, url)
         stand_in = StandIn(kind="plugin", replaces=f"{base_url}/{version}", why=why)
-        yield Release(**{**vars(found), "stand_in": stand_in})
+        yield _told_what_is_left_out(replace(look(url), stand_in=stand_in), table)
+
+
+def _told_what_is_left_out(release: Release, table: Sequence[Region]) -> Release:
+    return replace(release, left_out=tuple(r for r in table if r not in release.regions))
 
 
 def preflight(
-    version: str, architecture: Architecture, regions: Sequence[Region], base_url: str
+    version: str,
+    architecture: Architecture,
+    regions: Sequence[Region],
+    base_url: str,
+    *,
+    lenient: bool = False,
 ) -> Release:
     """Ask the server for every asset without downloading one.
 
     Returns the release with checksums and sizes. Raises `ReleaseError` that names each region
-    whose tarball or checksum is missing.
+    whose tarball or checksum is missing; a `lenient` look takes what is there, at least one.
     """
     root = f"{base_url}/{version}"
     with step(f"looking for the {len(regions)} assets of {version} ({architecture})"):
@@ -108,17 +144,14 @@ def preflight(
                     strict=True,
                 )
             )
-    problems = []
+    problems = {}
     for region, answer in answers.items():
         if answer.status_code != requests.codes.ok:
-            problems.append(f"{region.name}: {names[region]} (HTTP {answer.status_code})")
+            problems[region] = f"{names[region]} (HTTP {answer.status_code})"
         elif names[region] not in expected:
-            problems.append(f"{region.name}: {names[region]} is not in {CHECKSUMS}")
-    if problems:
-        raise ReleaseError(
-            f"release {version} cannot be built for {architecture}: {len(problems)} of"
-            f" {len(regions)} regions are missing\n  " + "\n  ".join(problems)
-        )
+            problems[region] = f"{names[region]} is not in {CHECKSUMS}"
+    if problems and not (lenient and len(problems) < len(regions)):
+        raise ReleaseError(_missing(version, architecture, regions, problems))
     assets = tuple(
         Asset(
             region=region,
@@ -127,6 +160,7 @@ def preflight(
             size_bytes=_size(answer.headers.get("Content-Length", "")),
         )
         for region, answer in answers.items()
+        if region not in problems
     )
     return Release(
         version=version,
@@ -135,6 +169,26 @@ def preflight(
         assets=assets,
         checksums_sha256=sha256_text(checksums.text),
     )
+
+
+def _missing(
+    version: str,
+    architecture: Architecture,
+    regions: Sequence[Region],
+    problems: Mapping[Region, str],
+) -> str:
+    """What a release lacks, and how to build it all the same when it has anything."""
+    lines = [
+        (
+            f"release {version} cannot be built for {architecture}: {len(problems)} of"
+            f" {len(regions)} regions are missing"
+        ),
+        *(f"{region.name}: {problem}" for region, problem in problems.items()),
+    ]
+    if len(problems) < len(regions):
+        options = " ".join(f"--without {region.name}" for region in problems)
+        lines.append(f"to build it without them: {options}")
+    return "\n  ".join(lines)
 
 
 def _size(text: str) -> int | None:

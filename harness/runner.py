@@ -14,7 +14,7 @@ from harness.container import Options, created
 from harness.engine import container_engine
 from harness.errors import UsageError
 from harness.logs import NO_REGION, LogLine, judge
-from harness.regions import METRICS_PORT, load_regions
+from harness.regions import METRICS_PORT, Region, load_regions, regions_in_image
 from harness.verify.target import find_image
 
 _COLOURS = ("cyan", "green", "magenta", "blue", "yellow", "bright_cyan", "bright_green", "white")
@@ -29,12 +29,11 @@ def run(
 
     `regions` selects some; `environ` has entries `NAME=VALUE`.
     """
-    find_image(client, image)
-    table = load_regions()
+    table = regions_in_image(find_image(client, image).labels, load_regions())
     given = dict(entry.partition("=")[::2] for entry in environ)
     if regions:
         given["FINFOCUS_REGIONS"] = ",".join(regions)
-    ports = {f"{port}/tcp": ("127.0.0.1", port) for port in (*_ports(regions), METRICS_PORT)}
+    ports = {f"{port}/tcp": ("127.0.0.1", port) for port in (*_ports(regions, table), METRICS_PORT)}
     names = [region.name for region in table]
     options = Options(environ=given)
     with created(client, image, names, options, published=ports) as container:
@@ -50,12 +49,12 @@ def run(
         return container.exit_code or 0
 
 
-def _ports(regions: Sequence[str]) -> Iterator[int]:
-    table = {region.name: region.port for region in load_regions()}
-    for name in regions or table:
-        if name not in table:
-            raise UsageError(f"region {name!r} is not in the table: use {', '.join(table)}")
-        yield table[name]
+def _ports(regions: Sequence[str], table: Sequence[Region]) -> Iterator[int]:
+    ports = {region.name: region.port for region in table}
+    for name in regions or ports:
+        if name not in ports:
+            raise UsageError(f"region {name!r} is not in the image: use {', '.join(ports)}")
+        yield ports[name]
 
 
 def show_logs(container: str, regions: Sequence[str], *, follow: bool) -> None:

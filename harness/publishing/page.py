@@ -23,6 +23,7 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
     blocks = [
         f"# {plan.repository.name} {plan.version}",
         _stand_ins(plan),
+        _regions_left_out(plan),
         "Pull it by digest, which is what was tested:",
         f"```console\n$ docker pull {plan.name}\n```",
         f"Tags: {', '.join(f'`{tag}`' for tag in published.tags)}. Index `{plan.index.digest}`.",
@@ -69,6 +70,11 @@ def _stand_ins(plan: Plan) -> str:
     return "\n".join(["> **Stand-ins are in this release. It is for trial only.**", ">", *lines])
 
 
+def _regions_left_out(plan: Plan) -> str:
+    coverage = plan.images[0].proof.coverage
+    return f"> **This release has {coverage}.**" if coverage else ""
+
+
 def _platforms(plan: Plan) -> str:
     rows = [
         "| platform | manifest | image ID tested | size | proof | scan |",
@@ -82,7 +88,7 @@ def _platforms(plan: Plan) -> str:
             f"`{layout.manifest.digest}`",
             f"`{layout.config.digest}`",
             size,
-            image.proof.verdict,
+            _cell(image.proof.verdict),
             _cell(image.scan["verdict"]),
         ]
         rows.append(f"| {' | '.join(cells)} |")

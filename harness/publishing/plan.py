@@ -114,6 +114,9 @@ def _complete(images: Sequence[SealedImage], version: str) -> tuple[SealedImage,
     for image in images:
         if image.version != version:
             raise NotProvenError(f"{image.directory} is {image.version}, not {version}")
+    if len(left_out := {image.proof.left_out for image in images}) > 1:
+        found_out = " and ".join(", ".join(names) or "none" for names in sorted(left_out))
+        raise NotProvenError(f"the images leave out different regions: {found_out}")
     if len(revisions := {image.image.labels.get(REVISION, "") for image in images}) > 1:
         raise NotProvenError(
             f"the images were built from different commits: {', '.join(sorted(revisions))}"
@@ -126,7 +129,7 @@ def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) 
     if kinds and not repository.on_loopback:
         raise UsageError(
             f"images with stand-ins ({', '.join(kinds)}) are not published at {repository.host}:"
-            " use --registry localhost, or build with --stand-ins never"
+            " use --registry localhost, or build a release with --stand-ins never"
         )
 
 

@@ -34,6 +34,7 @@ def statement(
                     "architecture": built.architecture.value,
                     "baseImage": built.base.reference,
                     "releases": built.release.base_url,
+                    "without": [region.name for region in built.release.left_out],
                 },
                 "internalParameters": {
                     "imageId": built.image_id,

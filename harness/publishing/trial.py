@@ -10,7 +10,7 @@ from harness.container import Options, running
 from harness.engine import Engine
 from harness.errors import HarnessError, RegistryError
 from harness.publishing.plan import Plan
-from harness.regions import METRICS_PORT, load_regions
+from harness.regions import METRICS_PORT, load_regions, regions_in_image
 from harness.registry import Credentials
 from harness.wait import wait_until
 
@@ -35,7 +35,7 @@ def pull_and_run(engine: Engine, plan: Plan, credentials: Credentials | None) ->
         raise RegistryError(
             f"{plan.name} is {found} when pulled, tested was {image.image.config.digest}"
         )
-    regions = [region.name for region in load_regions()]
+    regions = [r.name for r in regions_in_image(image.image.labels, load_regions())]
     options = Options(ports=[METRICS_PORT])
     try:
         with (

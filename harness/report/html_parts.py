@@ -28,15 +28,14 @@ def verdict(proof: Proof) -> Html:
         ("verified", f"{proof.started_at:%Y-%m-%d %H:%M %Z}"),
         ("took", human_seconds(proof.seconds)),
     )
-    tally = proof.verdict.partition(": ")[2]
     unchecked = unchecked_line(proof)
     return tag(
         "header",
         tag("span", MARKS[outcome], class_="seal", aria_hidden="true"),
         tag(
             "div",
-            tag("h1", "Proven" if proof.proven else "Not proven"),
-            tag("p", tally, class_="tally"),
+            tag("h1", proof.outcome[:1].upper() + proof.outcome[1:]),
+            tag("p", proof.tally, class_="tally"),
             tag("p", unchecked, class_="warning") if unchecked else "",
         ),
         tag("p", image.reference, class_="reference"),

@@ -18,7 +18,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def render_html(proof: Proof) -> str:
     """The proof as one self-contained page."""
     style = files("harness.report").joinpath("page.css").read_text(encoding="utf-8")
-    title = f"{proof.image.reference}: {'proven' if proof.proven else 'not proven'}"
+    title = f"{proof.image.reference}: {proof.outcome}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),

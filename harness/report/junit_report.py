@@ -50,6 +50,7 @@ def _properties(proof: Proof) -> list[tuple[str, str]]:
         ("image.architecture", proof.architecture),
         ("image.size_bytes", str(image.size_bytes)),
         ("plugin.version", proof.version),
+        *([("image.regions", proof.coverage)] if proof.coverage else []),
     ]
 
 

@@ -34,7 +34,7 @@ def _head(proof: Proof) -> str:
     ]
     mark = MARKS[Status.PASSED if proof.proven else Status.FAILED]
     lines = [
-        f"## {mark} {inline(image.reference)}: {proof.verdict}",
+        f"## {mark} {inline(image.reference)}: {inline(proof.verdict)}",
         " · ".join(facts),
     ]
     if unchecked := unchecked_line(proof):

@@ -19,7 +19,7 @@ from harness.errors import CommandError, ScanGateError, ScanImpossibleError, Usa
 from harness.labels import STAND_INS
 from harness.model import VerifiedImage
 from harness.outside import reading
-from harness.regions import load_regions
+from harness.regions import load_regions, regions_in_image
 from harness.scan.checks import with_scan
 from harness.scan.database import NO_UPDATE, QUIET, ready_database, words_of
 from harness.scan.findings import os_packages, read_findings, read_suppressed
@@ -218,6 +218,7 @@ def _judge(job: _Job, raw: dict[str, Any], sbom: dict[str, Any]) -> ScanReport:
     suppressed = read_suppressed(raw)
     binaries = modules_by_region(sbom)
     labels = (job.image.attrs.get("Config") or {}).get("Labels") or {}
+    regions = [region.name for region in regions_in_image(labels, load_regions())]
     name = " ".join(str(system[key]) for key in ("Family", "Name") if key in system)
     problems, warnings = system_words(
         name or "unknown system",
@@ -240,7 +241,7 @@ def _judge(job: _Job, raw: dict[str, Any], sbom: dict[str, Any]) -> ScanReport:
         problems=(
             *finding_problems(findings),
             *ignore_problems(job.ignores, suppressed, datetime.now(UTC)),
-            *binary_problems((region.name for region in load_regions()), binaries),
+            *binary_problems(regions, binaries),
             *problems,
         ),
         warnings=tuple(warnings),

@@ -62,7 +62,7 @@ def smoke(
         if tell_story(stage):
             disrupt(stage, drain=cluster.own or options.drain)
             split_by_region(stage)
-        facts = _facts(engine, stage)
+        facts, found = _facts(engine, stage)
         environment = _describe(cluster.kubectl)
     added = (cluster.stand_in,) if cluster.stand_in else ()
     return Proof(
@@ -72,7 +72,7 @@ def smoke(
         version=facts.labels.get("org.opencontainers.image.version", ""),
         architecture=facts.architecture,
         environment=environment,
-        stand_ins=(*stand_ins, *added),
+        stand_ins=(*(stand_ins or found), *added),
         checks=tuple(recorder.checks),
         required=REQUIRED,
     )
@@ -87,7 +87,8 @@ def _cluster(options: SmokeOptions) -> Iterator[Cluster]:
         yield cluster
 
 
-def _facts(engine: Engine | None, stage: Stage) -> ImageFacts:
+def _facts(engine: Engine | None, stage: Stage) -> tuple[ImageFacts, tuple[StandIn, ...]]:
+    """What is known of the image, and the stand-ins that its label admits."""
     if engine:
         image = find_image(engine.client, stage.image)
         target = Target(
@@ -97,10 +98,10 @@ def _facts(engine: Engine | None, stage: Stage) -> ImageFacts:
             regions=stage.regions,
             recorder=stage.recorder,
         )
-        return target.facts()
+        return target.facts(), target.stand_ins()
     statuses = [s for pod in stage.pods() for s in pod["status"].get("containerStatuses", [])]
     known = [str(status["imageID"]) for status in statuses if status["imageID"]]
-    return ImageFacts(reference=stage.image, image_id=known[0] if known else "")
+    return ImageFacts(reference=stage.image, image_id=known[0] if known else ""), ()
 
 
 def _describe(kubectl: Kubectl) -> Environment:

@@ -103,7 +103,7 @@ def _restart(stage: Stage) -> None:
 
 
 def _kill_region(stage: Stage) -> None:
-    victim = stage.regions[2]
+    victim = stage.regions[-1]
     pod = stage.pods()[0]
     name = pod["metadata"]["name"]
     with (
@@ -148,7 +148,7 @@ def _started_again(port: int, region: str) -> bool:
 
 
 def _spend_budget(stage: Stage) -> None:
-    victim = stage.regions[1]
+    victim = stage.regions[0]
     name = stage.pods()[0]["metadata"]["name"]
     with stage.recorder.check(
         "FR-017",

@@ -36,10 +36,13 @@ def split_by_region(stage: Stage) -> None:
 def _serves_only(stage: Stage, region: Region) -> bool:
     """Whether the region's Service leads to a pod that has this region, ready, and no other."""
     service = f"service/{service_name(region, split=True)}"
-    other = next(r for r in stage.regions if r != region)
+    others = [r for r in stage.regions if r != region][:1]
     with stage.kubectl.forward(service, [region.port, METRICS_PORT]) as local:
         return (
             get_status(local[region.port], "/healthz") == http.client.OK
             and get_status(local[METRICS_PORT], f"/readyz/{region.name}") == http.client.OK
-            and get_status(local[METRICS_PORT], f"/readyz/{other.name}") == http.client.NOT_FOUND
+            and all(
+                get_status(local[METRICS_PORT], f"/readyz/{other.name}") == http.client.NOT_FOUND
+                for other in others
+            )
         )

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.console import say, step
+from harness.generate import DEPLOY, write_manifests
 from harness.labels import OWNER, is_orphan, own_identity
 from harness.manifests import APP
-from harness.regions import REPOSITORY, Region
+from harness.regions import Region, load_regions
 from harness.smoke.clusters import Cluster
 from harness.smoke.kubectl import Kubectl
 from harness.temporary import temporary_directory
 from harness.verify.recorder import Recorder
 from harness.wait import wait_until
 
-DEPLOY = REPOSITORY / "deploy"
 IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
 SELECTOR = f"app.kubernetes.io/name={APP}"
 POD_READY_SECONDS = 180
@@ -43,6 +43,7 @@ class Stage:
     regions: tuple[Region, ...]
     recorder: Recorder
     directory: Path
+    deploy: Path = DEPLOY  # the manifests
 
     def overlay(self, resource: str, *, replicas: int = 0) -> Path:
         """A kustomize directory of one layout, with this image in this namespace.
@@ -57,7 +58,7 @@ class Stage:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.kubectl.namespace,
-            "resources": [os.path.relpath(DEPLOY / resource, directory.resolve())],
+            "resources": [os.path.relpath(self.deploy / resource, directory.resolve())],
             "images": [{"name": IMAGE_IN_MANIFESTS, "newName": name, key: chosen}],
         }
         if replicas:
@@ -122,6 +123,10 @@ def open_stage(
             json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         )
         cluster.kubectl.apply(manifest)
+        deploy = DEPLOY
+        if regions != load_regions():
+            deploy = directory.resolve() / "deploy"
+            write_manifests(deploy, regions)
         try:
             yield Stage(
                 cluster=cluster,
@@ -130,6 +135,7 @@ def open_stage(
                 regions=regions,
                 recorder=recorder,
                 directory=directory,
+                deploy=deploy,
             )
         finally:
             with step(f"removing {namespace}"):

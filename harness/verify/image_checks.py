@@ -6,7 +6,7 @@ from harness.base_image import DEFAULT_BASE
 from harness.container import Options, created
 from harness.errors import HarnessError
 from harness.model import Architecture
-from harness.regions import BINARY_PREFIX
+from harness.regions import BINARY_PREFIX, load_regions
 from harness.verify import outside
 from harness.verify.recorder import Limits, quantity
 from harness.verify.target import Target
@@ -143,9 +143,9 @@ def _check_settings(target: Target) -> None:
 def _check_size(target: Target, rows: dict[str, tuple[int, bool, bytes]]) -> None:
     size = int(target.image.attrs["Size"])
     stands_in = "plugin" in [stand_in.kind for stand_in in target.stand_ins()]
-    limits = Limits(
-        unit="B", floor=SIZE_TARGET * (1 - SIZE_TOLERANCE), bound=SIZE_TARGET * (1 + SIZE_TOLERANCE)
-    )
+    # The target is that of all regions of the table.
+    aim = SIZE_TARGET * len(target.regions) / len(load_regions())
+    limits = Limits(unit="B", floor=aim * (1 - SIZE_TOLERANCE), bound=aim * (1 + SIZE_TOLERANCE))
     with target.recorder.check("SC-001", "image size", limits=limits, headline=True) as finding:
         finding.measured = quantity(size, "B")
         if stands_in and not target.full_size:

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Downloads and checks the release tarball of every region, all at once; every region that fails is named.
-# usage: VERSION=v0.1.5 [TARGETARCH=amd64] RELEASE_BASE_URL=... download.sh REGIONS_FILE OUTPUT_DIR
+# usage: VERSION=v0.1.5 [TARGETARCH=amd64] [WITHOUT="REGION ..."] RELEASE_BASE_URL=... download.sh REGIONS_FILE OUTPUT_DIR
 #
+# OUTPUT_DIR/regions is the table of the image: REGIONS_FILE without the rows of WITHOUT, whose layers are empty.
 # OUTPUT_DIR/{region}/opt/finfocus/bin/finfocus-plugin-aws-public-{region} is what one image layer holds:
 # owner root, mode 0755 and one fixed time everywhere, so that the same inputs give the same layer.
 set -Eeuo pipefail
 
+readonly WITHOUT=${WITHOUT:-}
 readonly NAME=finfocus-plugin-aws-public
 readonly ATTEMPTS=${DOWNLOAD_ATTEMPTS:-5}
 readonly LAYER_TIME='2020-01-01 00:00:00'
@@ -30,6 +32,27 @@ target_arch() {
 asset_name() {
   local -A names=([amd64]=x86_64 [arm64]=arm64)
   printf '%s_%s_Linux_%s_%s.tar.gz' "$NAME" "${VERSION#v}" "${names[$2]}" "$1"
+}
+
+# usage: select_regions REGIONS_FILE
+# Sets regions to those of the table that WITHOUT, separated by blanks or commas, does not name, and writes the table
+# of these. The layer of a region that is left out is empty, since the Dockerfile copies one for every region.
+select_regions() {
+  local region
+  local -a all without
+  mapfile -t all < <(awk '!/^#/ && NF { print $1 }' "$1")
+  read -r -d '' -a without <<<"${WITHOUT//,/ }" || true
+  for region in ${without[@]+"${without[@]}"}; do
+    [[ " ${all[*]} " == *" $region "* ]] || fail "WITHOUT names $region, which is none of ${all[*]}"
+  done
+  regions=()
+  for region in "${all[@]}"; do
+    mkdir -p "$output_dir/$region"
+    touch -d "$LAYER_TIME" "$output_dir/$region"
+    [[ " ${without[*]-} " == *" $region "* ]] || regions+=("$region")
+  done
+  ((${#regions[@]} > 0)) || fail 'WITHOUT leaves out every region: an image needs at least one'
+  awk -v without=" ${without[*]-} " '/^#/ || !NF || !index(without, " " $1 " ")' "$1" >"$output_dir/regions"
 }
 
 # Only what can pass is tried again: 429, 5xx and broken connections; another status is an answer.
@@ -134,14 +157,23 @@ prepare() {
   rm "$work/$asset"
 }
 
+# Prints how to build without the regions that the release does not have, when those are all that is wrong.
+# Needs bad, missing and regions.
+remedy() {
+  ((bad == ${#missing[@]} && bad < ${#regions[@]})) || return 0
+  read -r -d '' -a missing <<<"${WITHOUT//,/ } ${missing[*]}" || true
+  printf '. To leave out what the release does not have: --build-arg WITHOUT="%s"' "${missing[*]}"
+}
+
 _main() {
   [[ -n ${VERSION:-} ]] || fail 'VERSION is missing: pass --build-arg VERSION=v0.1.5'
-  local regions_file=$1 arch region message bad=0
-  output_dir=$2 work=$(mktemp -d) url=$RELEASE_BASE_URL/$VERSION
+  local arch region message bad=0
+  local -a regions missing=()
+  output_dir=$2
+  select_regions "$1"
+  work=$(mktemp -d) url=$RELEASE_BASE_URL/$VERSION
   arch=$(target_arch)
   message=$(fetch "$url/checksums.txt" "$work/checksums.txt") || fail "checksums.txt of $VERSION: $message"
-  local -a regions
-  mapfile -t regions < <(awk '!/^#/ && NF { print $1 }' "$regions_file")
   for region in "${regions[@]}"; do
     prepare "$region" "$arch" >"$work/$region.problem" &
   done
@@ -151,10 +183,11 @@ _main() {
     if [[ -n $message || ! -x $output_dir/$region/opt/finfocus/bin/$NAME-$region ]]; then
       printf 'error: %s: %s\n' "$region" "${message:-stopped without a reason}" >&2
       bad=$((bad + 1))
+      [[ ! $message =~ ( 404 |'is not in checksums.txt') ]] || missing+=("$region")
     fi
   done
   rm -rf "$work"
-  ((bad == 0)) || fail "$bad of ${#regions[@]} regions of $VERSION ($arch) cannot be built; they are named above"
+  ((bad == 0)) || fail "$bad of ${#regions[@]} regions of $VERSION ($arch) cannot be built; they are named above$(remedy)"
 }
 
 [[ ${BASH_SOURCE[0]} != "$0" ]] || _main "$@"

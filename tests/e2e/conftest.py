@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.engine import Engine, container_engine
 from harness.labels import RUN
-from harness.model import BuiltImage
+from harness.model import BuiltImage, StandInPolicy
 from harness.pipeline import BuildConfig, build, examine
 from harness.proof import Proof
 from harness.report import write_reports
 from harness.sweep import sweep
 
 VERSION = "v0.1.5"
+"""Of the image under test: a version that moves `latest`, as that of a release does."""
+
+
+def hermetic(**changes: Any) -> BuildConfig:
+    """What the tests build: stand-in plugins wherever they run, the genuine base where it can be.
+
+    `changes` are fields of the configuration.
+    """
+    usual = BuildConfig(version=VERSION, stand_ins=StandInPolicy.AUTO, plugin=StandInPolicy.ALWAYS)
+    return replace(usual, **changes)
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,13 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def image(engine: Engine, output: Path) -> BuiltImage:
     """The image, built from this checkout."""
-    return build(engine, BuildConfig(version=VERSION, output=output))
+    return build(engine, hermetic(output=output))
 
 
 @pytest.fixture(scope="session")
 def proof(engine: Engine, image: BuiltImage, output: Path) -> Proof:
     """The proof of that image, also written as reports."""
-    found = examine(engine, image, BuildConfig(version=VERSION))
+    found = examine(engine, image, hermetic())
     write_reports(found, output / "proof", environ={})
     return found
 
@@ -70,13 +81,6 @@ def proof(engine: Engine, image: BuiltImage, output: Path) -> Proof:
 def variant(engine: Engine, image: BuiltImage) -> Variant:
     """Maker of broken images."""
     return Variant(engine, image)
-
-
-@pytest.fixture
-def _stand_in_plugin(image: BuiltImage) -> None:
-    """Leaves out a test of what only a stand-in plugin can be told to do."""
-    if not image.release.stand_in:
-        pytest.skip("the plugin is the real one, which takes no orders")
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from harness.verify.limits import EMULATED
 from harness.verify.recorder import Recorder
 from harness.verify.target import Target, find_image
 
-from .conftest import VERSION
+from .conftest import hermetic
 
 REGIONS = load_regions()
 
@@ -49,7 +49,7 @@ def emulated(engine: Engine, other: Architecture) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def config(other: Architecture, output: Path) -> BuildConfig:
-    return BuildConfig(version=VERSION, architecture=other, output=output / "other")
+    return hermetic(architecture=other, output=output / "other")
 
 
 @pytest.fixture(scope="module")

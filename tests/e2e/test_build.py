@@ -11,18 +11,20 @@ from harness.build import build_record
 from harness.engine import Engine
 from harness.errors import BuildError, CommandError
 from harness.generate import outdated
+from harness.labels import REGIONS
 from harness.model import BuiltImage
-from harness.pipeline import BuildConfig, build
+from harness.pipeline import build, regions_of
 from harness.process import run
 from harness.proof import Status
-from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, load_regions
 from harness.stand_ins.release import StandInPlugin, serve_release
 from harness.verify.limits import PROMISED
 from harness.verify.recorder import Recorder
+from harness.verify.service_checks import ENVIRON, check_ready, check_service
 from harness.verify.stop_checks import stop_and_check
 from harness.verify.target import Target, find_image
 
-from .conftest import VERSION
+from .conftest import hermetic
 
 
 def copy_of_image(tmp_path: Path) -> Path:
@@ -48,8 +50,7 @@ def test_two_builds_from_the_same_inputs_have_the_same_layers(
     (directory / "Dockerfile").write_text(changed, encoding="utf-8")
     again = build(
         engine,
-        BuildConfig(
-            version=VERSION,
+        hermetic(
             image_directory=directory,
             output=tmp_path,
             reference="finfocus-broken:again",
@@ -67,8 +68,7 @@ def test_thirteenth_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
     outdated([directory / "Dockerfile"], regions, write=True)
     made = build(
         engine,
-        BuildConfig(
-            version=VERSION,
+        hermetic(
             image_directory=directory,
             output=tmp_path,
             reference="finfocus-broken:thirteen",
@@ -87,6 +87,68 @@ def test_thirteenth_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
         stop_and_check(target, container, watch, title="thirteen stop")
     assert [c.status for c in target.recorder.checks] == [Status.PASSED]
     assert len(target.names) == 13
+
+
+LEFT_OUT = ("us-gov-west-1", "us-gov-east-1")
+
+
+def test_fr_018_image_without_two_regions(
+    engine: Engine, image: BuiltImage, tmp_path: Path
+) -> None:
+    """FR-018: table, ports, label, health check and metrics follow, and no other layer moves."""
+    made = build(
+        engine, hermetic(without=LEFT_OUT, output=tmp_path, reference="finfocus-broken:ten")
+    )
+    found = find_image(engine.client, made.reference)
+    regions = tuple(r for r in load_regions() if r.name not in LEFT_OUT)
+    assert found.labels[REGIONS] == ",".join(r.name for r in regions)
+    assert regions_of(engine, made.reference) == regions == made.release.regions
+    ports = {f"{port}/tcp" for port in (*(r.port for r in regions), METRICS_PORT)}
+    assert set(found.attrs["Config"]["ExposedPorts"]) == ports
+    # Only the table is another: the parts have a layer of their own, and two are gone.
+    assert len(set(layers(made)) - set(layers(image))) == 1
+    assert len(layers(made)) == len(layers(image)) - len(LEFT_OUT)
+    record = build_record(made, IMAGE_DIRECTORY)
+    assert record["left_out"] == list(LEFT_OUT)
+    recorder = Recorder()
+    target = Target(
+        client=engine.client,
+        reference=made.reference,
+        image=found,
+        regions=regions,
+        recorder=recorder,
+    )
+    with target.scenario("ten", "ten regions", environ=ENVIRON) as (container, watch):
+        container.start(target.ports)
+        check_ready(target, container, watch)
+        check_service(target, container, watch)
+        stop_and_check(target, container, watch, title="ten stop")
+    assert {c.status for c in recorder.checks} == {Status.PASSED}, recorder.checks
+
+
+def test_fr_018_plain_docker_build_without_two_regions(
+    engine: Engine, image: BuiltImage, tmp_path: Path
+) -> None:
+    """FR-018: WITHOUT alone is enough, and the image says what it lacks."""
+    with serving(image) as url:
+        made, _ = engine.client.images.build(
+            path=str(IMAGE_DIRECTORY),
+            tag="finfocus-broken:plain-ten",
+            network_mode="host",
+            rm=True,
+            buildargs={
+                "VERSION": image.version,
+                "RELEASE_BASE_URL": url,
+                "BASE_IMAGE": image.base.reference,
+                "WITHOUT": ", ".join(LEFT_OUT),
+            },
+        )
+    names = {region.name for region in regions_of(engine, str(made.id))}
+    assert names == {region.name for region in load_regions()} - set(LEFT_OUT)
+    table = engine.client.containers.run(
+        str(made.id), entrypoint=["cat", "/opt/finfocus/regions"], remove=True
+    ).decode()
+    assert {line.split()[0] for line in table.splitlines() if line[0] != "#"} == names
 
 
 @pytest.mark.parametrize(
@@ -126,9 +188,6 @@ def client_with_builders() -> str:
 @contextmanager
 def serving(image: BuiltImage) -> Iterator[str]:
     """The release that `image` was built from, at the address it returns."""
-    if not image.release.stand_in:
-        yield image.release.base_url
-        return
     architecture = image.architecture
     with serve_release(StandInPlugin(), image.version, architecture, load_regions()) as url:
         yield url
@@ -152,4 +211,4 @@ def test_unknown_base_package_fails_the_build(engine: Engine, tmp_path: Path) ->
         encoding="utf-8",
     )
     with pytest.raises(BuildError, match="no-such-package"):
-        build(engine, BuildConfig(version=VERSION, image_directory=directory, output=tmp_path))
+        build(engine, hermetic(image_directory=directory, output=tmp_path))

@@ -108,7 +108,6 @@ def test_part_that_is_killed_comes_back(engine: Engine, image: BuiltImage, part:
         assert container.log.problem_count == 0, container.log.problems
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: BuiltImage) -> None:
     """A region that never comes up answers 503 naming it; another region serves."""
     environ = {"STANDIN_START_DELAY": "us-west-2=60s"}
@@ -126,7 +125,6 @@ def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: Bu
         assert (code, output.decode().strip()) == (1, "unhealthy: us-west-2")
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 def test_region_that_ignores_sigterm_is_killed_and_named(engine: Engine, image: BuiltImage) -> None:
     """SC-003 holds although one region ignores SIGTERM; the log names it."""
     with container_of(engine, image, {"STANDIN_IGNORE_SIGTERM": "sa-east-1=true"}) as container:
@@ -155,7 +153,6 @@ def test_fr_017_region_that_hangs_is_started_again(engine: Engine, image: BuiltI
         assert any("fails its health check" in text for text in words)
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 def test_fr_017_region_that_cannot_start_ends_the_container(
     engine: Engine, image: BuiltImage
 ) -> None:

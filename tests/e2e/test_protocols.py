@@ -79,7 +79,6 @@ def test_grpc_status_passes(service: RunningContainer) -> None:
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> None:
     """FR-016: the plugin's header and trailer metadata arrive, with the message in between."""
     message = struct_pb2.Struct()
@@ -96,7 +95,6 @@ def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> Non
     assert dict(details.trailing_metadata())["standin-trailer"] == "kept"
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer) -> None:
     """FR-016: a stream's first message is there long before its last is sent, in order."""
     order = struct_pb2.Struct()
@@ -116,7 +114,6 @@ def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer
     assert arrived[-1] - arrived[0] > 0.9
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 def test_fr_016_grpc_deadline_and_cancel_pass(service: RunningContainer) -> None:
     """FR-016: a call whose deadline passes ends as such, and the region serves on."""
     message = struct_pb2.Struct()
@@ -145,7 +142,6 @@ def test_grpc_web_call(service: RunningContainer) -> None:
     assert b"grpc-status: 0" in answer.content.lower()
 
 
-@pytest.mark.usefixtures("_stand_in_plugin")
 @pytest.mark.parametrize(
     ("size", "status"),
     [

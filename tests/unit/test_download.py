@@ -246,3 +246,55 @@ def test_bad_arguments_are_one_clear_error(
     done = download(release, tmp_path / "layers", **environ)
     assert done.returncode == 1
     assert words in done.stderr
+
+
+def test_fr_018_regions_left_out_are_neither_asked_for_nor_in_the_table(
+    release: Release, tmp_path: Path
+) -> None:
+    """FR-018: WITHOUT leaves an empty layer and no row of its regions; the rest is as ever."""
+    remove(release)
+    layers = tmp_path / "layers"
+    done = download(release, layers, WITHOUT=", ".join(TWO))
+    assert done.returncode == 0, done.stderr
+    for region in REGIONS:
+        files = [path.name for path in (layers / region.name).rglob("*") if path.is_file()]
+        assert files == ([] if region.name in TWO else [region.binary])
+    assert release.asked.keys() & {NAMES[name] for name in TWO} == set()
+    lines = (IMAGE_DIRECTORY / "regions").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if line.split()[0] not in TWO]
+    assert (layers / "regions").read_text(encoding="utf-8").splitlines() == kept
+
+
+def test_table_of_the_image_is_that_of_the_checkout(release: Release, tmp_path: Path) -> None:
+    """Without WITHOUT the table is the same, byte for byte."""
+    download(release, tmp_path / "layers")
+    table = (tmp_path / "layers" / "regions").read_bytes()
+    assert table == (IMAGE_DIRECTORY / "regions").read_bytes()
+
+
+def test_fr_018_missing_regions_come_with_the_argument_that_leaves_them_out(
+    release: Release, tmp_path: Path
+) -> None:
+    """FR-018: the argument is named when only assets are missing, not when one is damaged."""
+    remove(release)
+    done = download(release, tmp_path / "layers", WITHOUT="sa-east-1")
+    assert '--build-arg WITHOUT="sa-east-1 eu-west-1 us-gov-west-1"' in done.stderr
+    release.files[NAMES["us-east-1"]] = b"damaged"
+    assert "WITHOUT" not in download(release, tmp_path / "layers").stderr
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        pytest.param("us-east-1 mars", "WITHOUT names mars, which is none of us-east-1 ", id="one"),
+        pytest.param(",".join(NAMES), "WITHOUT leaves out every region", id="all"),
+    ],
+)
+def test_fr_018_what_cannot_be_left_out_fails_with_one_sentence(
+    release: Release, tmp_path: Path, without: str, words: str
+) -> None:
+    """FR-018: an unknown region and all regions are refused before anything is fetched."""
+    done = download(release, tmp_path / "layers", WITHOUT=without)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert words in done.stderr
+    assert not release.asked

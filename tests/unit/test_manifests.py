@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from harness.errors import UsageError
-from harness.generate import DEPLOY, outdated_manifests
+from harness.generate import DEPLOY, outdated_manifests, write_manifests
 from harness.manifests import HEADER, manifest_files, prometheus_rule
 from harness.regions import Region, load_regions
 
@@ -53,6 +53,22 @@ def test_a_region_that_is_gone_takes_its_files_along(deploy: Path) -> None:
     outdated_manifests(deploy, REGIONS[:1], write=True)
     assert not gone.exists()
     assert own.exists()
+
+
+def test_manifests_of_an_image_with_fewer_regions(tmp_path: Path) -> None:
+    """The whole directory is written for the regions left; a directory in use is left alone."""
+    few = [region for region in load_regions() if "gov" not in region.name]
+    write_manifests(tmp_path / "new", few)
+    texts = {
+        path.relative_to(tmp_path / "new"): path.read_text(encoding="utf-8")
+        for path in (tmp_path / "new").rglob("*.yaml")
+    }
+    assert Path("base/kustomization.yaml") in texts
+    assert all("us-gov" not in text for text in texts.values())
+    assert texts[Path("base/service.yaml")].count("appProtocol") == len(few)
+    assert outdated_manifests(tmp_path / "new", few, write=False) == []
+    with pytest.raises(UsageError, match="is not empty"):
+        write_manifests(tmp_path / "new", few)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.proof import SCHEMA_VERSION, Check, Proof, Status
+from harness.proof import SCHEMA_VERSION, Check, Proof, StandIn, Status
 from harness.report.sample import sample_proof
 
 
@@ -17,8 +17,9 @@ def check(
     return Check(requirement=requirement, title="holds", status=status, detail=detail)
 
 
-def proof_of(*checks: Check) -> Proof:
-    return replace(sample_proof(), checks=checks)
+def proof_of(*checks: Check, stand_ins: tuple[str, ...] = ()) -> Proof:
+    used = tuple(StandIn(kind=kind, replaces="the real one", why="why") for kind in stand_ins)
+    return replace(sample_proof(), checks=checks, stand_ins=used)
 
 
 PASSED, FAILED, SKIPPED = (check(status=status) for status in Status)
@@ -38,6 +39,34 @@ def test_verdict(checks: tuple[Check, ...], proven: bool, verdict: str) -> None:
     """An image is proven when a check passed and none failed; the verdict counts them."""
     proof = proof_of(*checks)
     assert (proof.proven, proof.verdict) == (proven, verdict)
+
+
+@pytest.mark.parametrize(
+    ("stand_ins", "checks", "verdict"),
+    [
+        pytest.param(
+            ("base image", "plugin", "plugin"),
+            (PASSED,),
+            "proven with stand-ins: base image, plugin: 1 passed",
+            id="proven",
+        ),
+        pytest.param(("plugin",), (PASSED, FAILED), "not proven: 1 passed, 1 failed", id="failed"),
+    ],
+)
+def test_verdict_with_stand_ins_names_them(
+    stand_ins: tuple[str, ...], checks: tuple[Check, ...], verdict: str
+) -> None:
+    """A proof that needed stand-ins never reads just "proven": each kind is in the verdict."""
+    proof = proof_of(*checks, stand_ins=stand_ins)
+    assert proof.verdict == verdict
+    assert proof.to_json_dict()["verdict"] == verdict
+
+
+def test_fr_018_verdict_names_the_regions_left_out() -> None:
+    """FR-018: a proof of fewer regions than the table has says how many, and which are missing."""
+    proof = replace(proof_of(PASSED), regions=("us-east-1", "eu-west-1"), left_out=("sa-east-1",))
+    assert proof.verdict == "proven: 1 passed; 2 of 3 regions; left out: sa-east-1"
+    assert Proof.from_json_dict(proof.to_json_dict()) == proof
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from harness.errors import UsageError
 from harness.generate import outdated, render
-from harness.regions import IMAGE_DIRECTORY, REPOSITORY, load_regions
+from harness.labels import REGIONS
+from harness.regions import IMAGE_DIRECTORY, REPOSITORY, load_regions, regions_in_image, select
 
 
 def table(tmp_path: Path, text: str) -> Path:
@@ -87,3 +88,54 @@ def test_drift_is_found_and_written(tmp_path: Path) -> None:
 def test_text_without_sections_stays_as_it_is() -> None:
     """Only what is between the marks is written."""
     assert render("hello\n", load_regions()) == "hello\n"
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        pytest.param(["us-gov-west-1", "us-gov-east-1"], id="repeated"),
+        pytest.param(["us-gov-west-1,us-gov-east-1"], id="commas"),
+        pytest.param([" us-gov-west-1  us-gov-east-1 "], id="blanks"),
+    ],
+)
+def test_fr_018_regions_are_left_out_only_when_named(without: list[str]) -> None:
+    """FR-018: the regions named are left out, and none without a name."""
+    table = load_regions()
+    assert select(table, []) == select(table, [""]) == table
+    assert select(table, without) == (*table[:9], table[11])
+
+
+@pytest.mark.parametrize(
+    ("without", "words"),
+    [
+        pytest.param(["mars"], "'mars', which is none of us-east-1, ", id="unknown"),
+        pytest.param([r.name for r in load_regions()], "every region", id="all"),
+    ],
+)
+def test_fr_018_what_cannot_be_left_out_is_refused(without: list[str], words: str) -> None:
+    """FR-018: an unknown region and the last one are bad usage."""
+    with pytest.raises(UsageError, match=words):
+        select(load_regions(), without)
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        pytest.param({}, [r.name for r in load_regions()], id="no-label"),
+        pytest.param({REGIONS: "sa-east-1,us-east-1"}, ["us-east-1", "sa-east-1"], id="list"),
+        pytest.param(
+            {REGIONS: "all but us-gov-west-1, us-gov-east-1"},
+            [r.name for r in load_regions() if "gov" not in r.name],
+            id="all-but",
+        ),
+    ],
+)
+def test_image_says_which_regions_it_has(labels: dict[str, str], names: list[str]) -> None:
+    """The label is read in both forms; an image without it has all of the table."""
+    assert [region.name for region in regions_in_image(labels, load_regions())] == names
+
+
+def test_label_of_another_table_is_refused() -> None:
+    """An image with a region that this checkout does not know cannot be judged by it."""
+    with pytest.raises(UsageError, match="label of its regions names 'eu-central-1'"):
+        regions_in_image({REGIONS: "us-east-1,eu-central-1"}, load_regions())

@@ -87,6 +87,52 @@ def test_fr_018_every_missing_region_is_named_and_asked_for_once(server: Server)
     assert server.asked[NAMES["us-gov-west-1"]] == 1
 
 
+def test_fr_018_message_names_the_options_that_leave_the_missing_out(server: Server) -> None:
+    """FR-018: the failure can be followed: one option for each missing region."""
+    server.missing = {NAMES["us-gov-west-1"], NAMES["us-gov-east-1"]}
+    with pytest.raises(ReleaseError) as caught:
+        preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
+    assert "--without us-gov-west-1 --without us-gov-east-1" in str(caught.value)
+    server.missing |= set(NAMES.values())
+    with pytest.raises(ReleaseError) as caught:
+        preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
+    assert "--without" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("without", "left_out"),
+    [
+        pytest.param(["eu-west-1"], ["eu-west-1"], id="named"),
+        pytest.param(["missing"], ["us-gov-west-1"], id="missing"),
+        pytest.param(["missing,eu-west-1"], ["eu-west-1", "us-gov-west-1"], id="both"),
+    ],
+)
+def test_fr_018_release_without_regions(
+    server: Server, without: list[str], left_out: list[str]
+) -> None:
+    """FR-018: what is left out is not asked for, or was missing; the release tells which."""
+    server.missing = {NAMES["us-gov-west-1"]} if "missing" in without[0] else {NAMES["eu-west-1"]}
+    with find_release(
+        "v1.2.3",
+        Architecture.ARM64,
+        REGIONS,
+        without=without,
+        base_url=server.url,
+        policy=StandInPolicy.NEVER,
+    ) as release:
+        assert [region.name for region in release.left_out] == left_out
+        assert {*release.regions, *release.left_out} == set(REGIONS)
+    if "eu-west-1" in without[0]:
+        assert server.asked[NAMES["eu-west-1"]] == 0
+
+
+def test_fr_018_nothing_is_left_of_a_release_without_any_region(server: Server) -> None:
+    """FR-018: leaving out what is missing never leaves out everything."""
+    server.missing = set(NAMES.values())
+    with pytest.raises(ReleaseError, match="12 of 12"):
+        preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url, lenient=True)
+
+
 def test_unknown_version_is_an_answer_and_no_stand_in_replaces_it(server: Server) -> None:
     """A server that says "no such release" is believed, although stand-ins are allowed."""
     server.missing = {"checksums.txt"}

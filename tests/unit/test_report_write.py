@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.proof import Proof
+from harness.proof import Proof, Status
 from harness.report import write, write_reports
 from harness.report.sample import sample_proof
 
@@ -24,6 +24,21 @@ def test_four_files(tmp_path: Path) -> None:
     assert names_in(directory) == NAMES
     assert Proof.from_json_dict(json.loads(paths.json.read_text("utf-8"))) == sample_proof()
     assert {paths.json.name, paths.junit.name, paths.markdown.name, paths.html.name} == set(NAMES)
+
+
+def test_no_format_calls_a_proof_with_stand_ins_just_proven(tmp_path: Path) -> None:
+    """The verdict of every format names the kinds of the stand-ins and the regions left out."""
+    passed = tuple(c for c in sample_proof().checks if c.status is Status.PASSED)
+    proof = replace(
+        sample_proof(), checks=passed, regions=("us-east-1",), left_out=("us-gov-west-1",)
+    )
+    outcome = "roven with stand-ins: plugin, release server"
+    write_reports(proof, tmp_path, environ={})
+    for path in tmp_path.iterdir():
+        text = path.read_text("utf-8")
+        assert outcome in text, path.name
+        assert text.count("proven with") >= text.count("proven:"), path.name
+        assert "1 of 2 regions; left out: us-gov-west-1" in text, path.name
 
 
 def test_files_can_be_read_by_others(tmp_path: Path) -> None:

@@ -17,10 +17,17 @@ from tests.workflows.expressions import Expressions, UnsupportedError
 from tests.workflows.runner import FAILURE, SKIPPED, SUCCESS, Event, Runner, WorkflowRun, load
 
 WORKFLOWS = REPOSITORY / ".github" / "workflows"
+ALL = sorted(WORKFLOWS.glob("*.yml"))
 PUBLISH, CI = WORKFLOWS / "docker-publish.yml", WORKFLOWS / "ci.yml"
-BOTH = pytest.mark.parametrize("path", [PUBLISH, CI], ids=lambda path: path.stem)
+NEWEST = WORKFLOWS / "newest-release.yml"
+EACH = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 TOKEN = "token-of-the-test"
 PIN = re.compile(r"uses: (\S+)@(\S+)(?: # (v\d+\.\d+\.\d+))?$", re.MULTILINE)
+
+FIND_NEWEST = """\
+version=$(gh release view --repo rshade/finfocus-plugin-aws-public --json tagName --jq .tagName)
+echo "VERSION=$version" >>"$GITHUB_ENV"
+"""
 
 # Notes its arguments and environment, and leaves the files that the real sessions would leave.
 NOX = """\
@@ -54,6 +61,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log = root / "nox.log"
+        self.newest = "v0.1.8"  # what GitHub says is the newest release; nothing when it fails
 
     def run(self, path: Path, event: Event, *, fails: tuple[str, ...] = ()) -> WorkflowRun:
         tools = self.root / "tools"
@@ -61,7 +69,8 @@ class Machine:
         stub = NOX.format(python=sys.executable, log=str(self.log), fails=list(fails))
         # pip reaches for an index; that nox can be installed is not what is tested here.
         python = "#!/bin/sh\n[ \"$*\" = '-m pip install nox' ]\n"
-        for name, text in (("nox", stub), ("python", python)):
+        gh = f'#!/bin/sh\n[ "$GH_TOKEN" = {TOKEN} ] && echo {self.newest}\n'
+        for name, text in (("nox", stub), ("python", python), ("gh", gh)):
             (tools / name).write_text(text)
             (tools / name).chmod(0o755)
         machine = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(self.root)}
@@ -103,10 +112,15 @@ def test_fr_010_the_release_is_built_when_it_is_published_and_by_hand() -> None:
     """FR-010: both triggers, and the inputs of the second."""
     triggers = load(PUBLISH)["on"]
     assert triggers["release"] == {"types": ["published"]}
-    assert set(triggers["workflow_dispatch"]["inputs"]) == {"version", "dry-run", "latest"}
+    assert set(triggers["workflow_dispatch"]["inputs"]) == {
+        "version",
+        "without",
+        "dry-run",
+        "latest",
+    }
 
 
-@BOTH
+@EACH
 def test_permissions_are_the_least(path: Path) -> None:
     """Nothing at the top; every job names its own, and each right to write is in one job."""
     assert load(path)["permissions"] == {}
@@ -124,26 +138,26 @@ def test_permissions_are_the_least(path: Path) -> None:
     assert writes == (expected if path == PUBLISH else set())
 
 
-@BOTH
+@EACH
 def test_actions_are_pinned_by_commit(path: Path) -> None:
     """Every action has a full commit and its version; an action has one pin in all workflows."""
     text = path.read_text(encoding="utf-8")
     pins = PIN.findall(text)
     assert len(pins) == text.count("uses:")
     assert all(re.fullmatch(r"[0-9a-f]{40}", commit) and version for _, commit, version in pins)
-    everywhere = {pin for p in (PUBLISH, CI) for pin in PIN.findall(p.read_text(encoding="utf-8"))}
+    everywhere = {pin for p in ALL for pin in PIN.findall(p.read_text(encoding="utf-8"))}
     assert len({name for name, _, _ in everywhere}) == len(everywhere)
 
 
-@BOTH
+@EACH
 def test_no_expression_is_part_of_a_script(path: Path) -> None:
     """What comes from outside reaches a script through its environment only."""
     assert [step["name"] for step in run_steps(path) if "${{" in step["run"]] == []
 
 
-@BOTH
+@EACH
 def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
-    """Scripts install nox, call a session that exists, or compare the results of jobs."""
+    """Scripts install nox, call a session that exists, look for a release, or compare results."""
     sessions = re.findall(
         r"^@nox\.session.*\ndef (\w+)\(", (REPOSITORY / "noxfile.py").read_text(), re.MULTILINE
     )
@@ -155,6 +169,7 @@ def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
             assert step["run"] in {
                 "python -m pip install nox",
                 'test "$RESULTS" = "success success success success"',
+                FIND_NEWEST,
             }
 
 
@@ -165,7 +180,7 @@ def test_one_publication_of_a_version_at_a_time() -> None:
     assert concurrency["cancel-in-progress"] is False
 
 
-@BOTH
+@EACH
 def test_every_job_has_an_end(path: Path) -> None:
     """No job can hang for GitHub's six hours."""
     assert all(job["timeout-minutes"] <= 90 for job in jobs(path).values())
@@ -235,6 +250,7 @@ def test_summary_has_what_every_session_says(machine: Machine) -> None:
         pytest.param({"latest": "always"}, ["--latest"], id="FR-011-latest-always"),
         pytest.param({"latest": "never"}, ["--no-latest"], id="FR-011-latest-never"),
         pytest.param({"latest": "never", "dry-run": True}, ["--no-latest", "--dry-run"], id="both"),
+        pytest.param({"without": "us-gov-west-1"}, [], id="FR-018-without"),
     ],
 )
 def test_inputs_become_options(
@@ -283,8 +299,34 @@ def test_changes_are_checked_by_four_sessions(machine: Machine) -> None:
     run = machine.run(CI, Event(name="pull_request"))
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     one = ["-s tests -- tests/e2e", "-s e2e"]
-    smoke = "-s smoke -- --cluster kind --stand-ins always"
+    smoke = "-s smoke -- --cluster kind"
     assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one, smoke]
+
+
+def test_fr_018_regions_are_left_out_of_a_release_by_hand_only(machine: Machine) -> None:
+    """FR-018: the regions named by hand reach the wait and each build, as one argument."""
+    machine.run(PUBLISH, by_hand(without="us-gov-west-1, us-gov-east-1"))
+    waits, *builds, publication = [note["argv"] for note in machine.notes()]
+    for arguments in (waits, *builds):
+        assert arguments[-2:] == ["--without", "us-gov-west-1, us-gov-east-1"]
+    assert "--without" not in publication
+
+
+def test_newest_release_is_proven_every_day(machine: Machine) -> None:
+    """Each architecture proves the newest release for real, without regions it does not have."""
+    assert set(load(NEWEST)["on"]) == {"schedule", "workflow_dispatch"}
+    run = machine.run(NEWEST, Event(name="schedule", token=TOKEN))
+    assert set(run.results.values()) == {SUCCESS}, run.explain()
+    assert machine.commands() == ["-s e2e -- v0.1.8 --without missing"] * 2
+    assert not any(TOKEN in note["environ"].values() for note in machine.notes())
+
+
+def test_newest_release_that_cannot_be_found_fails_the_run(machine: Machine) -> None:
+    """Without an answer of GitHub nothing else is proven in its place."""
+    machine.newest = "; exit 1"
+    run = machine.run(NEWEST, Event(name="schedule", token=TOKEN))
+    assert set(run.results.values()) == {FAILURE}
+    assert machine.notes() == []
 
 
 @pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e", "smoke"])

@@ -25,7 +25,6 @@ from .row import STOP_SECONDS, Outcome, Row, run_row
 from .table import TABLE
 from .world import NAMES, world_of
 
-VERSION = "v0.1.5"
 DOCS = REPOSITORY / "docs" / "faults.md"
 
 
@@ -42,7 +41,7 @@ def main() -> int:
     rows = [row for row in TABLE if _is_asked_for(row.name, options.words)]
     with container_engine() as engine:
         sweep(engine.client)
-        image = build(engine, BuildConfig(version=VERSION, output=options.output))
+        image = build(engine, BuildConfig(output=options.output))
         if options.soak:
             return _soak(engine, image, options)
         if options.defects:

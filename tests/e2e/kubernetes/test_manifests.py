@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from harness.generate import write_manifests
 from harness.manifests import manifest_files
 from harness.regions import METRICS_PORT, load_regions
 from harness.verify.limits import PROMISED
@@ -51,6 +53,22 @@ def test_manifests_conform_to_the_schemas(
     assert found["summary"] == {"valid": len(objects), "invalid": 0, "errors": 0, "skipped": 0}, (
         found["resources"]
     )
+
+
+def test_fr_018_manifests_of_an_image_with_fewer_regions(tools: Tools, tmp_path: Path) -> None:
+    """FR-018: both layouts conform, and have exactly the regions that are left."""
+    few = tuple(region for region in REGIONS if "gov" not in region.name)
+    write_manifests(tmp_path / "deploy", few)
+    for layout in ("base", "overlays/per-region"):
+        objects = tools.render(tmp_path / "deploy" / layout)
+        assert conform(tools, objects)["summary"]["valid"] == len(objects)
+        ports = {
+            port["name"]: port["port"]
+            for service in of_kind(objects, "Service")
+            for port in service["spec"]["ports"]
+        }
+        assert ports == {region.name: region.port for region in few} | {"metrics": METRICS_PORT}
+        assert "us-gov" not in json.dumps(objects)
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,13 @@ import harness.release as job
 from harness.engine import Engine
 from harness.errors import NotProvenError
 from harness.model import BuiltImage
-from harness.pipeline import BuildConfig
 from harness.proof import Proof, Status
 from harness.regions import IMAGE_DIRECTORY, load_regions
 from harness.stand_ins.registry import LocalRegistry
 from harness.stand_ins.release import StandInPlugin, make_release
 from harness.wait import wait_until
 
-from ..conftest import VERSION
+from ..conftest import VERSION, hermetic
 from .conftest import REPOSITORY, Cli, Sealed
 from .test_release import sources
 
@@ -104,7 +103,7 @@ def test_fr_018_release_server_that_fails_publishes_nothing(
 ) -> None:
     """FR-018: missing, failing and truncated assets are named; nothing reaches the registry."""
     with release_server(assets, answer) as url:
-        done = cli.run("--release-url", url)
+        done = cli.run("--release-url", url, "--stand-ins", "auto")
     assert done.returncode == code, done.stderr
     assert words in done.stderr
     assert untouched(cli.registry)
@@ -122,9 +121,7 @@ def test_image_that_breaks_a_promise_is_not_published(
     dockerfile.write_text(other, encoding="utf-8")
     monkeypatch.setattr(job, "find_credentials", lambda *_: cli.registry.credentials)
     config = job.ReleaseConfig(
-        build=BuildConfig(
-            version=VERSION, image_directory=directory, reference="finfocus-broken:other-user"
-        ),
+        build=hermetic(image_directory=directory, reference="finfocus-broken:other-user"),
         registry=cli.registry.host,
         repository=REPOSITORY,
         ca=cli.registry.ca,
@@ -152,7 +149,7 @@ def test_engine_that_stops_in_the_middle_of_the_build(
     gone = threading.Event()
     with release_server(assets, slow) as url, front_of_engine(engine, tmp_path, gone) as host:
         environ = {"DOCKER_HOST": host, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-        done = cli.run("--release-url", f"{url}/./", environ=environ)
+        done = cli.run("--release-url", f"{url}/./", "--stand-ins", "auto", environ=environ)
     assert gone.is_set(), done.stderr
     assert done.returncode in {3, 5}, done.stderr
     assert "engine" in done.stderr
