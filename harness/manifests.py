@@ -11,7 +11,7 @@ REGION_LABEL = "finfocus.com/region"
 REGION_HEADER = "finfocus-region"
 HEADER = "# generated from image/regions by `python -m harness.generate`\n"
 REGION_START_BYTES = 570_000_000
-"""Anonymous memory of a region with a price list of 140 MB after its start; docs/bench.md has it."""
+"""Anonymous memory of a region after its start, with a price list of 140 MB (docs/bench.md)."""
 PARTS_BYTES = 30_000_000
 """Memory of supervisor, proxy and log writer."""
 _MAX_PORT_NAME = 15  # RFC 6335, section 5.1, and the API server
@@ -174,8 +174,9 @@ def memory_request(count: int) -> str:
 
 def _requests(regions: Sequence[Region]) -> str:
     return f"""\
-{HEADER}# What the scheduler reserves for a pod of all regions; the measurements behind it are in docs/kubernetes.md.
-# No limits: a region that is throttled or killed for its memory fails its users more than it helps its neighbours.
+{HEADER}# What the scheduler reserves for a pod of all regions; docs/kubernetes.md has the measurements.
+# No limits: a region that is throttled, or killed for its memory, fails its users more than it
+# helps its neighbours.
 apiVersion: kustomize.config.k8s.io/v1alpha1
 kind: Component
 patches:

@@ -18,9 +18,11 @@ from harness.process import run
 from harness.proof import Status
 from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, load_regions
 from harness.stand_ins.release import StandInPlugin, serve_release
+from harness.verify.environment_checks import ENVIRON
 from harness.verify.limits import PROMISED
+from harness.verify.ready_checks import check_ready
 from harness.verify.recorder import Recorder
-from harness.verify.service_checks import ENVIRON, check_ready, check_service
+from harness.verify.service_checks import check_service
 from harness.verify.stop_checks import stop_and_check
 from harness.verify.target import Target, find_image
 
