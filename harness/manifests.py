@@ -174,7 +174,7 @@ def memory_request(count: int) -> str:
 
 def _requests(regions: Sequence[Region]) -> str:
     return f"""\
-{HEADER}# What the scheduler reserves for a pod of all regions; docs/kubernetes.md has the measurements.
+{HEADER}# What the scheduler reserves for a pod of all regions; docs/kubernetes.md says why.
 # No limits: a region that is throttled, or killed for its memory, fails its users more than it
 # helps its neighbours.
 apiVersion: kustomize.config.k8s.io/v1alpha1
