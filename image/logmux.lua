@@ -3,12 +3,13 @@
 -- Reads the output of every plugin from FIFOs, turns each line into a record that
 -- names its region, and writes the lines to stdout one after the other.
 --
---   lua5.3 logmux.lua --mark TOKEN --state DIR [--own NAME=PATH]... [NAME=PATH]...
+--   lua5.3 logmux.lua --mark TOKEN --state DIR [--ignore PATTERN]... [--own NAME=PATH]... [NAME=PATH]...
 --
 --   NAME=PATH        a stream and the region its lines belong to; a NAME may occur
 --                    more than once (stdout and stderr of one plugin)
 --   --own NAME=PATH  a stream of the container's own parts: a JSON object that has a
---                    "region" already keeps it
+--                    "region" already keeps it, and text becomes the "message" of one
+--   --ignore PATTERN text on such a stream that matches this Lua pattern is left out
 --   --mark TOKEN     "\x1e" TOKEN "\n" in a stream says: a new process writes from here.
 --                    What stands before it on its line is the end of a line that the
 --                    process before did not finish; the mark itself is never written.
@@ -20,7 +21,9 @@
 --                     "level":"info" are put behind the first brace; a "region" of its
 --                     own becomes "plugin_region" (or "plugin_region_2", ...)
 --   other valid JSON  becomes the "message" of such an object
---   anything else     is written as "[NAME] line"
+--   anything else     is written as "[NAME] line"; on a stream of the container's own
+--                     parts it becomes the "message" of an object, with a "level" by
+--                     HAProxy's [ALERT], [WARNING] and [NOTICE]
 -- Valid means RFC 8259 on strict UTF-8. Nesting may be as deep as a line is long.
 --
 -- Guarantees:
@@ -58,6 +61,7 @@ local Streams = require "logmux.streams"
 local clock = require "logmux.clock"
 local json = require "logmux.json"
 local output = require "logmux.output"
+local render = require "logmux.render"
 
 local find, match, sub, concat = string.find, string.match, string.sub, table.concat
 local emit, is_worth_a_write = output.emit, output.is_worth_a_write
@@ -97,12 +101,15 @@ local function parse_stream(text, own)
 end
 
 local function parse(args)
-  local options, specs, i = {}, {}, 1
+  local options, specs, ignored, i = {}, {}, {}, 1
   while i <= #args do
     local word, spec, problem = args[i], nil, nil
     if word == "--mark" or word == "--state" then
       i = i + 1
       options[word] = args[i]
+    elseif word == "--ignore" then
+      i = i + 1
+      ignored[#ignored + 1] = args[i]
     elseif word == "--own" then
       i = i + 1
       spec, problem = parse_stream(args[i], true)
@@ -124,7 +131,7 @@ local function parse(args)
   elseif #specs == 0 then
     return nil, "no stream given"
   end
-  return { mark = "\x1e" .. options["--mark"], dir = options["--state"], specs = specs }
+  return { mark = "\x1e" .. options["--mark"], dir = options["--state"], specs = specs, ignored = ignored }
 end
 
 local function ignore_signals()
@@ -225,6 +232,7 @@ local function main()
     stop(EXIT_USAGE, problem)
   end
   ignore_signals()
+  render.ignore(config.ignored)
   local mux = new_mux(config)
   local done = mux:run()
   mux.stats:save()

@@ -2,12 +2,24 @@
 --
 --   object(stream, text, object, now)  a JSON object; `object` is what json.scan found in it
 --   value(stream, text, now)           other JSON
---   text(stream, text)                 anything else
+--   text(stream, text, now)            anything else
+--   ignore(patterns)                   text on an own stream that matches one of these Lua patterns is left out
 --   region_name(object, nth)           what the nth "region" key of the object is renamed to
 --
 -- Relies on the stream's `name`, `prefix` and `own`; `now` is the text of a time.
 
-local sub, concat = string.sub, table.concat
+local json = require "logmux.json"
+
+local find, match, sub, concat = string.find, string.match, string.sub, table.concat
+
+-- HAProxy's words.
+local LEVELS = { EMERG = "error", ALERT = "error", WARNING = "warn", NOTICE = "info" }
+
+local ignored = {}
+
+local function ignore(patterns)
+  ignored = patterns
+end
 
 -- A name for the nth "region" key of the object that none of its keys has.
 local function region_name(object, nth)
@@ -64,10 +76,27 @@ local function render_value(stream, text, now)
   }
 end
 
-local function render_text(stream, text)
+-- The container's own parts speak JSON; what comes as text, such as an error of HAProxy, becomes a record.
+local function render_own_text(stream, text, now)
+  for _, pattern in ipairs(ignored) do
+    if find(text, pattern) then
+      return ""
+    end
+  end
+  local level = LEVELS[match(text, "^%[(%u+)%]")] or "warn"
+  return concat {
+    '{"region":"', stream.name, '","timestamp":"', now, '","level":"', level, '","message":', json.quote(text), "}\n",
+  }
+end
+
+local function render_text(stream, text, now)
+  if stream.own then
+    return render_own_text(stream, text, now)
+  end
   return stream.prefix .. text .. "\n"
 end
 
 return {
   object = render_object, value = render_value, text = render_text, region_name = region_name,
+  ignore = ignore,
 }

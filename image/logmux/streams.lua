@@ -60,7 +60,7 @@ local function record_of(stream, text, now)
   elseif is_json then
     return render_value(stream, text, now)
   end
-  return render_text(stream, text)
+  return render_text(stream, text, now)
 end
 
 local function release(stream)
@@ -77,10 +77,10 @@ local function hold(stream, text)
 end
 
 -- Emits pieces of an overlong line while more than `reserve` bytes would stay behind them.
-local function emit_pieces(stream, text, reserve)
+local function emit_pieces(stream, text, reserve, now)
   local pos = 1
   while #text - pos + 1 > LINE_LIMIT + reserve do
-    emit(render_text(stream, sub(text, pos, pos + LINE_LIMIT - 1)))
+    emit(render_text(stream, sub(text, pos, pos + LINE_LIMIT - 1), now))
     stream.continued = true
     pos = pos + LINE_LIMIT
   end
@@ -100,20 +100,20 @@ local function end_line(stream, line, mark, now)
   if byte(line, -1) == CARRIAGE_RETURN then
     line = sub(line, 1, -2)
   end
-  line = emit_pieces(stream, line, 0)
+  line = emit_pieces(stream, line, 0, now)
   if stream.continued then
     stream.continued = false
-    emit(render_text(stream, line))
+    emit(render_text(stream, line, now))
   else
     emit(record_of(stream, line, now))
   end
 end
 
 -- What is held back may end in a carriage return or a mark that is not text.
-local function emit_overlong(stream, mark)
+local function emit_overlong(stream, mark, now)
   local reserve = #mark + 1
   if stream.held_bytes > LINE_LIMIT + reserve then
-    hold(stream, emit_pieces(stream, release(stream), reserve))
+    hold(stream, emit_pieces(stream, release(stream), reserve, now))
   end
 end
 
@@ -147,7 +147,7 @@ local function feed(stream, chunk, mark, now)
     local line_feed = find(chunk, "\n", 1, true)
     if not line_feed then
       hold(stream, chunk)
-      emit_overlong(stream, mark)
+      emit_overlong(stream, mark, now)
       return
     end
     hold(stream, sub(chunk, 1, line_feed - 1))

@@ -1,6 +1,11 @@
 -- What runs under each name: of(settings) is name -> command, as processes.start takes it.
 
 local BINARY = "/bin/finfocus-plugin-aws-public-"
+-- What HAProxy says of each change of a region's health, once as an alert and once as a log line, and of each port that
+-- it closes. The supervisor says both, once, as JSON.
+local NOISE = {
+  "Server region%-%S+/plugin is %u+", "backend '?region%-%S+ has no server available!", "Proxy %S+ stopped %(cumulated",
+}
 
 -- Plugins of version 0.1.5 and before know no --port and read the variable, later ones take either.
 local function plugin(settings, region, mark)
@@ -19,6 +24,9 @@ local function log_writer(settings, mark)
     for _, word in ipairs { ... } do
       arguments[#arguments + 1] = word
     end
+  end
+  for _, pattern in ipairs(NOISE) do
+    add("--ignore", pattern)
   end
   add("--own", "-=" .. settings.state .. "/supervisor", "--own", "-=" .. settings.state .. "/proxy")
   for _, region in ipairs(settings.regions) do

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 REGION = "us-east-1"
 NOW = "@now@"
+LEVELS = {b"EMERG": "error", b"ALERT": "error", b"WARNING": "warn", b"NOTICE": "info"}
 NOW_PATTERN = rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"'
 
 
@@ -73,6 +74,11 @@ def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str =
     if line.endswith(b"\r"):
         line = line[:-1]
     loaded = _load(line)
+    if loaded is None and own:
+        word = re.match(rb"\[([A-Z]+)\]", line)
+        level = LEVELS.get(word[1] if word else b"", "warn")
+        head = f'{{"region":"{name}","timestamp":{now},"level":"{level}","message":'
+        return head.encode() + _quoted(line) + b"}"
     if loaded is None:
         return f"[{name}] ".encode() + line
     text, value = loaded
@@ -80,6 +86,16 @@ def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str =
         return _splice(text, name, own, now).encode()
     head = f'{{"region":"{name}","timestamp":{now},"level":"info","message":'
     return f"{head}{text}}}".encode()
+
+
+def _quoted(line: bytes) -> bytes:
+    """The line as a JSON string; what is not UTF-8 becomes question marks."""
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        line = re.sub(rb"[\x80-\xff]", b"?", line)
+    line = re.sub(rb'(["\\])', rb"\\\1", line)
+    return b'"' + re.sub(rb"[\x00-\x1f\x7f]", lambda m: b"\\u%04x" % m[0][0], line) + b'"'
 
 
 def matches(actual: bytes, expected: bytes) -> bool:
