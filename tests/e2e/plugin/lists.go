@@ -126,7 +126,7 @@ func attachedLists(executable string) (map[string][]byte, error) {
 	return texts, nil
 }
 
-// parseList reads one list and keeps its on-demand prices.
+// parseList reads one list and keeps the on-demand prices of ordinary products.
 func parseList(service string, text []byte) (priceIndex, error) {
 	var list offer
 	if err := json.Unmarshal(text, &list); err != nil {
@@ -137,8 +137,10 @@ func parseList(service string, text []byte) (priceIndex, error) {
 	}
 	index := make(priceIndex, len(list.Products))
 	for sku, item := range list.Products {
-		found, ok := onDemandPrice(&list, sku)
-		if ok {
+		if item.Attributes["capacitystatus"] != "Used" || item.Attributes["preInstalledSw"] != "NA" {
+			continue
+		}
+		if found, ok := onDemandPrice(&list, sku); ok {
 			kind, system := item.Attributes["instanceType"], item.Attributes["operatingSystem"]
 			index[fmt.Sprintf("%s/%s/%s", kind, system, item.Attributes["tenancy"])] = found
 		}

@@ -109,12 +109,12 @@ func (s *standIn) wait(t *testing.T) int {
 }
 
 // call sends a request and returns the status and the body, or "" and 0 where
-// no answer comes within 300 ms.
+// no answer comes within a second.
 func (s *standIn) call(method, path, body string) (int, string) {
 	request, _ := http.NewRequest(method, s.url+path, strings.NewReader(body))
 	request.Header.Set("Content-Type", "application/json")
 	response, err := (&http.Client{
-		Timeout: 300 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true},
+		Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true},
 	}).Do(request)
 	if err != nil {
 		return 0, ""
@@ -272,7 +272,7 @@ func TestModes(t *testing.T) {
 			t.Errorf("%q: health %d, name %d", step.query, health, name)
 		}
 	}
-	late := start(t, "STANDIN_REQUEST_MODE=hang@400ms")
+	late := start(t, "STANDIN_REQUEST_MODE=hang@1500ms")
 	if late.health() != 200 {
 		t.Error("hangs too early")
 	}
