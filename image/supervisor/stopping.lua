@@ -116,7 +116,8 @@ local function converge(state, now, act)
     end
     state.phase = next_phase
     if next_phase == "done" then
-      act("exit", state.verdict)
+      local verdict = state.verdict
+      act("exit", { code = verdict.code, words = verdict.words, region = verdict.region })
     end
   end
 end

@@ -75,8 +75,14 @@ def test_fr_019_metrics_are_valid_and_labelled(service: OnHost) -> None:
         "finfocus_region_log_lines",
         "finfocus_region_log_bytes",
         "finfocus_build_info",
+        "finfocus_region_state",
+        "finfocus_memory_limit_bytes",
+        "finfocus_memory_need_bytes",
     } == set(families)
+    container = {"finfocus_memory_limit_bytes", "finfocus_memory_need_bytes"}
     for family in families.values():
+        if family.name in container:
+            continue
         regions = {sample.labels.get("region") for sample in family.samples}
         assert regions == set(NAMES)
     info = families["finfocus_build_info"].samples[0]
@@ -107,7 +113,12 @@ def test_fr_019_a_request_is_counted_once_for_its_region(service: OnHost) -> Non
 
 def test_probes_answer(service: OnHost) -> None:
     """Readiness of all and of one region, liveness, and a clear no for anything else."""
-    assert get(service.metrics_port, "/readyz").json() == {"ready": True, "not_ready": []}
+    assert get(service.metrics_port, "/readyz").json() == {
+        "ready": True,
+        "not_ready": [],
+        "starting": [],
+        "waiting": [],
+    }
     assert get(service.metrics_port, "/readyz/eu-west-1").status_code == 200
     assert get(service.metrics_port, "/readyz/mars").status_code == 404
     assert get(service.metrics_port, "/livez").json()["live"] is True
@@ -141,7 +152,7 @@ def test_region_that_is_down_answers_503_with_its_name(tmp_path: Path) -> None:
         answer = get(running.port("eu-west-1"), "/healthz")
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/json"
-        assert answer.json() == {"error": "region is not available", "region": "eu-west-1"}
+        assert answer.json() == {"error": "region is starting", "region": "eu-west-1"}
         assert get(running.port("us-east-1"), "/healthz").status_code == 200
         assert get(running.metrics_port, "/readyz").status_code == 503
         assert running.stop() == 0

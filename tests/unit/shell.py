@@ -1,0 +1,27 @@
+"""Runs functions of the image's shell parts on the host."""
+
+from __future__ import annotations
+
+import subprocess
+
+from harness.regions import IMAGE_DIRECTORY
+
+PROLOGUE = f"""
+source '{IMAGE_DIRECTORY}/entrypoint.sh'
+set +e
+_load_parts '{IMAGE_DIRECTORY}'
+read_table '{IMAGE_DIRECTORY}/regions'
+ff_home='{IMAGE_DIRECTORY}'
+"""
+
+
+def bash(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the script behind the parts, with nothing in the environment but what is given."""
+    return subprocess.run(
+        ["bash", "-c", PROLOGUE + script],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={"PATH": "/usr/bin:/bin", **environ},
+    )

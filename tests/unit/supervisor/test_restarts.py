@@ -1,0 +1,142 @@
+"""The restart policy: pauses, budget, and what makes a region stable."""
+
+from __future__ import annotations
+
+import pytest
+
+from .deciding import Decider, of_kind, starts, words
+
+
+def fail_and_wait(decider: Decider, name: str) -> float:
+    """End the region's process; returns the pause until it is asked for again."""
+    decider.exited(name)
+    entry = decider.process(name)
+    assert entry["state"] == "backoff" and "pid" not in entry
+    pause = float(entry["due"]) - decider.now
+    decider.now += pause - 0.001
+    assert decider.start_due() == []
+    assert decider.wait() <= 0.0011
+    decider.now += 0.002
+    assert decider.start_due() == [name]
+    return round(pause, 6)
+
+
+def test_fr_017_pauses_double_up_to_25_6_s() -> None:
+    """FR-017: the pause before a restart is short, doubles, and has an end."""
+    decider = Decider(["us-east-1"], max_restarts=10)
+    decider.run_all()
+    pauses = [fail_and_wait(decider, "us-east-1") for _ in range(10)]
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 25.6, 25.6]
+
+
+def test_fr_017_one_failure_too_many_stops_all_with_code_1() -> None:
+    """FR-017: after three restarts the fourth failure stops the container and names the region."""
+    decider = Decider(["us-east-1", "eu-west-1"])
+    decider.run_all()
+    for _ in range(3):
+        fail_and_wait(decider, "us-east-1")
+    actions = decider.exited("us-east-1", 3)
+    assert decider.state_of("us-east-1") == "failed"
+    assert decider.state_of("eu-west-1") == "stopping"
+    assert words(actions)[0] == (
+        "error",
+        "us-east-1",
+        "us-east-1 exited (code 3): no restart left, stopping every region",
+    )
+    for name in ("proxy", "eu-west-1", "log-writer"):
+        actions = decider.exited(name, 0)
+    assert of_kind(actions, "exit") == [
+        {
+            "kind": "exit",
+            "code": 1,
+            "region": "us-east-1",
+            "words": "us-east-1 failed again after 3 restarts (exit 3): the container stops",
+        }
+    ]
+
+
+def test_fr_017_no_restart_at_all() -> None:
+    """FR-017: with FINFOCUS_MAX_RESTARTS=0 the first failure stops the container."""
+    decider = Decider(["us-east-1"], max_restarts=0)
+    decider.run_all()
+    decider.exited("us-east-1")
+    assert decider.phase != "running"
+
+
+def test_fr_017_restart_is_counted_in_words() -> None:
+    """FR-017: each failure says the code, the count and the pause."""
+    decider = Decider(["us-east-1"])
+    decider.run_all()
+    assert words(decider.exited("us-east-1", 137)) == [
+        ("warn", "us-east-1", "us-east-1 exited (code 137): restart 1 of 3 in 0.2 s"),
+    ]
+
+
+def test_fr_017_a_stable_region_has_its_restarts_again() -> None:
+    """FR-017: after FINFOCUS_STABLE_SECONDS without a failure the count starts over."""
+    decider = Decider(["us-east-1"], stable_seconds=60)
+    decider.run_all()
+    for _ in range(3):
+        fail_and_wait(decider, "us-east-1")
+    decider.now += 60.1
+    assert fail_and_wait(decider, "us-east-1") == 0.2
+    decider.now += 59.9
+    assert fail_and_wait(decider, "us-east-1") == 0.4
+
+
+def test_fr_017_restarts_are_never_used_up_where_a_start_is_stable_at_once() -> None:
+    """FR-017: with FINFOCUS_STABLE_SECONDS=0 every end of a region is its first, pause included."""
+    decider = Decider(["us-east-1"], stable_seconds=0)
+    decider.run_all()
+    assert {fail_and_wait(decider, "us-east-1") for _ in range(20)} == {0.2}
+
+
+def test_fr_017_each_process_has_a_budget_of_its_own() -> None:
+    """FR-017: the failures of one region use up no restart of another."""
+    decider = Decider(["us-east-1", "eu-west-1"], start_parallel=0)
+    decider.run_all()
+    for _ in range(3):
+        fail_and_wait(decider, "us-east-1")
+    assert fail_and_wait(decider, "eu-west-1") == 0.2
+
+
+@pytest.mark.parametrize("part", ["proxy", "log-writer"])
+def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None:
+    """FR-017: a part has no pause, and the fourth failure in a row stops the container."""
+    decider = Decider(["us-east-1"])
+    decider.run_all()
+    for _ in range(3):
+        actions = decider.exited(part)
+        assert starts(actions) == [part]
+        assert words(actions) == [("warn", "-", f"{part} exited (code 1): started again")]
+        decider.started(part)
+        assert decider.state_of(part) == "ready"
+    actions = decider.exited(part)
+    assert starts(actions) == []
+    assert decider.phase != "running"
+    assert decider.state_of(part) == "failed"
+
+
+def test_fr_017_a_part_may_run_again_before_its_time() -> None:
+    """FR-017: a stable part has its restarts again too."""
+    decider = Decider(["us-east-1"])
+    decider.run_all()
+    for _ in range(10):
+        decider.now += 60
+        assert starts(decider.exited("proxy")) == ["proxy"]
+        decider.started("proxy")
+    assert decider.phase == "running"
+
+
+def test_a_restart_counts_its_own_time() -> None:
+    """Starts, readiness and the time limits of the new process begin with it."""
+    decider = Decider(["us-east-1"], startup_seconds=5)
+    decider.run_all()
+    decider.now += 100
+    fail_and_wait(decider, "us-east-1")
+    entry = decider.process("us-east-1")
+    assert entry["starts"] == 2
+    assert "ready_seconds" not in entry and "listening" not in entry
+    decider.tick(4.9)
+    assert decider.state_of("us-east-1") == "starting"
+    assert "killed" not in decider.process("us-east-1")
