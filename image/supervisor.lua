@@ -55,6 +55,7 @@ local act = {}
 function Supervisor:take(event)
   local state, actions = step.step(self.state, event, now())
   self.state = state
+  self.changed = self.changed or event.kind ~= "tick" or actions[1] ~= nil
   for _, action in ipairs(actions) do
     act[action.kind](self, action)
   end
@@ -178,7 +179,10 @@ function Supervisor:run()
     self:look_at_regions()
     self:take { kind = "tick" }
     self.files:flush()
-    self.files:publish(self.state)
+    if self.changed then
+      self.files:publish(self.state)
+      self.changed = false
+    end
     self:sleep()
   end
 end
