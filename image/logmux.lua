@@ -148,7 +148,16 @@ end
 local Mux = {}
 Mux.__index = Mux
 
+-- Until a stream was empty with a writer there, poll may not tell of its end: it says nothing of a FIFO that was opened
+-- when nothing else had it open, whatever is in it.
+function Mux:settle(stream)
+  if not stream.settled then
+    stream.settled, self.unsettled = true, self.unsettled - 1
+  end
+end
+
 function Mux:close_stream(index, stream, now)
+  self:settle(stream)
   self.journal:add_read(index, self.ms, "")
   finish(stream, self.mark, now)
   unistd.close(stream.fd)
@@ -159,24 +168,26 @@ end
 
 function Mux:read_stream(index, stream, now)
   local chunk, problem, code = read(stream.fd, READ_BYTES)
-  if chunk and chunk ~= "" then
+  if not chunk and code == errno.EAGAIN then
+    self:settle(stream)
+  elseif chunk and chunk ~= "" then
     self.journal:add_read(index, self.ms, chunk)
     self.stats:touch()
     feed(stream, chunk, self.mark, now)
   elseif chunk then
     self:close_stream(index, stream, now)
-  elseif code ~= errno.EAGAIN and code ~= errno.EINTR then
+  elseif code ~= errno.EINTR then
     self:close_stream(index, stream, now)
     emit(complaint("cannot read " .. stream.path .. ": " .. problem))
   end
 end
 
 -- One read per ready stream, so that a loud plugin does not keep the others waiting.
-function Mux:round(every_stream)
+function Mux:round()
   self.ms = clock.now()
   local now = clock.rfc3339(self.ms)
   for index, stream in ipairs(self.streams) do
-    if stream.fd and (every_stream or is_ready(self.poll_set[stream.fd])) then
+    if stream.fd and (not stream.settled or is_ready(self.poll_set[stream.fd])) then
       self:read_stream(index, stream, now)
       if is_worth_a_write() and not self.stdout:flush() then
         return false
@@ -186,15 +197,15 @@ function Mux:round(every_stream)
   return self.stdout:flush()
 end
 
--- The first round asks every stream: poll says nothing of a FIFO that nobody has open.
 function Mux:run()
-  if not self.stdout:flush() or not self:round(true) then
+  if not self.stdout:flush() or not self:round() then
     return false
   end
   while self.open > 0 do
     self.journal:renew_if_long()
-    poll(self.poll_set, self.stats:tick())
-    if not self:round(false) then
+    local pause = self.stats:tick()
+    poll(self.poll_set, self.unsettled > 0 and 0 or pause)
+    if not self:round() then
       return false
     end
   end
@@ -222,7 +233,7 @@ local function new_mux(config)
   end
   return setmetatable({
     mark = config.mark, streams = streams, stats = stats, journal = journal,
-    stdout = output.open(journal, stats), poll_set = poll_set, open = #streams, ms = 0,
+    stdout = output.open(journal, stats), poll_set = poll_set, open = #streams, unsettled = #streams, ms = 0,
   }, Mux)
 end
 
