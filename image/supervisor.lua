@@ -97,7 +97,7 @@ end
 -- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment.
 function act.exit(self, action)
   self:kill_all()
-  self.files:remove()
+  pcall(self.files.remove, self.files) -- it may be gone
   local writable = action.words and poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
   if writable and writable > 0 then
     unistd.write(unistd.STDOUT_FILENO, Files.line_of { level = "error", region = action.region, message = action.words })
@@ -199,7 +199,10 @@ local function main()
   end
   local _, words = xpcall(supervisor.run, give_up, supervisor)
   supervisor.state = step.fail(supervisor.state, words, now())
-  xpcall(supervisor.run, give_up, supervisor)
+  -- Nothing follows the last phase: it would be waited in for ever.
+  if supervisor.state.phase ~= "done" then
+    xpcall(supervisor.run, give_up, supervisor)
+  end
   supervisor:kill_all()
   unistd._exit(1)
 end
