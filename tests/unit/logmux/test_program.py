@@ -168,3 +168,22 @@ def test_fr_013_modules_are_those_beside_the_program(
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"[us-east-1] x\n", b"")
+
+
+def test_fr_020_streams_that_nothing_writes_to_any_more_end(
+    supervise: Callable[..., Supervisor],
+) -> None:
+    """Started when the writers are gone, it writes what is left in the streams, and ends."""
+    supervisor = supervise("us-east-1", "eu-west-1")
+    supervisor.write(b"last words\n", 1)
+    held = [
+        os.open(f"/proc/self/fd/{fifo}", os.O_RDONLY | os.O_NONBLOCK) for fifo in supervisor.fifos
+    ]
+    supervisor.close_fifos()
+    supervisor.start()
+    try:
+        assert supervisor.reap() == 0
+        assert supervisor.read_lines(1) == [b"[eu-west-1] last words"]
+    finally:
+        for fd in held:
+            os.close(fd)
