@@ -233,7 +233,7 @@ def _failing() -> Iterator[Row]:
         ready_seconds=0,
         environ={
             "STANDIN_CRASH_AT_START": ",".join(f"{name}=3" for name in THREE),
-            "STANDIN_CRASH_TIMES": "2",
+            "STANDIN_CRASH_TIMES": ",".join(f"{name}=2" for name in THREE),
             "STANDIN_START_CPU": "300ms",
             **PACE,
         },
