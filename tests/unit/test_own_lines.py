@@ -20,7 +20,7 @@ DELAY = {"STANDIN_START_DELAY": "1s", "FINFOCUS_START_PARALLEL": "1"}
 def test_fr_020_own_lines_of_a_slow_start_and_a_crash_are_json(tmp_path: Path) -> None:
     """FR-020: every line of the container's own is JSON, and a health change is one line.
 
-    Regions that listen later than the proxy's first check make HAProxy write text, each event twice.
+    Regions that listen later than the proxy's first check make HAProxy write text, twice an event.
     """
     with on_host(tmp_path, **DELAY) as running:
         running.await_ready()
