@@ -89,7 +89,7 @@ def test_each_setting_is_checked(name: str, value: str) -> None:
 
 
 def test_defaults_of_the_settings(tmp_path: Path) -> None:
-    """Without settings the documented numbers hold; two regions parse at a time on one processor."""
+    """Without settings the documented numbers hold; two parse at a time on one processor."""
     script = f"""
     check_binaries() {{ :; }}; check_ports() {{ :; }}; cpu_set() {{ REPLY=1; }}
     FF_CGROUP='{tmp_path}'

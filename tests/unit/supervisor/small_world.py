@@ -26,7 +26,7 @@ class Behaviour:
     sickens: float | None = None
     """Fails its health check from this age on."""
     obeys: float | None = 0.02
-    """Seconds from SIGTERM (SIGUSR1 for the proxy, end of streams for the log writer) to its end."""
+    """Seconds to its end from SIGTERM, SIGUSR1 (proxy) or the end of streams (log writer)."""
     unkillable: bool = False
 
 

@@ -51,7 +51,7 @@ def test_sc_003_the_plugins_are_told_as_soon_as_the_proxy_has_ended(decider: Dec
 
 
 def test_fr_006_sigterm_is_sent_until_it_shows(decider: Decider) -> None:
-    """FR-006: what is lost between fork and exec is sent again, at every look, SIGCONT before it."""
+    """FR-006: what is lost between fork and exec is sent again at every look, after SIGCONT."""
     decider.stop()
     decider.exited("proxy", 0)
     for _ in range(5):
