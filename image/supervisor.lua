@@ -97,7 +97,7 @@ end
 -- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment.
 function act.exit(self, action)
   self:kill_all()
-  self.files:remove()
+  pcall(self.files.remove, self.files) -- it may be gone
   local writable = action.words and poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
   if writable and writable > 0 then
     unistd.write(unistd.STDOUT_FILENO, Files.line_of { level = "error", region = action.region, message = action.words })
