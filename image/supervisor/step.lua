@@ -107,7 +107,11 @@ end
 
 function on.health(state, event)
   for name, up in pairs(event.up) do
-    state.process[name].up, state.process[name].check = up, event.check[name]
+    local entry = state.process[name]
+    -- Anything in the container can write the file that this comes from.
+    if entry then
+      entry.up, entry.check = up, event.check[name]
+    end
   end
 end
 

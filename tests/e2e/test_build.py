@@ -202,7 +202,7 @@ def test_build_record_has_every_input(image: BuiltImage) -> None:
     record = build_record(image, IMAGE_DIRECTORY)
     assert len(record["inputs"]["assets"]) == len(load_regions())
     assert all(len(asset["sha256"]) == 64 for asset in record["inputs"]["assets"])
-    assert "lib/supervise.sh" in record["inputs"]["files"]
+    assert "supervisor/step.lua" in record["inputs"]["files"]
     assert len(record["layers"]) > len(load_regions())
 
 

@@ -55,6 +55,7 @@ def pid_of(container: RunningContainer, word: str) -> int:
         pytest.param({"FINFOCUS_MAX_RESTARTS": "many"}, "many", id="not-a-number"),
         pytest.param({"FINFOCUS_STOP_SECONDS": "-1"}, "-1", id="negative"),
         pytest.param({"FINFOCUS_REGIONS": ","}, "no region", id="no-region"),
+        pytest.param({"FINFOCUS_START_PARALLEL": "x"}, "PARALLEL is 'x'", id="parallel"),
     ],
 )
 def test_bad_setting_is_one_json_line_and_exit_64(
