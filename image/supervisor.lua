@@ -32,6 +32,7 @@ local read_settings = require "supervisor.settings"
 local step = require "supervisor.step"
 
 local FROZEN_LOOK_SECONDS, ENDING_SECONDS, LAST_WORDS_MS = 4, 0.05, 200
+local EVENT_READS = 16
 
 local function now()
   return clock.uptime() / 1000
@@ -166,7 +167,11 @@ function Supervisor:sleep()
       self.ending_until = now() + ENDING_SECONDS
     end
   end
-  while unistd.read(self.files.events, 4096) do end
+  local reads = 0
+  -- Not until it is empty: something may write faster than this reads.
+  while reads < EVENT_READS and unistd.read(self.files.events, 4096) do
+    reads = reads + 1
+  end
 end
 
 function Supervisor:run()

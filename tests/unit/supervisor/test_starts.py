@@ -218,3 +218,11 @@ def test_looks_at_a_starting_region_are_frequent_at_first_and_never_rare() -> No
     assert decider.wait() == pytest.approx(0.1)
     decider.make_ready("us-east-1")
     assert decider.wait() == pytest.approx(0.25)
+
+
+def test_health_of_an_unknown_region_changes_nothing() -> None:
+    """The file that health comes from can be written by anything in the container."""
+    decider = Decider(["us-east-1"])
+    decider.run_all()
+    assert words(decider.health(mars_1=True, us_east_1=True)) == []
+    assert decider.state_of("us-east-1") == "ready"
