@@ -1,4 +1,4 @@
-"""Three regions of the stand-in plugin on the host."""
+"""Three regions of the stand-in plugin on the host, behind the HAProxy that is first on PATH."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def why_not() -> str:
 def on_host(directory: Path, **environ: str) -> Iterator[parts.OnHost]:
     """The parts with `NAMES`, started; stopped at the end if they still run."""
     program = build_plugin(VERSION, Architecture.AMD64)
-    given = {"FINFOCUS_IMAGE_VERSION": VERSION, **environ}
+    path = f"{Path(shutil.which('haproxy') or '').parent}:/usr/sbin:/usr/bin:/sbin:/bin"
+    given = {"PATH": path, "FINFOCUS_IMAGE_VERSION": VERSION, **environ}
     with parts.on_host(directory, dict.fromkeys(NAMES, program), given) as running:
         yield running
 
