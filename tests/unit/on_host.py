@@ -38,8 +38,7 @@ def why_not() -> str:
 def on_host(directory: Path, **environ: str) -> Iterator[parts.OnHost]:
     """The parts with `NAMES`, started; stopped at the end if they still run."""
     program = build_plugin(VERSION, Architecture.AMD64)
-    path = f"{Path(shutil.which('haproxy') or '').parent}:/usr/sbin:/usr/bin:/sbin:/bin"
-    given = {"PATH": path, "FINFOCUS_IMAGE_VERSION": VERSION, **environ}
+    given = {"FINFOCUS_IMAGE_VERSION": VERSION, **environ}
     with parts.on_host(directory, dict.fromkeys(NAMES, program), given) as running:
         yield running
 
