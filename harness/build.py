@@ -22,8 +22,6 @@ from harness.regions import REPOSITORY
 
 RECORD_VERSION = 1
 REPOSITORY_NAME = "finfocus-plugin-aws-public"
-# A tar of no files, 1,024 zero bytes: what BuildKit keeps of a region that is left out.
-_EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 _BUILT = re.compile(r"Successfully built (?P<id>[0-9a-f]+)|(?P<digest>sha256:[0-9a-f]{64})")
 _STEP = re.compile(r"Step (\d+)/(\d+)")
 _NOISE = re.compile(r"^( ---> |Removing intermediate|Successfully )|requested image's platform")
@@ -86,17 +84,12 @@ def layers_of(
     # The engine's history, newest first, also has the steps that made no layer. An empty layer
     # is in it with size 0 as well, so digests and sizes are matched only when their counts agree.
     steps = [entry for entry in reversed(history) if entry.get("Size", 0) > 0]
-    if len(steps) != sum(digest != _EMPTY_LAYER for digest in digests):
+    if len(steps) != len(digests):
         return tuple({"digest": d, "size_bytes": None, "created_by": ""} for d in digests)
-    return tuple(_layer(digest, steps) for digest in digests)
-
-
-def _layer(digest: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """The layer `digest`, made by the first of `steps`, which is taken away, unless it is empty."""
-    if digest == _EMPTY_LAYER:
-        return {"digest": digest, "size_bytes": 0, "created_by": ""}
-    entry = steps.pop(0)
-    return {"digest": digest, "size_bytes": entry["Size"], "created_by": entry["CreatedBy"]}
+    return tuple(
+        {"digest": digest, "size_bytes": entry["Size"], "created_by": entry["CreatedBy"]}
+        for digest, entry in zip(digests, steps, strict=True)
+    )
 
 
 def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:

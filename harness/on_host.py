@@ -82,8 +82,14 @@ def on_host(
     `directory` gets a copy of `image/` with free ports in its table. HAProxy is the one that is
     first on PATH, so that another version can be tried.
     """
+    with started(*install(directory, binaries), environ) as running:
+        yield running
+
+
+def install(directory: Path, binaries: Mapping[str, Path]) -> tuple[Path, tuple[Region, ...], int]:
+    """Copy `image/` into `directory`; returns the copy, its regions and a free metrics port."""
     *ports, metrics_port = free_public_ports(len(binaries) + 1)
-    regions = [Region(name=n, port=p) for n, p in zip(binaries, ports, strict=True)]
+    regions = tuple(Region(name=n, port=p) for n, p in zip(binaries, ports, strict=True))
     home = Path(shutil.copytree(IMAGE_DIRECTORY, directory / "finfocus"))
     rows = "".join(f"{region.name} {region.port}\n" for region in regions)
     (home / "regions").write_text(rows, encoding="utf-8")
@@ -92,6 +98,14 @@ def on_host(
     for region in regions:
         shutil.copy(binaries[region.name], home / "bin" / region.binary)
         (home / "bin" / region.binary).chmod(0o755)
+    return home, regions, metrics_port
+
+
+@contextmanager
+def started(
+    home: Path, regions: Sequence[Region], metrics_port: int, environ: Mapping[str, str]
+) -> Iterator[OnHost]:
+    """What `install` has made, started; stopped at the end if it still runs."""
     running = OnHost(home, regions, metrics_port, environ)
     try:
         yield running

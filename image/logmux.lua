@@ -156,6 +156,15 @@ function Mux:close_stream(index, stream, now)
   self.poll_set[stream.fd] = nil
   stream.fd = nil
   self.open = self.open - 1
+  self:settle(stream)
+end
+
+-- poll says nothing of a FIFO that had no writer when it was opened: it is asked until it was found empty.
+function Mux:settle(stream)
+  if not stream.settled then
+    stream.settled = true
+    self.unsettled = self.unsettled - 1
+  end
 end
 
 function Mux:read_stream(index, stream, now)
@@ -166,18 +175,20 @@ function Mux:read_stream(index, stream, now)
     feed(stream, chunk, self.mark, now)
   elseif chunk then
     self:close_stream(index, stream, now)
-  elseif code ~= errno.EAGAIN and code ~= errno.EINTR then
+  elseif code == errno.EAGAIN then
+    self:settle(stream)
+  elseif code ~= errno.EINTR then
     self:close_stream(index, stream, now)
     emit(complaint("cannot read " .. stream.path .. ": " .. problem))
   end
 end
 
 -- One read per ready stream, so that a loud plugin does not keep the others waiting.
-function Mux:round(every_stream)
+function Mux:round()
   self.ms = clock.now()
   local now = clock.rfc3339(self.ms)
   for index, stream in ipairs(self.streams) do
-    if stream.fd and (every_stream or is_ready(self.poll_set[stream.fd])) then
+    if stream.fd and (not stream.settled or is_ready(self.poll_set[stream.fd])) then
       self:read_stream(index, stream, now)
       if is_worth_a_write() and not self.stdout:flush() then
         return false
@@ -187,19 +198,15 @@ function Mux:round(every_stream)
   return self.stdout:flush()
 end
 
--- The first round asks every stream: poll says nothing of a FIFO that nobody has open.
 function Mux:run()
-  if not self.stdout:flush() or not self:round(true) then
-    return false
-  end
-  while self.open > 0 do
+  local writable = self.stdout:flush()
+  while writable and self.open > 0 do
     self.journal:renew_if_long()
-    poll(self.poll_set, self.stats:tick())
-    if not self:round(false) then
-      return false
-    end
+    local pause = self.stats:tick()
+    poll(self.poll_set, self.unsettled > 0 and 0 or pause)
+    writable = self:round()
   end
-  return true
+  return writable
 end
 
 local function new_mux(config)
@@ -223,7 +230,7 @@ local function new_mux(config)
   end
   return setmetatable({
     mark = config.mark, streams = streams, stats = stats, journal = journal,
-    stdout = output.open(journal, stats), poll_set = poll_set, open = #streams, ms = 0,
+    stdout = output.open(journal, stats), poll_set = poll_set, open = #streams, unsettled = #streams, ms = 0,
   }, Mux)
 end
 

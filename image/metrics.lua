@@ -59,19 +59,22 @@ local function server_stats(region)
   return core.backends["region-" .. region].servers.plugin:get_stats()
 end
 
--- HAProxy calls a server up until its first check is done: only a check that passed counts.
-local function is_ready(region)
-  local stats = server_stats(region)
+-- usage: passes(stats)    Whether the server's last check passed. HAProxy calls a server up until its first check is done.
+local function passes(stats)
   return stats.status:sub(1, 2) == "UP" and (stats.check_status or ""):find("^%*? ?L[47]OK") ~= nil
+end
+
+local function is_ready(region)
+  return passes(server_stats(region))
 end
 
 -- A fixed length, written in place in one piece: that works when the file system is full.
 local function health_rows()
   local rows, all_ready = {}, true
   for index, region in ipairs(REGIONS) do
-    local ready = is_ready(region)
+    local stats = server_stats(region)
+    local ready, check = passes(stats), (stats.check_status or ""):gsub("[^%w]", "")
     all_ready = all_ready and ready
-    local check = (server_stats(region).check_status or ""):gsub("[^%w]", "")
     rows[index] = string.format("%-40s %d %-16s\n", region, ready and 1 or 0, check)
   end
   return table.concat(rows), all_ready

@@ -55,6 +55,7 @@ local act = {}
 function Supervisor:take(event)
   local state, actions = step.step(self.state, event, now())
   self.state = state
+  self.changed = self.changed or event.kind ~= "tick" or actions[1] ~= nil
   for _, action in ipairs(actions) do
     act[action.kind](self, action)
   end
@@ -96,7 +97,7 @@ end
 -- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment.
 function act.exit(self, action)
   self:kill_all()
-  self.files:remove()
+  pcall(self.files.remove, self.files) -- it may be gone
   local writable = action.words and poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
   if writable and writable > 0 then
     unistd.write(unistd.STDOUT_FILENO, Files.line_of { level = "error", region = action.region, message = action.words })
@@ -178,7 +179,10 @@ function Supervisor:run()
     self:look_at_regions()
     self:take { kind = "tick" }
     self.files:flush()
-    self.files:publish(self.state)
+    if self.changed then
+      self.files:publish(self.state)
+      self.changed = false
+    end
     self:sleep()
   end
 end

@@ -2,7 +2,7 @@
 # Downloads and checks the release tarball of every region, all at once; every region that fails is named.
 # usage: VERSION=v0.1.5 [TARGETARCH=amd64] [WITHOUT="REGION ..."] RELEASE_BASE_URL=... download.sh REGIONS_FILE OUTPUT_DIR
 #
-# OUTPUT_DIR/regions is the table of the image: REGIONS_FILE without the rows of WITHOUT, whose layers are empty.
+# OUTPUT_DIR/regions is the table of the image: REGIONS_FILE without the rows of WITHOUT.
 # OUTPUT_DIR/{region}/opt/finfocus/bin/finfocus-plugin-aws-public-{region} is what one image layer holds:
 # owner root, mode 0755 and one fixed time everywhere, so that the same inputs give the same layer.
 set -Eeuo pipefail
@@ -34,9 +34,19 @@ asset_name() {
   printf '%s_%s_Linux_%s_%s.tar.gz' "$NAME" "${VERSION#v}" "${names[$2]}" "$1"
 }
 
+# usage: note_left_out REGION
+note_left_out() {
+  local note=$output_dir/$1/opt/finfocus/left-out/$1
+  mkdir -p "${note%/*}"
+  printf '%s was left out by the build argument WITHOUT\n' "$1" >"$note"
+  chmod 0644 "$note"
+  find "$output_dir/$1" -exec touch -d "$LAYER_TIME" {} +
+}
+
 # usage: select_regions REGIONS_FILE
 # Sets regions to those of the table that WITHOUT, separated by blanks or commas, does not name, and writes the table
-# of these. The layer of a region that is left out is empty, since the Dockerfile copies one for every region.
+# of these. The layer of a region that is left out has a note alone: the Dockerfile copies one for every region, and
+# the classic builder fails after a copy of nothing ("failed to get layer").
 select_regions() {
   local region
   local -a all without
@@ -47,11 +57,10 @@ select_regions() {
   done
   regions=()
   for region in "${all[@]}"; do
-    mkdir -p "$output_dir/$region"
-    touch -d "$LAYER_TIME" "$output_dir/$region"
-    [[ " ${without[*]-} " == *" $region "* ]] || regions+=("$region")
+    if [[ " ${without[*]-} " == *" $region "* ]]; then note_left_out "$region"; else regions+=("$region"); fi
   done
   ((${#regions[@]} > 0)) || fail 'WITHOUT leaves out every region: an image needs at least one'
+  mkdir -p "$output_dir"
   awk -v without=" ${without[*]-} " '/^#/ || !NF || !index(without, " " $1 " ")' "$1" >"$output_dir/regions"
 }
 

@@ -75,14 +75,16 @@ write_proxy_config() {
 # Replaces this shell. The environment the container was given goes through a pipe: bash changes the one it hands on,
 # and a command line or a file would show it.
 become_supervisor() {
-  local region
+  local region environment
   local -a environ arguments
   mapfile -d '' -t environ </proc/self/environ
-  arguments=("home=$ff_home" "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)" "signal=$ff_signal"
+  arguments=("home=$ff_home" "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)"
   "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds"
   "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel")
   for region in "${ff_regions[@]}"; do
     arguments+=("$region:$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))")
   done
-  exec lua5.3 -E "$ff_home/supervisor.lua" "${arguments[@]}" < <(printf '%s\0' "${environ[@]}")
+  exec {environment}< <(printf '%s\0' "${environ[@]}")
+  # The signal last: one that comes later is lost.
+  exec lua5.3 -E "$ff_home/supervisor.lua" "${arguments[@]}" "signal=$ff_signal" <&"$environment" {environment}<&-
 }

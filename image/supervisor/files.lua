@@ -91,12 +91,8 @@ function Files:publish(state)
       entry.ready_seconds and string.format("%.3f", entry.ready_seconds) or "-")
     rows[#rows + 1] = row .. (" "):rep(ROW_BYTES - 1 - #row) .. "\n"
   end
-  local text = table.concat(rows)
-  if text ~= self.published then
-    unistd.lseek(self.state_file, 0, unistd.SEEK_SET)
-    unistd.write(self.state_file, text)
-    self.published = text
-  end
+  unistd.lseek(self.state_file, 0, unistd.SEEK_SET)
+  unistd.write(self.state_file, table.concat(rows))
 end
 
 function Files:health()

@@ -78,10 +78,14 @@ function on.started(state, event, now)
 end
 
 function on.refused(state, event, now, act)
-  state.process[event.name].state = "waiting"
-  state.refused_since = state.refused_since or now
+  local entry = state.process[event.name]
   state.retry_at = now + 0.1
-  if state.phase == "running" and now - state.refused_since >= REFUSED_SECONDS then
+  if state.phase ~= "running" then
+    return stopping.exited(state, entry)
+  end
+  entry.state = "waiting"
+  state.refused_since = state.refused_since or now
+  if now - state.refused_since >= REFUSED_SECONDS then
     act("say", { level = "error", region = "-", message = NO_PROCESS .. ": stopping every region" })
     stopping.begin(state, now, { code = 1, words = NO_PROCESS, region = "-" })
   end
@@ -103,7 +107,11 @@ end
 
 function on.health(state, event)
   for name, up in pairs(event.up) do
-    state.process[name].up, state.process[name].check = up, event.check[name]
+    local entry = state.process[name]
+    -- Anything in the container can write the file that this comes from.
+    if entry then
+      entry.up, entry.check = up, event.check[name]
+    end
   end
 end
 
@@ -154,7 +162,20 @@ local function converge(state, now, act)
   end
 end
 
+-- Whether all is ready: time alone then changes nothing, which spares the copy four times a second.
+local function is_settled(state)
+  for _, entry in pairs(state.process) do
+    if entry.state ~= "ready" or entry.killed or entry.kind == "region" and not entry.up then
+      return false
+    end
+  end
+  return state.phase == "running"
+end
+
 local function step(state, event, now)
+  if event.kind == "tick" and is_settled(state) then
+    return state, {}
+  end
   local next_state, actions = copy(state), {}
   local function act(kind, action)
     action.kind = kind
@@ -170,6 +191,8 @@ local function fail(state, words, now)
   local next_state = copy(state)
   if next_state.phase == "running" then
     stopping.begin(next_state, now, { code = 1, words = words, region = "-" })
+  elseif next_state.phase == "done" then
+    next_state.phase = "flush" -- the exit has failed, and is asked for again
   end
   return next_state
 end

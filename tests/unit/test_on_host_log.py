@@ -14,7 +14,7 @@ from harness import on_host as parts
 from harness.on_host import OnHost
 from harness.wait import wait_until
 
-from .on_host import DEADLINE, NAMES, lines_of, on_host, why_not
+from .on_host import DEADLINE, NAMES, lines_of, on_host, pid_of, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
@@ -42,12 +42,6 @@ def await_said(running: OnHost, region: str, message: str, count: int) -> None:
         what=f"'{message}' is said of {region} {count} times",
         explain=running.text,
     )
-
-
-def pid_of(running: OnHost, region: str) -> int:
-    """Process ID of the region's plugin, from its first log line."""
-    found = [line.fields for line in lines_of(running) if line.region == region and line.fields]
-    return next(int(fields["pid"]) for fields in reversed(found) if "pid" in fields)
 
 
 def assert_only_json(running: OnHost) -> None:

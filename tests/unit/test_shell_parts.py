@@ -14,6 +14,7 @@ from .shell import bash
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 
+
 @pytest.mark.parametrize(
     ("chosen", "regions"),
     [
@@ -88,7 +89,7 @@ def test_each_setting_is_checked(name: str, value: str) -> None:
 
 
 def test_defaults_of_the_settings(tmp_path: Path) -> None:
-    """Without settings the documented numbers hold; two regions parse at a time on one processor."""
+    """Without settings the documented numbers hold; two parse at a time on one processor."""
     script = f"""
     check_binaries() {{ :; }}; check_ports() {{ :; }}; cpu_set() {{ REPLY=1; }}
     FF_CGROUP='{tmp_path}'
@@ -128,5 +129,7 @@ def test_port_in_use_is_named() -> None:
 
 def test_entrypoint_can_be_sourced_without_starting_anything() -> None:
     """Sourcing defines functions and ends."""
-    done = bash("declare -F load_settings make_streams become_supervisor >/dev/null && echo defined")
+    done = bash(
+        "declare -F load_settings make_streams become_supervisor >/dev/null && echo defined"
+    )
     assert (done.returncode, done.stdout) == (0, "defined\n")

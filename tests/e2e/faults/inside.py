@@ -42,11 +42,5 @@ def processes_in(container: RunningContainer) -> list[Process]:
 
 
 def pids_of(processes: Sequence[Process], names: Sequence[str]) -> list[int]:
-    """Process IDs whose command line has one of `names`; "watcher" is the health watcher."""
-    shells = {process.pid for process in processes if "entrypoint.sh" in process.words}
-    return [
-        process.pid
-        for process in processes
-        if any(name in process.words for name in names)
-        or ("watcher" in names and process.pid in shells and process.parent in shells)
-    ]
+    """Process IDs whose command line has one of `names`."""
+    return [process.pid for process in processes if any(name in process.words for name in names)]

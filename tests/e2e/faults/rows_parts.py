@@ -1,4 +1,4 @@
-"""Faults of the container's own parts: proxy, log writer, and the helpers of PID 1."""
+"""Faults of the proxy and the log writer."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from harness.wait import wait_until
-
 from .row import EVERY, Row
-from .rows_regions import ONE, kill
+from .rows_regions import ONE
 from .world import World
 
-PROXY, WRITER, WATCHER, TIMER = "haproxy", "logmux.lua", "watcher", "sleep"
+PROXY, WRITER = "haproxy", "logmux.lua"
 SEEN_SECONDS = 15  # in which a stopped part is found
 
 
@@ -117,75 +115,6 @@ def _writer() -> Iterator[Row]:
     )
 
 
-def _watcher() -> Iterator[Row]:
-    for signal in ("KILL", "TERM"):
-        yield Row(
-            name=f"watcher-{signal.lower()}",
-            requirement="FR-017",
-            done=f"SIG{signal} to the health watcher, then a region hangs",
-            promised="another watches: the region is killed and comes back",
-            act=partial(_watcher_ends, signal),
-            hit=frozenset(ONE),
-            environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
-            fast=signal == "KILL",
-        )
-    yield Row(
-        name="watcher-stop",
-        requirement="FR-017",
-        done="SIGSTOP to the health watcher",
-        promised="all regions serve, /livez says no, and the container stops in time",
-        act=_watcher_stops,
-    )
-
-
-def _watcher_ends(signal: str, world: World) -> None:
-    before = world.pids(WATCHER)
-    world.send(signal, WATCHER)
-    wait_until(
-        lambda: world.pids(WATCHER) not in ([], before), timeout=5, what="another watcher runs"
-    )
-    kill("STOP", ONE, world)
-
-
-def _watcher_stops(world: World) -> None:
-    world.send("STOP", WATCHER)
-    wait_until(
-        lambda: world.metrics_status("/livez") == 503,
-        timeout=5,
-        what="/livez says that the watcher is stopped",
-    )
-
-
-def _timer(signal: str, world: World) -> None:
-    """Kill a region three times, so that its timer runs long enough to be hit."""
-    for _ in range(2):
-        kill("KILL", ONE, world)
-        world.traffic.await_all_up(6, world.ending)
-    kill("KILL", ONE, world)
-    world.send(signal, TIMER)
-    if signal == "STOP":
-        world.send("CONT", TIMER)
-
-
-def _timers() -> Iterator[Row]:
-    yield Row(
-        name="timer-kill-9",
-        requirement="FR-017",
-        done="one waits for its third restart; kill -9 of the timer",
-        promised="the region starts at once",
-        act=partial(_timer, "KILL"),
-        hit=frozenset(ONE),
-    )
-    yield Row(
-        name="timer-stop-cont",
-        requirement="FR-017",
-        done="one waits for its third restart; SIGSTOP, then SIGCONT to the timer",
-        promised="the region starts",
-        act=partial(_timer, "STOP"),
-        hit=frozenset(ONE),
-    )
-
-
 def _at_stop(word: str, signal: str, world: World) -> None:
     """Hit a part while one region is slow to stop."""
     world.order(ONE[0], "sigterm&delay=1500ms")
@@ -204,7 +133,7 @@ def _stopped_before(word: str, world: World) -> None:
 
 
 def _at_the_end() -> Iterator[Row]:
-    for part, word in (("proxy", PROXY), ("log-writer", WRITER), ("watcher", WATCHER)):
+    for part, word in (("proxy", PROXY), ("log-writer", WRITER)):
         yield Row(
             name=f"{part}-stopped-then-term",
             requirement="SC-003",
@@ -216,7 +145,7 @@ def _at_the_end() -> Iterator[Row]:
             stop_seconds=3,  # less than FINFOCUS_STOP_SECONDS: it is continued, not killed
             fast=part == "log-writer",
         )
-    for part, word in (("proxy", PROXY), ("log-writer", WRITER), ("kill-timer", TIMER)):
+    for part, word in (("proxy", PROXY), ("log-writer", WRITER)):
         for signal in ("KILL", "STOP"):
             yield Row(
                 name=f"{part}-{signal.lower()}-during-stop",
@@ -235,6 +164,4 @@ def rows() -> Iterator[Row]:
     """The rows of this file."""
     yield from _proxy()
     yield from _writer()
-    yield from _watcher()
-    yield from _timers()
     yield from _at_the_end()

@@ -155,7 +155,7 @@ def _slow_starts() -> Iterator[Row]:
 
 def _slow_start(world: World) -> None:
     world.start(30)
-    if world.said("again in"):
+    if world.said("exited (code"):
         world.container.signal("SIGKILL")
 
 

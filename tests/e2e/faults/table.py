@@ -12,6 +12,7 @@ from . import (
     rows_resources,
     rows_signals,
     rows_streams,
+    rows_supervisor,
 )
 
 TABLE = tuple(
@@ -20,6 +21,7 @@ TABLE = tuple(
         rows_regions,
         rows_resources,
         rows_parts,
+        rows_supervisor,
         rows_signals,
         rows_limits,
         rows_streams,

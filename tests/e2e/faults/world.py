@@ -34,8 +34,9 @@ NAMES = tuple(region.name for region in REGIONS)
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
 PORT = {region.name: region.port for region in REGIONS}
 READY_SECONDS = 10.0  # SC-002
+SUPERVISOR = "supervisor.lua"  # in its command line, once the shell has become it
 
-_ENDED = re.compile(r"(\S+) (?:ended \(exit|has no restart left)")
+_ENDED = re.compile(r"(\S+) exited \(code")
 _SAMPLE = r'^finfocus_region_{}\{{region="([^"]+)"[^}}]*\}} (\d+)$'
 
 
@@ -114,12 +115,12 @@ class World:
         return processes_in(self.container)
 
     def pids(self, *names: str) -> list[int]:
-        """Process IDs whose command line has one of `names`; "watcher" is the health watcher."""
+        """Process IDs whose command line has one of `names`."""
         return pids_of(self.processes(), names)
 
     def supervisor(self) -> int:
         """Process ID of the supervisor."""
-        return min(p.pid for p in self.processes() if "entrypoint.sh" in p.words)
+        return min(self.pids(SUPERVISOR))
 
     def send(self, signal: str, *names: str) -> None:
         """Send `signal` to every process that one of `names` names."""

@@ -145,6 +145,14 @@ func (f *faults) exhaustDescriptors() {
 	}
 }
 
+// closeInherited closes the pipes that the stand-in was started with.
+func (f *faults) closeInherited() {
+	for _, pipe := range inherited {
+		_ = unix.Close(pipe)
+	}
+	f.log.Info().Int("pipes", len(inherited)).Msg("stand-in: inherited pipes are closed")
+}
+
 // fork starts a grandchild and remembers it.
 func (f *faults) fork(g grandchild) {
 	pid, err := g.start()

@@ -37,6 +37,7 @@ var orders = map[string]order{
 	"grandchild":   {lasting: true, parse: grandchildOrder},
 	"hang":         {lasting: true, parse: requestsOrder(modeHang)},
 	"health":       {lasting: true, parse: healthOrder},
+	"lifeline":     {lasting: true, parse: func(f *faults, _ *params) func() { return f.closeInherited }},
 	"memory":       {parse: memoryOrder},
 	"raw":          {parse: rawOrder},
 	"requests":     {lasting: true, parse: requestsModeOrder},
@@ -103,6 +104,7 @@ func healthOrder(f *faults, p *params) func() {
 func sigtermOrder(f *faults, p *params) func() {
 	s := sigtermPlan{
 		ignore: value(p, "ignore", false, strconv.ParseBool),
+		lost:   value(p, "lost", 0, strconv.Atoi),
 		delay:  value(p, "delay", 0, parseDuration),
 		code:   value(p, "code", 0, parseExitCode),
 	}

@@ -32,6 +32,7 @@ type plan struct {
 // sigtermPlan says what SIGTERM or SIGINT brings about.
 type sigtermPlan struct {
 	ignore bool
+	lost   int // so many signals have no effect
 	delay  time.Duration
 	code   int
 }
@@ -62,6 +63,7 @@ var envFaults = []struct {
 	{"STANDIN_CRASH_TIMES", into(strconv.Atoi, func(p *plan) *int { return &p.crashTimes })},
 	{"STANDIN_STATE_DIR", into(parseText, func(p *plan) *string { return &p.stateDir })},
 	{"STANDIN_IGNORE_SIGTERM", into(strconv.ParseBool, func(p *plan) *bool { return &p.sigterm.ignore })},
+	{"STANDIN_SIGTERM_LOST", into(strconv.Atoi, func(p *plan) *int { return &p.sigterm.lost })},
 	{"STANDIN_SIGTERM_DELAY", into(parseDuration, func(p *plan) *time.Duration { return &p.sigterm.delay })},
 	{"STANDIN_SIGTERM_EXIT", into(parseExitCode, func(p *plan) *int { return &p.sigterm.code })},
 	{"STANDIN_HEALTH_MODE", into(parseTimedMode, func(p *plan) *timedMode { return &p.health })},

@@ -56,6 +56,20 @@ func (d death) die() {
 	os.Exit(d.code)
 }
 
+// inherited are the pipes beside the three streams that the process was
+// started with; looked for before the program opens one of its own.
+var inherited = inheritedPipes()
+
+func inheritedPipes() (pipes []int) {
+	for descriptor := 3; descriptor < 64; descriptor++ {
+		var stat unix.Stat_t
+		if unix.Fstat(descriptor, &stat) == nil && stat.Mode&unix.S_IFMT == unix.S_IFIFO {
+			pipes = append(pipes, descriptor)
+		}
+	}
+	return pipes
+}
+
 // burn uses up the given time of one processor core, as the clock of its own
 // thread counts it.
 func burn(amount time.Duration) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain turns the test binary into the stand-in where a test starts it so.
@@ -236,11 +239,38 @@ func TestSignals(t *testing.T) {
 	if s.health() != 200 {
 		t.Fatal("did not ignore SIGTERM")
 	}
+	// That one counts: one more is lost, the next ends it.
+	s.order(t, "kind=sigterm&lost=2&code=4", "")
+	_ = s.command.Process.Signal(syscall.SIGTERM)
+	eventually(t, "the second signal arrived", func() bool { return strings.Count(s.log(), "shutdown signal") == 2 })
+	if s.health() != 200 {
+		t.Fatal("did not lose the second SIGTERM")
+	}
 	s.order(t, "kind=sigterm&delay=500ms&code=3", "")
 	begin := time.Now()
 	_ = s.command.Process.Signal(syscall.SIGTERM)
 	if code := s.wait(t); code != 3 || time.Since(begin) < 500*time.Millisecond {
 		t.Errorf("exit %d after %v", code, time.Since(begin))
+	}
+}
+
+func TestInheritedPipesCanBeClosed(t *testing.T) {
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(writer.Fd(), unix.F_SETFD, 0); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t)
+	_ = writer.Close()
+	s.order(t, "kind=lifeline", "")
+	_ = reader.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if _, err := reader.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the pipe has not ended: %v", err)
+	}
+	if s.health() != 200 {
+		t.Error("the stand-in has ended with it")
 	}
 }
 

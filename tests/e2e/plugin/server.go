@@ -36,7 +36,7 @@ func (a *app) serve(listener net.Listener, stops <-chan os.Signal) int {
 	if web {
 		a.log.Info().Msg("web serving enabled with multi-protocol support")
 	}
-	failed := make(chan error, 1)
+	failed, told := make(chan error, 1), 0
 	go func() { failed <- server.Serve(listener) }()
 	for {
 		select {
@@ -46,7 +46,7 @@ func (a *app) serve(listener net.Listener, stops <-chan os.Signal) int {
 		case <-stops:
 			a.log.Info().Msg("received shutdown signal")
 			order := a.faults.currentSigterm()
-			if order.ignore {
+			if told++; order.ignore || told <= order.lost {
 				continue
 			}
 			time.Sleep(order.delay)

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit.logmux.reference import NOW_PATTERN, REGION
-from tests.unit.logmux.running import LUA, SCRIPT, Supervisor, command, needs_lua, wait_until
+from tests.unit.logmux.running import (
+    DEADLINE_S,
+    LUA,
+    SCRIPT,
+    Supervisor,
+    command,
+    needs_lua,
+    wait_until,
+)
 
 pytestmark = needs_lua
 
@@ -168,3 +176,21 @@ def test_fr_013_modules_are_those_beside_the_program(
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"[us-east-1] x\n", b"")
+
+
+def test_what_a_stream_without_a_writer_holds_is_written_and_ends(tmp_path: Path) -> None:
+    """A log writer that starts after the last writer has gone does not wait for another one."""
+    source = tmp_path / "stream"
+    os.mkfifo(source)
+    writer = os.open(source, os.O_RDWR)
+    reader = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
+    os.write(writer, b"last words\n")
+    os.close(writer)
+    done = subprocess.run(
+        command(tmp_path, f"{REGION}={source}"),
+        capture_output=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    os.close(reader)
+    assert (done.returncode, done.stdout) == (0, f"[{REGION}] last words\n".encode())

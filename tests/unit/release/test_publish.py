@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,23 @@ def test_images_that_do_not_belong_together_are_refused(
         with pytest.raises(NotProvenError, match=r"is v1\.2\.4, not v1\.2\.3"):
             publish_to(registry, [images[0], other], tmp_path)
         assert registry.asked("POST|PUT|PATCH") == 0
+
+
+def test_fr_018_page_names_regions_left_out_and_both_images_have_the_same(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """FR-018: what both images lack is at the top of the page; one that lacks more is refused."""
+    few = [_without(image, "us-gov-west-1") for image in images]
+    with fake_registry() as registry:
+        page = render_page(publish_to(registry, few, tmp_path), None)
+        assert "2 of 3 regions; left out: us-gov-west-1" in page.partition("Pull it")[0]
+        with pytest.raises(NotProvenError, match="different regions: none and us-gov-west-1"):
+            publish_to(registry, [images[0], few[1]], tmp_path, resume=True)
+
+
+def _without(image: SealedImage, region: str) -> SealedImage:
+    proof = replace(image.proof, regions=("us-east-1", "eu-west-1"), left_out=(region,))
+    return replace(image, proof=proof)
 
 
 def test_stand_ins_do_not_leave_this_machine(tmp_path: Path) -> None:

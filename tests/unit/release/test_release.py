@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -247,3 +248,21 @@ def test_full_disk_leaves_no_seal(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "sealed").exists()
     assert isinstance(seal(client, made, tmp_path / "sealed"), SealedImage)
+
+
+@pytest.mark.parametrize(
+    ("without", "options", "words"),
+    [
+        pytest.param("missing", {}, "names the regions it leaves out", id="missing"),
+        pytest.param("us-gov-west-1", {"sources": (Path("a"),)}, "drop --without", id="sealed"),
+    ],
+)
+def test_fr_018_release_names_what_it_leaves_out(
+    without: str, options: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """FR-018: a release leaves out no more than is named, and nothing of what is sealed."""
+    with fake_registry() as registry:
+        config = config_for(registry, tmp_path / "out", **options)
+        config = replace(config, build=replace(config.build, without=(without,)))
+        with pytest.raises(UsageError, match=words):
+            job.release(config)
