@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import on_host as parts
 from harness.on_host import OnHost
 from harness.wait import wait_until
 
-from .on_host import DEADLINE, NAMES, lines_of, on_host, pid_of, why_not
+from .on_host import DEADLINE, NAMES, install, lines_of, on_host, pid_of, started, why_not
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
@@ -87,15 +85,12 @@ def test_fr_020_each_change_of_health_is_one_line(tmp_path: Path) -> None:
     assert_only_json(running)
 
 
-def test_fr_020_an_error_of_the_proxys_configuration_is_said_as_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fr_020_an_error_of_the_proxys_configuration_is_said_as_json(tmp_path: Path) -> None:
     """FR-020: what HAProxy cannot start for comes out with a level, and the container ends."""
-    image = Path(shutil.copytree(parts.IMAGE_DIRECTORY, tmp_path / "image"))
-    with (image / "haproxy.region.cfg").open("a", encoding="utf-8") as template:
+    home, regions, metrics_port = install(tmp_path)
+    with (home / "haproxy.region.cfg").open("a", encoding="utf-8") as template:
         template.write("    nonsense\n")
-    monkeypatch.setattr(parts, "IMAGE_DIRECTORY", image)
-    with on_host(tmp_path) as running:
+    with started(home, regions, metrics_port, {}) as running:
         assert running.process.wait(DEADLINE) == 1
     errors = [fields["message"] for fields in own_records(running) if fields["level"] == "error"]
     assert any("unknown keyword 'nonsense'" in message for message in errors), running.text()
