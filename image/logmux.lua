@@ -23,7 +23,8 @@
 --   other valid JSON  becomes the "message" of such an object
 --   anything else     is written as "[NAME] line"; on a stream of the container's own
 --                     parts it becomes the "message" of an object, with a "level" by
---                     HAProxy's [ALERT], [WARNING] and [NOTICE]
+--                     HAProxy's [ALERT], [WARNING] and [NOTICE], or the <0> to
+--                     <6> before it, which is dropped
 -- Valid means RFC 8259 on strict UTF-8. Nesting may be as deep as a line is long.
 --
 -- Guarantees:

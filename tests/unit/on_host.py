@@ -1,4 +1,4 @@
-"""Three regions of the stand-in plugin on the host."""
+"""Three regions of the stand-in plugin on the host, behind the HAProxy that is first on PATH."""
 
 from __future__ import annotations
 
