@@ -70,6 +70,7 @@ class World:
         self, decider: Decider, plans: dict[str, list[Behaviour]], incidents: list[Incident]
     ) -> None:
         self.decider = decider
+        self.decider.check_every = 7
         self.begin = decider.now
         self.plans = {name: list(plan) for name, plan in plans.items()}
         self.incidents = sorted(incidents, key=lambda incident: incident.at)
@@ -160,6 +161,8 @@ class World:
         self.exits.append(action)
         limit = self.decider.settings["stop_seconds"] + HARD_END + SLACK
         assert self.now - self.stop_began <= limit, "the stop was late"
+        left = [name for name, process in self.alive.items() if not process.behaviour.unkillable]
+        assert not left, f"{left} at the exit"
 
     def check_gate(self) -> None:
         """No more regions parse than may, but for those that take longer than is fair."""
@@ -240,12 +243,11 @@ class World:
         """Hand over what regions and proxy show."""
         for name in self.decider.names:
             process = self.alive.get(name)
-            entry = self.decider.process(name)
             if (
                 process
                 and not self.exits
-                and entry["state"] == "starting"
-                and not entry.get("listening")
+                and self.decider.state_of(name) == "starting"
+                and not self.decider.listens(name)
                 and self.listens(process)
             ):
                 self.take("listening", name=name)
@@ -261,8 +263,18 @@ class World:
     def run(self, seconds: float) -> None:
         """Let time pass until the exit, or for so long."""
         end = self.now + seconds
-        while not self.exits and self.now < end:
+        while not self.exits and self.now < end and not self.is_at_rest():
             self.loop_once()
+
+    def is_at_rest(self) -> bool:
+        """Tell whether all serves and nothing will happen to it."""
+        return (
+            not self.incidents
+            and self.decider.phase == "running"
+            and set(self.alive) >= {*self.decider.names, "proxy", "log-writer"}
+            and all(process.behaviour == GOOD for process in self.alive.values())
+            and self.all_ready()
+        )
 
     def all_ready(self) -> bool:
         """Tell whether every region serves."""

@@ -53,7 +53,7 @@ configurations = st.fixed_dictionaries(
     }
 )
 many = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
