@@ -1,5 +1,7 @@
 """Runs the fault table: `python -m tests.e2e.faults [--docs] [--defects] [--times N] [WORD]...`.
 
+With `--full-size` it is the rows that need price lists of the real size, and no other.
+
 With `--soak` the words are parts of the names of the regions to kill.
 """
 
@@ -19,7 +21,7 @@ from harness.regions import REPOSITORY
 from harness.sweep import sweep
 
 from . import defect, soak
-from .defects import DEFECTS
+from .defect import DEFECTS
 from .report import Run, write_report
 from .row import STOP_SECONDS, Outcome, Row, run_row
 from .table import TABLE
@@ -36,12 +38,16 @@ def main() -> int:
     parser.add_argument("--docs", action="store_true", help="put the table into docs/faults.md")
     parser.add_argument("--defects", action="store_true", help="do the rows notice defects?")
     parser.add_argument("--soak", type=int, metavar="RESTARTS", help="kill regions so often")
+    parser.add_argument(
+        "--full-size", action="store_true", help="the rows of price lists of the real size alone"
+    )
     parser.add_argument("--output", type=Path, default=Path("faults-out"))
     options = parser.parse_args()
-    rows = [row for row in TABLE if _is_asked_for(row.name, options.words)]
+    asked = [row for row in TABLE if _is_asked_for(row.name, options.words)]
+    rows = [row for row in asked if row.full_size == options.full_size]
     with container_engine() as engine:
         sweep(engine.client)
-        image = build(engine, BuildConfig(output=options.output))
+        image = build(engine, BuildConfig(output=options.output, full_size=options.full_size))
         if options.soak:
             return _soak(engine, image, options)
         if options.defects:

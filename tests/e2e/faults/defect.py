@@ -1,7 +1,12 @@
-"""One defect of the image, and whether the rows of the fault table notice it."""
+"""Defects of the image, each a patch file, and whether the rows of the fault table notice them.
+
+A file of `defects/` begins with what is wrong, in a sentence, then has a line for each row that
+must notice it, `Row: NAME: words of the problem it then has`, and then the patch of `image/`.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,37 +15,62 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.engine import Engine
-from harness.errors import HarnessError
+from harness.errors import CommandError, HarnessError
+from harness.process import run
 from harness.regions import IMAGE_DIRECTORY
 
 from .row import run_row
 from .table import TABLE
 
+DIRECTORY = Path(__file__).parent / "defects"
 ROWS = {row.name: row for row in TABLE}
 HEAD = "| defect | row | noticed by |\n|---|---|---|"
 SHOWN = 160
+_ROW = re.compile(r"^Row: ([\w-]+): (.+)$", re.MULTILINE)
+_FILE = re.compile(r"^\+\+\+ b/(\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Defect:
-    """A change of one file of the image that takes a promise away."""
+    """A change of the image that takes a promise away."""
 
-    name: str
+    path: Path  # the patch
     done: str  # what is wrong now, for people
-    file: str  # in `image/`
-    old: str  # stands in the file exactly once
-    new: str
     rows: Mapping[str, str]  # row that must notice it: words of the problem it then has
+    files: tuple[str, ...]  # that it changes, in `image/`
 
-    def edited(self) -> str:
-        """The file with the defect; raises when there is nothing to change any more."""
-        text = (IMAGE_DIRECTORY / self.file).read_text(encoding="utf-8")
-        if text.count(self.old) != 1:
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        return self.path.stem
+
+    def apply(self, directory: Path) -> None:
+        """Patch a copy of `image/`; `HarnessError` when it does not fit any more."""
+        try:
+            run(["git", "apply", "--whitespace=nowarn", str(self.path)], cwd=directory)
+        except CommandError as error:
             raise HarnessError(
-                f"defect {self.name}: {self.old!r} stands {text.count(self.old)} times in"
-                f" {self.file}: mend the defect"
-            )
-        return text.replace(self.old, self.new)
+                f"defect {self.name} does not apply to image/ any more: make its patch again in"
+                f" {self.path}: {error}"
+            ) from error
+
+
+def read_defect(path: Path) -> Defect:
+    """The defect of a patch file; `HarnessError` when the file does not say enough."""
+    text = path.read_text(encoding="utf-8")
+    head, _, _ = text.partition("\n--- ")
+    done = head.partition("\n")[0].rstrip(".")
+    found = Defect(path=path, done=done, rows=dict(_ROW.findall(head)), files=_files(text))
+    if not (found.done and found.rows and found.files):
+        raise HarnessError(f"{path}: a sentence, `Row: NAME: words` and a patch are needed")
+    return found
+
+
+def _files(text: str) -> tuple[str, ...]:
+    return tuple(_FILE.findall(text))
+
+
+DEFECTS = tuple(read_defect(path) for path in sorted(DIRECTORY.glob("*.patch")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +89,25 @@ class Notice:
 
 
 @contextmanager
+def patched(defect: Defect) -> Iterator[Path]:
+    """A copy of `image/` with the defect, for the time of the block."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(shutil.copytree(IMAGE_DIRECTORY, Path(name) / "image"))
+        defect.apply(directory)
+        yield directory
+
+
+@contextmanager
 def defective(engine: Engine, image: str, defect: Defect) -> Iterator[str]:
     """An image like `image` but for the defect, for the time of the block."""
     reference = f"finfocus-broken:{defect.name}"
-    with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        path = directory / "file"
-        path.write_text(defect.edited(), encoding="utf-8")
-        shutil.copymode(IMAGE_DIRECTORY / defect.file, path)
-        path.chmod(path.stat().st_mode | 0o444)
-        (directory / "Dockerfile").write_text(
-            f"FROM {image}\nCOPY file /opt/finfocus/{defect.file}\n", encoding="utf-8"
-        )
-        engine.client.images.build(path=name, tag=reference, rm=True)
+    with patched(defect) as directory:
+        copies = "".join(f"COPY {file} /opt/finfocus/{file}\n" for file in defect.files)
+        (directory / "Dockerfile").write_text(f"FROM {image}\n{copies}", encoding="utf-8")
+        for file in defect.files:
+            path = directory / file
+            path.chmod(path.stat().st_mode | 0o444)
+        engine.client.images.build(path=str(directory), tag=reference, rm=True)
     try:
         yield reference
     finally:

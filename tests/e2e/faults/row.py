@@ -38,6 +38,7 @@ class Row:
     fifo: bool = False  # stdout is a FIFO, which `World.reader` reads
     last_words: str = ""  # what the last log line has in it
     fast: bool = False  # part of the default test run
+    full_size: bool = False  # of an image with price lists of the real size
     doubles_lines: bool = False  # the lines of one write may come twice
     killed_at_stop: int = 0  # regions that may have to be killed when the container stops
     loses_lines: str = ""  # why lines may be lost, "" when none may

@@ -225,7 +225,6 @@ def _files() -> Iterator[Row]:
             act=act,
             environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
             hit=frozenset(ONE),
-            fast=name == "health",
         )
     yield Row(
         name="supervisor-files-removed",
@@ -255,7 +254,6 @@ def _files() -> Iterator[Row]:
         promised="names every region and part with its state, starts and failures",
         act=_status,
         hit=frozenset(ONE),
-        fast=True,
     )
 
 

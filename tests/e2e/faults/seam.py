@@ -5,7 +5,7 @@ from __future__ import annotations
 # The entrypoint, sourced, with an `exec` that gives the interpreter the code as well.
 _SCRIPT = """
 source /opt/finfocus/entrypoint.sh
-exec() { builtin exec "$1" "$2" -e "$0" "${@:3}"; }
+exec() { (($# == 0)) || builtin exec "$1" "$2" -e "$0" "${@:3}"; }
 _main
 """
 

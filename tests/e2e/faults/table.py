@@ -6,11 +6,13 @@ from . import (
     rows_calls,
     rows_limits,
     rows_load,
+    rows_memory,
     rows_parts,
     rows_regions,
     rows_requests,
     rows_resources,
     rows_signals,
+    rows_start,
     rows_streams,
     rows_supervisor,
 )
@@ -19,11 +21,13 @@ TABLE = tuple(
     row
     for part in (
         rows_regions,
+        rows_start,
         rows_resources,
         rows_parts,
         rows_supervisor,
         rows_signals,
         rows_limits,
+        rows_memory,
         rows_streams,
         rows_load,
         rows_requests,

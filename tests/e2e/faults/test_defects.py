@@ -7,8 +7,7 @@ import pytest
 from harness.engine import Engine
 from harness.model import BuiltImage
 
-from .defect import Defect, examine
-from .defects import DEFECTS
+from .defect import DEFECTS, Defect, examine
 
 QUICK = [d for d in DEFECTS if d.name in {"ends-with-0", "hup-ends-it"}]
 
