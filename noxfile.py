@@ -75,6 +75,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def stress(session: nox.Session) -> None:
+    """Stop and restart 10,000 children beside busy cores; `-- --lives 60` is shorter."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.e2e.faults.stress", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz every parser, `-- --seconds 60` for each; `-- WORD` runs targets whose names have it."""
     session.install("-e", ".[test,fuzz]")

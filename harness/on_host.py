@@ -22,6 +22,7 @@ _PORTS = range(11000, 22000)
 _OK = 200
 # The entrypoint, sourced, with a metrics port that is free here.
 _START = 'source "$0/entrypoint.sh" && ff_metrics_port=$1 && _main'
+_ENTRYPOINT_PATH = "PATH=/usr/local/sbin:"
 
 
 class OnHost:
@@ -78,17 +79,33 @@ def on_host(
 ) -> Iterator[OnHost]:
     """The parts for the regions of `binaries`, started; stopped at the end if they still run.
 
-    `directory` gets a copy of `image/` with free ports in its table.
+    `directory` gets a copy of `image/` with free ports in its table. HAProxy is the one that is
+    first on PATH, so that another version can be tried.
     """
+    with started(*install(directory, binaries), environ) as running:
+        yield running
+
+
+def install(directory: Path, binaries: Mapping[str, Path]) -> tuple[Path, tuple[Region, ...], int]:
+    """Copy `image/` into `directory`; returns the copy, its regions and a free metrics port."""
     *ports, metrics_port = free_public_ports(len(binaries) + 1)
-    regions = [Region(name=n, port=p) for n, p in zip(binaries, ports, strict=True)]
+    regions = tuple(Region(name=n, port=p) for n, p in zip(binaries, ports, strict=True))
     home = Path(shutil.copytree(IMAGE_DIRECTORY, directory / "finfocus"))
     rows = "".join(f"{region.name} {region.port}\n" for region in regions)
     (home / "regions").write_text(rows, encoding="utf-8")
+    _prefer_haproxy_on_path(home / "entrypoint.sh")
     (home / "bin").mkdir()
     for region in regions:
         shutil.copy(binaries[region.name], home / "bin" / region.binary)
         (home / "bin" / region.binary).chmod(0o755)
+    return home, regions, metrics_port
+
+
+@contextmanager
+def started(
+    home: Path, regions: Sequence[Region], metrics_port: int, environ: Mapping[str, str]
+) -> Iterator[OnHost]:
+    """What `install` has made, started; stopped at the end if it still runs."""
     running = OnHost(home, regions, metrics_port, environ)
     try:
         yield running
@@ -99,6 +116,18 @@ def on_host(
                 running.process.wait(DEADLINE)
             running.process.kill()
             running.process.wait()
+
+
+def _prefer_haproxy_on_path(entrypoint: Path) -> None:
+    """Put the directory of HAProxy first in the entrypoint's PATH, which it sets by itself."""
+    found = shutil.which("haproxy")
+    if not found:
+        return
+    text = entrypoint.read_text(encoding="utf-8")
+    if _ENTRYPOINT_PATH not in text:
+        raise HarnessError(f"entrypoint.sh does not set {_ENTRYPOINT_PATH!r}: adapt on_host.py")
+    preferred = _ENTRYPOINT_PATH.replace("=", f"={Path(found).parent}:")
+    entrypoint.write_text(text.replace(_ENTRYPOINT_PATH, preferred), encoding="utf-8")
 
 
 def free_public_ports(count: int) -> list[int]:

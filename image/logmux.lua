@@ -23,7 +23,8 @@
 --   other valid JSON  becomes the "message" of such an object
 --   anything else     is written as "[NAME] line"; on a stream of the container's own
 --                     parts it becomes the "message" of an object, with a "level" by
---                     HAProxy's [ALERT], [WARNING] and [NOTICE]
+--                     HAProxy's [ALERT], [WARNING] and [NOTICE], or the <0> to
+--                     <6> before it, which is dropped
 -- Valid means RFC 8259 on strict UTF-8. Nesting may be as deep as a line is long.
 --
 -- Guarantees:
@@ -148,34 +149,34 @@ end
 local Mux = {}
 Mux.__index = Mux
 
--- Until a stream was empty with a writer there, poll may not tell of its end: it says nothing of a FIFO that was opened
--- when nothing else had it open, whatever is in it.
-function Mux:settle(stream)
-  if not stream.settled then
-    stream.settled, self.unsettled = true, self.unsettled - 1
-  end
-end
-
 function Mux:close_stream(index, stream, now)
-  self:settle(stream)
   self.journal:add_read(index, self.ms, "")
   finish(stream, self.mark, now)
   unistd.close(stream.fd)
   self.poll_set[stream.fd] = nil
   stream.fd = nil
   self.open = self.open - 1
+  self:settle(stream)
+end
+
+-- poll says nothing of a FIFO that had no writer when it was opened: it is asked until it was found empty.
+function Mux:settle(stream)
+  if not stream.settled then
+    stream.settled = true
+    self.unsettled = self.unsettled - 1
+  end
 end
 
 function Mux:read_stream(index, stream, now)
   local chunk, problem, code = read(stream.fd, READ_BYTES)
-  if not chunk and code == errno.EAGAIN then
-    self:settle(stream)
-  elseif chunk and chunk ~= "" then
+  if chunk and chunk ~= "" then
     self.journal:add_read(index, self.ms, chunk)
     self.stats:touch()
     feed(stream, chunk, self.mark, now)
   elseif chunk then
     self:close_stream(index, stream, now)
+  elseif code == errno.EAGAIN then
+    self:settle(stream)
   elseif code ~= errno.EINTR then
     self:close_stream(index, stream, now)
     emit(complaint("cannot read " .. stream.path .. ": " .. problem))
@@ -198,18 +199,14 @@ function Mux:round()
 end
 
 function Mux:run()
-  if not self.stdout:flush() or not self:round() then
-    return false
-  end
-  while self.open > 0 do
+  local writable = self.stdout:flush()
+  while writable and self.open > 0 do
     self.journal:renew_if_long()
     local pause = self.stats:tick()
     poll(self.poll_set, self.unsettled > 0 and 0 or pause)
-    if not self:round() then
-      return false
-    end
+    writable = self:round()
   end
-  return true
+  return writable
 end
 
 local function new_mux(config)

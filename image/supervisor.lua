@@ -204,10 +204,7 @@ local function main()
   end
   local _, words = xpcall(supervisor.run, give_up, supervisor)
   supervisor.state = step.fail(supervisor.state, words, now())
-  -- Nothing follows the last phase: it would be waited in for ever.
-  if supervisor.state.phase ~= "done" then
-    xpcall(supervisor.run, give_up, supervisor)
-  end
+  xpcall(supervisor.run, give_up, supervisor)
   supervisor:kill_all()
   unistd._exit(1)
 end

@@ -85,6 +85,6 @@ become_supervisor() {
     arguments+=("$region:$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))")
   done
   exec {environment}< <(printf '%s\0' "${environ[@]}")
-  # Nothing is left to do here: the signal that came is looked up as late as can be.
-  exec lua5.3 -E "$ff_home/supervisor.lua" "signal=$ff_signal" "${arguments[@]}" <&"$environment"-
+  # The signal last: one that comes later is lost.
+  exec lua5.3 -E "$ff_home/supervisor.lua" "${arguments[@]}" "signal=$ff_signal" <&"$environment" {environment}<&-
 }

@@ -12,8 +12,11 @@ local json = require "logmux.json"
 
 local find, match, sub, concat = string.find, string.match, string.sub, table.concat
 
--- HAProxy's words.
-local LEVELS = { EMERG = "error", ALERT = "error", WARNING = "warn", NOTICE = "info" }
+-- HAProxy's words on stderr, and the digits of its log (sd-daemon(3)).
+local LEVELS = {
+  EMERG = "error", ALERT = "error", WARNING = "warn", NOTICE = "info",
+  ["0"] = "error", ["1"] = "error", ["2"] = "error", ["3"] = "error", ["4"] = "warn", ["5"] = "info", ["6"] = "info",
+}
 
 local ignored = {}
 
@@ -83,9 +86,10 @@ local function render_own_text(stream, text, now)
       return ""
     end
   end
-  local level = LEVELS[match(text, "^%[(%u+)%]")] or "warn"
+  local digit, rest = match(text, "^<([0-6])>(.*)$")
+  local level = LEVELS[digit or match(text, "^%[(%u+)%]")] or "warn"
   return concat {
-    '{"region":"', stream.name, '","timestamp":"', now, '","level":"', level, '","message":', json.quote(text), "}\n",
+    '{"region":"', stream.name, '","timestamp":"', now, '","level":"', level, '","message":', json.quote(rest or text), "}\n",
   }
 end
 

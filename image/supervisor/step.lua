@@ -78,10 +78,14 @@ function on.started(state, event, now)
 end
 
 function on.refused(state, event, now, act)
-  state.process[event.name].state = "waiting"
-  state.refused_since = state.refused_since or now
+  local entry = state.process[event.name]
   state.retry_at = now + 0.1
-  if state.phase == "running" and now - state.refused_since >= REFUSED_SECONDS then
+  if state.phase ~= "running" then
+    return stopping.exited(state, entry)
+  end
+  entry.state = "waiting"
+  state.refused_since = state.refused_since or now
+  if now - state.refused_since >= REFUSED_SECONDS then
     act("say", { level = "error", region = "-", message = NO_PROCESS .. ": stopping every region" })
     stopping.begin(state, now, { code = 1, words = NO_PROCESS, region = "-" })
   end
@@ -187,6 +191,8 @@ local function fail(state, words, now)
   local next_state = copy(state)
   if next_state.phase == "running" then
     stopping.begin(next_state, now, { code = 1, words = words, region = "-" })
+  elseif next_state.phase == "done" then
+    next_state.phase = "flush" -- the exit has failed, and is asked for again
   end
   return next_state
 end

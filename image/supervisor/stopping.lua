@@ -5,7 +5,7 @@
 -- answer for a second (Go's HTTP/2 at its end).
 --
 --   begin(state, now, verdict)        from `running` to `front`; `verdict` is { code, words, region }
---   exited(state, entry, status)      a process ended during the stop
+--   exited(state, entry, status)      a process ended during the stop; no status when it could not be started
 --   converge(state, now, act)         asks for what is due; SIGTERM and SIGKILL again and again, until they show
 --   LOOK_SECONDS                      how often
 
@@ -95,8 +95,10 @@ end
 function phases.flush(state, now, act)
   local writer, over = state.process["log-writer"], now >= state.flush_until
   if writer.state == "waiting" and not over then
-    writer.state, state.last_writers = "starting", state.last_writers + 1
-    act("start", { name = writer.name })
+    if now >= (state.retry_at or now) then
+      writer.state, state.last_writers = "starting", state.last_writers + 1
+      act("start", { name = writer.name })
+    end
   elseif not writer.pid and writer.state ~= "starting" then
     return "done"
   elseif writer.pid then

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import requests
 
 from harness.container import Options, RunningContainer, created
 from harness.engine import Engine
@@ -40,6 +41,15 @@ def await_all_ready(container: RunningContainer) -> None:
         what="readyz",
         explain=container.obituary if container.dead.is_set() else str,
     )
+
+
+def get_json(container: RunningContainer, port: int, path: str) -> dict[str, Any]:
+    """The JSON object that is answered, whatever the status; empty when there is none."""
+    try:
+        found: dict[str, Any] = requests.get(container.url(port, path), timeout=5).json()
+    except (requests.RequestException, ValueError):
+        return {}
+    return found
 
 
 def pid_of(container: RunningContainer, word: str) -> int:
@@ -114,14 +124,21 @@ def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: Bu
     environ = {"STANDIN_START_DELAY": "us-west-2=60s"}
     with container_of(engine, image, environ) as container:
         wait_until(
-            lambda: status_of(container, 8001, "/healthz") == 200, timeout=10, what="us-east-1"
+            lambda: get_json(container, METRICS_PORT, "/readyz").get("starting") == ["us-west-2"],
+            timeout=10,
+            what="us-west-2 is the only region that is not ready",
         )
         # The proxy's first look at the region breaks off the request that is there at that moment.
         wait_until(
-            lambda: status_of(container, 8002, "/healthz") == 503,
+            lambda: (
+                get_json(container, 8002, "/healthz")
+                == {"error": "region is starting", "region": "us-west-2"}
+            ),
             timeout=5,
             what="503 of us-west-2",
         )
+        assert status_of(container, 8002, "/healthz") == 503
+        assert status_of(container, 8001, "/healthz") == 200
         code, output = container.execute(["/opt/finfocus/healthcheck.sh"])
         assert (code, output.decode().strip()) == (1, "unhealthy: us-west-2")
 

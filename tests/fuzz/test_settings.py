@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.regions import load_regions
-from tests.unit.test_shell_parts import bash
+from tests.unit.shell import bash
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 

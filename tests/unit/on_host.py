@@ -1,16 +1,18 @@
-"""Three regions of the stand-in plugin on the host."""
+"""Three regions of the stand-in plugin on the host, behind the HAProxy that is first on PATH."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness import on_host as parts
 from harness.logs import LogLine, judge
 from harness.model import Architecture
+from harness.regions import Region
 from harness.stand_ins.release import build_plugin
 
 VERSION = "v0.1.5"
@@ -27,6 +29,14 @@ lua_libraries = (
     == 0
 )
 
+# Runs before the supervisor, in its place; the program itself and its modules stay as they are.
+WRAPPER = """
+local directory = arg[0]:match "^.*/"
+package.path = directory .. "?.lua;" .. package.path
+{changes}
+dofile(directory .. "real/supervisor.lua")
+"""
+
 
 def why_not() -> str:
     """What this host lacks to run the parts; empty when it has all."""
@@ -35,15 +45,65 @@ def why_not() -> str:
 
 
 @contextmanager
-def on_host(directory: Path, **environ: str) -> Iterator[parts.OnHost]:
-    """The parts with `NAMES`, started; stopped at the end if they still run."""
-    program = build_plugin(VERSION, Architecture.AMD64)
-    given = {"FINFOCUS_IMAGE_VERSION": VERSION, **environ}
-    with parts.on_host(directory, dict.fromkeys(NAMES, program), given) as running:
+def on_host(directory: Path, /, lua: str = "", **environ: str) -> Iterator[parts.OnHost]:
+    """The parts with `NAMES`, started; stopped at the end if they still run.
+
+    `lua` is run in the supervisor before its own program.
+    """
+    home, regions, metrics_port = install(directory)
+    if lua:
+        wrap(home, lua)
+    with started(home, regions, metrics_port, environ) as running:
         yield running
+
+
+def install(directory: Path) -> tuple[Path, tuple[Region, ...], int]:
+    """A copy of the image's parts with the stand-in plugin for `NAMES`."""
+    return parts.install(directory, dict.fromkeys(NAMES, build_plugin(VERSION, Architecture.AMD64)))
+
+
+@contextmanager
+def started(
+    home: Path, regions: tuple[Region, ...], metrics_port: int, environ: Mapping[str, str]
+) -> Iterator[parts.OnHost]:
+    """What `install` has made, started."""
+    given = {"FINFOCUS_IMAGE_VERSION": VERSION, **environ}
+    with parts.started(home, regions, metrics_port, given) as running:
+        yield running
+
+
+def wrap(home: Path, lua: str) -> None:
+    """Let the copy's supervisor run this text first."""
+    (home / "real").mkdir()
+    (home / "supervisor.lua").rename(home / "real" / "supervisor.lua")
+    (home / "supervisor.lua").write_text(WRAPPER.format(changes=lua), encoding="utf-8")
 
 
 def lines_of(running: parts.OnHost) -> list[LogLine]:
     """Every line so far, judged."""
     names = frozenset(NAMES)
     return [judge(raw, 0, names) for raw in running.output.read_bytes().splitlines()]
+
+
+def children(running: parts.OnHost) -> dict[int, list[str]]:
+    """Command line of each process below the supervisor."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = re.search(r"^PPid:\s*(\d+)", (path / "status").read_text(), re.MULTILINE)
+            words = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if parent and int(parent[1]) == running.process.pid:
+                found[int(path.name)] = words
+    return found
+
+
+def pid_of(running: parts.OnHost, name: str) -> int:
+    """Process ID of a region's plugin."""
+    binary = f"finfocus-plugin-aws-public-{name}"
+    return next(pid for pid, words in children(running).items() if words[0].endswith(binary))
+
+
+def state_directory(running: parts.OnHost) -> Path:
+    """Where the supervisor has its files."""
+    words = Path(f"/proc/{running.process.pid}/cmdline").read_bytes().decode().split("\0")
+    return Path(next(word[6:] for word in words if word.startswith("state=")))

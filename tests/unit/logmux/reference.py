@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 REGION = "us-east-1"
 NOW = "@now@"
 LEVELS = {b"EMERG": "error", b"ALERT": "error", b"WARNING": "warn", b"NOTICE": "info"}
+LEVELS |= {b"0": "error", b"1": "error", b"2": "error", b"3": "error", b"4": "warn"}
+LEVELS |= {b"5": "info", b"6": "info"}
 NOW_PATTERN = rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"'
 
 
@@ -75,8 +77,9 @@ def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str =
         line = line[:-1]
     loaded = _load(line)
     if loaded is None and own:
-        word = re.match(rb"\[([A-Z]+)\]", line)
-        level = LEVELS.get(word[1] if word else b"", "warn")
+        word = re.match(rb"\[([A-Z]+)\]|<([0-6])>", line)
+        level = LEVELS.get(word[1] or word[2] if word else b"", "warn")
+        line = line[word.end() :] if word and word[2] else line
         head = f'{{"region":"{name}","timestamp":{now},"level":"{level}","message":'
         return head.encode() + _quoted(line) + b"}"
     if loaded is None:

@@ -137,7 +137,10 @@ OWN = {
         b'{"region":"-","timestamp":3,"time":3,"level":1}',
     ),
     "value": (b"1", b'{"region":"-","timestamp":@now@,"level":"info","message":1}'),
-    "text": (b"bash: oops", b'{"region":"-","timestamp":@now@,"level":"warn","message":"bash: oops"}'),
+    "text": (
+        b"bash: oops",
+        b'{"region":"-","timestamp":@now@,"level":"warn","message":"bash: oops"}',
+    ),
 }
 
 

@@ -14,7 +14,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit.logmux.reference import NOW_PATTERN, REGION
-from tests.unit.logmux.running import LUA, SCRIPT, Supervisor, command, needs_lua, wait_until
+from tests.unit.logmux.running import (
+    DEADLINE_S,
+    LUA,
+    SCRIPT,
+    Supervisor,
+    command,
+    needs_lua,
+    wait_until,
+)
 
 pytestmark = needs_lua
 
@@ -170,20 +178,19 @@ def test_fr_013_modules_are_those_beside_the_program(
     assert (done.returncode, done.stdout, done.stderr) == (0, b"[us-east-1] x\n", b"")
 
 
-def test_fr_020_streams_that_nothing_writes_to_any_more_end(
-    supervise: Callable[..., Supervisor],
-) -> None:
-    """Started when the writers are gone, it writes what is left in the streams, and ends."""
-    supervisor = supervise("us-east-1", "eu-west-1")
-    supervisor.write(b"last words\n", 1)
-    held = [
-        os.open(f"/proc/self/fd/{fifo}", os.O_RDONLY | os.O_NONBLOCK) for fifo in supervisor.fifos
-    ]
-    supervisor.close_fifos()
-    supervisor.start()
-    try:
-        assert supervisor.reap() == 0
-        assert supervisor.read_lines(1) == [b"[eu-west-1] last words"]
-    finally:
-        for fd in held:
-            os.close(fd)
+def test_what_a_stream_without_a_writer_holds_is_written_and_ends(tmp_path: Path) -> None:
+    """A log writer that starts after the last writer has gone does not wait for another one."""
+    source = tmp_path / "stream"
+    os.mkfifo(source)
+    writer = os.open(source, os.O_RDWR)
+    reader = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
+    os.write(writer, b"last words\n")
+    os.close(writer)
+    done = subprocess.run(
+        command(tmp_path, f"{REGION}={source}"),
+        capture_output=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    os.close(reader)
+    assert (done.returncode, done.stdout) == (0, f"[{REGION}] last words\n".encode())

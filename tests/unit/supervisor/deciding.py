@@ -46,7 +46,7 @@ def from_lua(value: Any) -> Any:
 class Decider:
     """A supervisor's state with its clock; each event returns the actions it asks for.
 
-    Every call checks that `step` left the state alone that it was given.
+    Every `check_every`-th call checks that `step` left the state alone that it was given.
     """
 
     def __init__(self, names: Sequence[str] = NAMES, **settings: float) -> None:
@@ -56,13 +56,17 @@ class Decider:
         self.now = 1000.0
         self._next_pid = 100
         self.asked: list[str] = []
+        self.check_every = 1
+        self._sent = 0
         self._state = _step.new(to_lua({**self.settings, "regions": regions}))
 
     def send(self, kind: str, **event: Any) -> list[Action]:
         """Let an event happen now."""
-        given, before = self._state, from_lua(self._state)
+        self._sent += 1
+        given, checked = self._state, self._sent % self.check_every == 0
+        before = from_lua(given) if checked else None
         self._state, actions = _step.step(given, to_lua({"kind": kind, **event}), self.now)
-        assert from_lua(given) == before, "step changed the state it was given"
+        assert not checked or from_lua(given) == before, "step changed the state it was given"
         asked = [from_lua(action) for action in actions.values()]
         self.asked += starts(asked)
         return asked
@@ -119,6 +123,10 @@ class Decider:
     def process(self, name: str) -> dict[str, Any]:
         """What is known of a process."""
         return cast(dict[str, Any], from_lua(self._state.process[name]))
+
+    def listens(self, name: str) -> bool:
+        """Whether it was seen to accept connections."""
+        return bool(self._state.process[name].listening)
 
     def state_of(self, name: str) -> str:
         """The process's state."""
