@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -12,6 +13,7 @@ from harness.wait import wait_until
 from .front import must
 from .row import EVERY, Row
 from .rows_regions import BACK, ONE, kill
+from .seam import with_lua
 from .world import NAMES, World
 
 STORM_SECONDS, STORM = 3, ("HUP", "QUIT", "USR1", "USR2", "ALRM", "PIPE", "CHLD", "CONT")
@@ -22,6 +24,15 @@ SEEN_SECONDS = 2.0  # an end that nothing tells of is seen at the next look, 0.2
 STATE = "/dev/shm/finfocus.*"
 # Every name that the supervisor does not know, numbers where there are none, no line end.
 GARBAGE = r"printf 'mars 1 L7OK\nus-east-1 x\n\377\376\n%01000d' 0"
+
+# The supervisor with a `poll` that sees no descriptor.
+DEAF = """
+local poll = require "posix.poll"
+local real = poll.poll
+function poll.poll(_, milliseconds)
+  return real({}, milliseconds)
+end
+"""
 
 
 def _storm(world: World) -> None:
@@ -38,9 +49,10 @@ def _storm(world: World) -> None:
 def _processor_percent(world: World, pid: int, seconds: float) -> float:
     """Share of a core that process `pid` takes; proc(5), stat, fields 14 and 15."""
     script = f"set -- $(</proc/{pid}/stat); echo $((${{14}} + ${{15}}))"
-    before = int(world.shell(script))
+    before, began = int(world.shell(script)), time.monotonic()
     world.container.dead.wait(seconds)
-    return (int(world.shell(script)) - before) / TICKS / seconds * 100
+    used = int(world.shell(script)) - before
+    return used / TICKS / (time.monotonic() - began) * 100
 
 
 def _lifelines_closed(world: World) -> None:
@@ -148,6 +160,17 @@ def _lost_terms(world: World) -> None:
 
 def _wake_ups() -> Iterator[Row]:
     yield Row(
+        name="supervisor-not-woken",
+        requirement="FR-017",
+        done="nothing wakes the supervisor but its own timer; all are killed",
+        promised=f"seen within {SEEN_SECONDS:g} s; all come back; gone in 5 s with code 0",
+        act=_ends_unseen,
+        extra=with_lua(DEAF),
+        hit=EVERY,
+        recovers=6.0,
+        fast=True,
+    )
+    yield Row(
         name="supervisor-signal-storm",
         requirement="SC-003",
         done=(
@@ -170,7 +193,6 @@ def _wake_ups() -> Iterator[Row]:
             act=act,
             hit=EVERY,
             recovers=6.0,
-            fast=name == "inherited",
         )
     yield Row(
         name="supervisor-events-flooded",
