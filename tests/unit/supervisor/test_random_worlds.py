@@ -7,7 +7,7 @@ no signal for a process that was reaped, nothing after the exit.
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from .deciding import Decider
@@ -53,9 +53,11 @@ configurations = st.fixed_dictionaries(
     }
 )
 many = settings(
-    max_examples=40,
+    max_examples=100,
     deadline=None,
     derandomize=True,
+    # Shrinking a world of a minute takes longer than reading one.
+    phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
