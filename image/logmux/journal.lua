@@ -103,17 +103,23 @@ end
 
 function Journal:append(head, payload)
   if not self.fd then
-    return
+    return false
   end
   -- Two writes: joining them first would take longer than the second call.
   if not write_all(self.fd, head) or (payload ~= "" and not write_all(self.fd, payload)) then
     self:give_up()
+    return false
   end
   self.size = self.size + #head + #payload
+  return true
 end
 
 function Journal:add_read(index, ms, chunk)
-  self:append(format("read %d %d %d\n", index, ms, #chunk), chunk)
+  local head = format("read %d %d %d\n", index, ms, #chunk)
+  -- Where the disk is full, a new journal has the room of the old one, which is gone.
+  if self.fd and not self:append(head, chunk) and self:renew() then
+    self:append(head, chunk)
+  end
 end
 
 function Journal:add_written(bytes)
