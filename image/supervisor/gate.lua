@@ -22,7 +22,8 @@ local function open(state, now, act)
     local is_region = entry.kind == "region"
     if entry.state == "waiting" and (not is_region or limit == 0 or busy < limit) then
       busy = busy + (is_region and 1 or 0)
-      entry.state = "starting"
+      -- That the process before listened says nothing of this one.
+      entry.state, entry.listening = "starting", nil
       act("start", { name = name })
     end
   end

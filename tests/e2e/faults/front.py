@@ -9,7 +9,7 @@ from harness.process import run
 from harness.wait import wait_until
 
 from .rows_regions import ONE
-from .world import PORT, World
+from .world import PORT, PROXY, World
 
 PROXY_KIB = 64 * 1024  # what the proxy may hold
 UP = "no request of any region fails, the proxy holds at most 64 MiB"
@@ -48,7 +48,7 @@ def await_done(world: World, name: str = ONE[0]) -> None:
 
 def bounded(world: World) -> None:
     """Note what the proxy holds (proc(5), VmRSS); raise when it is too much."""
-    text = world.shell(f"cat /proc/{world.pids('haproxy')[0]}/status")
+    text = world.shell(f"cat /proc/{world.pids(PROXY)[0]}/status")
     held = int(re.findall(r"(?m)^VmRSS:\s+(\d+)", text)[0])
     world.note(f"proxy {held // 1024} MiB")
     must(held <= PROXY_KIB, f"the proxy holds {held} KiB, more than {PROXY_KIB}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from harness.wait import wait_until
 
 from .front import must
-from .world import World
+from .world import PROXY, World
 
 FILES = 16384
 OPEN_SECONDS = 20
@@ -68,5 +68,5 @@ def _states(world: World, ports: Sequence[int]) -> Counter[str]:
 
 def proxy_files(world: World) -> int:
     """How many files the proxy has open; each connection of a client is one."""
-    script = f"set -- /proc/{world.pids('haproxy')[0]}/fd/*; echo $#"
+    script = f"set -- /proc/{world.pids(PROXY)[0]}/fd/*; echo $#"
     return int(world.shell(script))

@@ -8,9 +8,8 @@ from functools import partial
 
 from .row import EVERY, Row
 from .rows_regions import ONE
-from .world import World
+from .world import PROXY, WRITER, World
 
-PROXY, WRITER = "haproxy", "logmux.lua"
 SEEN_SECONDS = 15  # in which a stopped part is found
 
 

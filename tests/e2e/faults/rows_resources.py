@@ -10,7 +10,7 @@ from harness.regions import BINARY_PREFIX, PLUGIN_PORT_OFFSET
 
 from .row import EVERY, Row
 from .rows_regions import BACK, ONE, kill, order
-from .world import PORT, World
+from .world import PORT, PROXY, WRITER, World
 
 # The kernel kills only when it can take back no page of a program's text, which slows all.
 RECLAIM_SECONDS = 30
@@ -29,7 +29,7 @@ def _check_scores(world: World) -> None:
     """Who has grown is killed anyway; the score decides when all are of one size."""
     score = {
         name: int(world.shell(f"cat /proc/{world.pids(name)[0]}/oom_score_adj"))
-        for name in (BINARY_PREFIX + ONE[0], "haproxy", "logmux.lua")
+        for name in (BINARY_PREFIX + ONE[0], PROXY, WRITER)
     }
     plugin = score.pop(BINARY_PREFIX + ONE[0])
     if plugin <= max(score.values()):

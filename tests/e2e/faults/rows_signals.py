@@ -8,7 +8,7 @@ from functools import partial
 
 from .row import EVERY, Row
 from .rows_regions import ONE, kill
-from .world import World
+from .world import PROXY, World
 
 STOPS = ("TERM", "INT")
 OTHERS = ("HUP", "QUIT", "USR1")
@@ -36,7 +36,7 @@ def _in_backoff(signal: str, world: World) -> None:
 
 
 def _proxy_down(signal: str, world: World) -> None:
-    world.send("KILL", "haproxy")
+    world.send("KILL", PROXY)
     _send(signal, world)
 
 

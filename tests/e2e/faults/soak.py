@@ -15,7 +15,7 @@ from harness.regions import BINARY_PREFIX
 from harness.verify.inside import shell
 
 from .killers import Killers
-from .world import NAMES, World
+from .world import NAMES, PROXY, WRITER, World
 
 ENVIRON = {"FINFOCUS_STABLE_SECONDS": "0"}
 GROWTH_KIB = {"supervisor": 512, "log_writer": 2048, "proxy": 4096}
@@ -74,7 +74,7 @@ def soak(world: World, restarts: int, names: Sequence[str] = NAMES) -> list[Samp
 
 def _looker(world: World) -> Callable[[], list[int]]:
     """A function that gives the numbers of a sample in one look."""
-    parts = [world.supervisor(), world.pids("logmux.lua")[0], world.pids("haproxy")[0]]
+    parts = [world.supervisor(), world.pids(WRITER)[0], world.pids(PROXY)[0]]
     script = _LOOK.format(pids=" ".join(map(str, parts)))
     return lambda: [int(word) for word in shell(world.container, script).split()]
 
@@ -116,6 +116,7 @@ def left_over(world: World, samples: Sequence[Sample]) -> list[str]:
 def soaked(restarts: int, world: World) -> None:
     """The action of a row: soak, and fail with what grew."""
     samples = soak(world, restarts)
+    world.strike()  # until now it was one fault
     world.note(f"{samples[-1].restarts} restarts in {samples[-1].seconds:.0f} s")
     if grown := left_over(world, samples):
         raise HarnessError("; ".join(grown))

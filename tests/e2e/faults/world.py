@@ -34,7 +34,8 @@ NAMES = tuple(region.name for region in REGIONS)
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
 PORT = {region.name: region.port for region in REGIONS}
 READY_SECONDS = 10.0  # SC-002
-SUPERVISOR = "supervisor.lua"  # in its command line, once the shell has become it
+# In the command lines of the parts; the supervisor's names the proxy's program too.
+SUPERVISOR, PROXY, WRITER = "supervisor.lua", "haproxy -db", "logmux.lua"
 
 _ENDED = re.compile(r"(\S+) exited \(code")
 _SAMPLE = r'^finfocus_region_{}\{{region="([^"]+)"[^}}]*\}} (\d+)$'

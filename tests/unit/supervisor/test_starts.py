@@ -226,3 +226,14 @@ def test_health_of_an_unknown_region_changes_nothing() -> None:
     decider.run_all()
     assert words(decider.health(mars_1=True, us_east_1=True)) == []
     assert decider.state_of("us-east-1") == "ready"
+
+
+def test_restarts_that_are_due_together_pass_the_gate() -> None:
+    """That the processes before listened makes none of those that start now count as started."""
+    names = ["us-east-1", "us-west-2", "eu-west-1"]
+    decider = Decider(names, start_parallel=2)
+    decider.run_all()
+    for name in names:
+        decider.exited(name)
+    decider.now += 0.3
+    assert decider.start_due() == names[:2]
