@@ -31,7 +31,7 @@ local processes = require "supervisor.processes"
 local read_settings = require "supervisor.settings"
 local step = require "supervisor.step"
 
-local FROZEN_LOOK_SECONDS, ENDING_SECONDS, LAST_WORDS_MS = 4, 0.05, 200
+local FROZEN_LOOK_SECONDS, ENDING_SECONDS, LAST_WORDS_MS, LAST_WORDS_TRIES = 4, 0.05, 200, 3
 local EVENT_READS = 16
 
 local function now()
@@ -95,11 +95,15 @@ function Supervisor:kill_all()
   end
 end
 
--- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment.
+-- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment, again
+-- when a signal has ended the wait.
 function act.exit(self, action)
   self:kill_all()
   pcall(self.files.remove, self.files) -- it may be gone
-  local writable = action.words and poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
+  local writable
+  for _ = 1, action.words and LAST_WORDS_TRIES or 0 do
+    writable = writable or poll({ [unistd.STDOUT_FILENO] = { events = { OUT = true } } }, LAST_WORDS_MS)
+  end
   if writable and writable > 0 then
     unistd.write(unistd.STDOUT_FILENO, Files.line_of { level = "error", region = action.region, message = action.words })
   end
@@ -197,10 +201,13 @@ local function main()
   local settings = read_settings.parse(arg)
   read_settings.adopt_environment()
   came = came or settings.signal ~= "" and settings.signal or nil
-  local supervisor = new(settings)
   local function give_up(problem)
     io.stderr:write(Files.line_of { level = "error", region = "-", message = debug.traceback(problem) })
     return "the supervisor failed: report the line before"
+  end
+  local made, supervisor = xpcall(new, give_up, settings)
+  if not made then
+    unistd._exit(1) -- nothing runs yet
   end
   local _, words = xpcall(supervisor.run, give_up, supervisor)
   supervisor.state = step.fail(supervisor.state, words, now())

@@ -10,9 +10,18 @@ local function pause(failures)
   return 0.2 * 2 ^ (math.min(failures, 8) - 1)
 end
 
+-- Seconds without a failure: a region's count from when it was ready, or one that hangs at every start would never use
+-- up its restarts.
+local function good_seconds(entry, now)
+  if entry.kind == "region" and not entry.ready_seconds then
+    return 0
+  end
+  return now - entry.started_at - (entry.ready_seconds or 0)
+end
+
 local function failed(state, entry, status, now, act)
   local settings, region = state.settings, entry.kind == "region" and entry.name or "-"
-  if now - entry.started_at >= settings.stable_seconds then
+  if good_seconds(entry, now) >= settings.stable_seconds then
     entry.failures = 0
   end
   entry.failures = entry.failures + 1

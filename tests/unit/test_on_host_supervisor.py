@@ -228,3 +228,41 @@ def test_sc_003_a_state_directory_that_is_gone_does_not_hold_the_stop(tmp_path: 
         running.await_ready()
         shutil.rmtree(state_directory(running))
         assert running.stop() == 0
+
+
+# The first wait for stdout ends as one does that a signal interrupts.
+INTERRUPTED = """
+local poll = require "posix.poll"
+local real, interrupted = poll.poll, false
+function poll.poll(set, ...)
+  if set[1] and not interrupted then
+    interrupted = true
+    return nil, "Interrupted system call"
+  end
+  return real(set, ...)
+end
+"""
+UNOPENED = """
+local fcntl = require "posix.fcntl"
+function fcntl.open(path)
+  return nil, path .. ": Too many open files"
+end
+"""
+
+
+def test_fr_017_a_signal_does_not_take_the_last_words(tmp_path: Path) -> None:
+    """FR-017: the last line names the region although a signal comes while stdout is waited for."""
+    orders = {"STANDIN_CRASH_AT_START": "sa-east-1=3", "FINFOCUS_MAX_RESTARTS": "0"}
+    with on_host(tmp_path, lua=INTERRUPTED, **orders) as running:
+        assert running.process.wait(DEADLINE) == 1
+    last = json.loads(running.text().splitlines()[-1])
+    assert "failed again after 0 restarts" in last["message"]
+
+
+def test_fr_020_an_error_before_the_first_start_is_one_json_line(tmp_path: Path) -> None:
+    """FR-020: a supervisor that cannot open its files says so as JSON and exits with 1."""
+    with on_host(tmp_path, lua=UNOPENED) as running:
+        assert running.process.wait(DEADLINE) == 1
+    (line,) = (json.loads(line) for line in running.text().splitlines())
+    assert (line["level"], line["region"]) == ("error", "-")
+    assert "Too many open files" in line["message"]

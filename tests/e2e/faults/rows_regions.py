@@ -174,7 +174,7 @@ def _stable_kills(world: World) -> None:
             world.container.wait_dead(10)
             world.container.expect_alive()
         started = world.pids(BINARY_PREFIX + ONE[0])
-        world.shell(f"sleep 1.2; kill -0 {started[0]}")
+        world.shell(f"sleep 1.5; kill -0 {started[0]}")
 
 
 def _budgets() -> Iterator[Row]:

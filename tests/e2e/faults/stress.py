@@ -1,6 +1,6 @@
 """Stops and restarts of twelve children by the supervisor on a machine whose cores are all busy.
 
-    python -m tests.e2e.faults.stress [--lives 1002]
+    python -m tests.e2e.faults.stress [--lives 1002] [--seed 0]
 
 Each life of a supervisor: twelve tiny children start, all are killed at once and start again, then
 SIGTERM. Every sixth life is stopped at a random moment of the restarts instead. The real supervisor
@@ -274,7 +274,9 @@ def main() -> int:
     """Run, print what was counted; 1 when something was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=True)
     parser.add_argument("--lives", type=int, default=1002)
-    result = stress(parser.parse_args().lives)
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments of stops")
+    given = parser.parse_args()
+    result = stress(given.lives, seed=given.seed)
     print(result.text())
     return 1 if result.problems else 0
 

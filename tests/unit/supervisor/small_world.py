@@ -76,6 +76,7 @@ class World:
         self.incidents = sorted(incidents, key=lambda incident: incident.at)
         self.alive: dict[str, Process] = {}
         self.failures: dict[str, int] = {}
+        self.good_since: dict[str, float] = {}
         self.refused_until = 0.0
         self.exits: list[Action] = []
         self.stop_began: float | None = None
@@ -91,6 +92,9 @@ class World:
     def take(self, kind: str, **event: Any) -> None:
         """Hand over an event and do what is asked for."""
         actions = self.decider.send(kind, **event)
+        for name in self.alive:
+            if self.decider.state_of(name) == "ready":
+                self.good_since.setdefault(name, self.now)
         if self.decider.phase != "running" and self.stop_began is None:
             self.stop_began = self.now
         for action in actions:
@@ -235,7 +239,8 @@ class World:
             if process.frozen and "SIGKILL" not in process.reasons:
                 continue
             del self.alive[name]
-            stable = self.now - process.born >= self.decider.settings["stable_seconds"]
+            good = self.now - self.good_since.pop(name, self.now)
+            stable = good >= self.decider.settings["stable_seconds"]
             self.failures[name] = 1 if stable else self.failures.get(name, 0) + 1
             self.take("exited", name=name, status=process.status)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .deciding import Decider, of_kind, starts, words
+from .deciding import Decider, of_kind, signals, starts, words
 
 
 def fail_and_wait(decider: Decider, name: str) -> float:
@@ -78,10 +78,36 @@ def test_fr_017_a_stable_region_has_its_restarts_again() -> None:
     decider.run_all()
     for _ in range(3):
         fail_and_wait(decider, "us-east-1")
+    decider.make_ready("us-east-1")
     decider.now += 60.1
     assert fail_and_wait(decider, "us-east-1") == 0.2
+    decider.make_ready("us-east-1")
     decider.now += 59.9
     assert fail_and_wait(decider, "us-east-1") == 0.4
+
+
+def test_fr_017_a_slow_start_does_not_count_as_stable_time() -> None:
+    """FR-017: the time without a failure begins when the region is ready."""
+    decider = Decider(["us-east-1"], stable_seconds=60)
+    decider.run_all()
+    fail_and_wait(decider, "us-east-1")
+    decider.now += 50
+    decider.make_ready("us-east-1")
+    decider.now += 59.9
+    assert fail_and_wait(decider, "us-east-1") == 0.4
+
+
+def test_fr_017_a_region_that_hangs_at_every_start_uses_up_its_restarts() -> None:
+    """FR-017: with a start limit above FINFOCUS_STABLE_SECONDS, as by default, it still ends."""
+    decider = Decider(["us-east-1"], startup_seconds=120, stable_seconds=60)
+    decider.start_due()
+    for _ in range(3):
+        assert ("us-east-1", "SIGKILL") in signals(decider.tick(120))
+        fail_and_wait(decider, "us-east-1")
+    decider.tick(120)
+    decider.exited("us-east-1", 137)
+    assert decider.state_of("us-east-1") == "failed"
+    assert decider.phase != "running"
 
 
 def test_fr_017_restarts_are_never_used_up_where_a_start_is_stable_at_once() -> None:
