@@ -7,12 +7,11 @@ local REGIONS = { "us-east-1", "eu-west-1" }
 
 return function(version, stats, process, log_writer_pid, path, durations, healthy)
   local environment = {
-    FF_STATE_DIR = "dir", FF_REGIONS = table.concat(REGIONS, " "), FF_STARTUP_SECONDS = "120",
-    FF_UNHEALTHY_SECONDS = "30", FF_HEALTH_EVENTS = "events", FF_VERSION = version,
+    FF_STATE_DIR = "dir", FF_REGIONS = table.concat(REGIONS, " "), FF_MEMORY_LIMIT = "0", FF_MEMORY_NEED = "1",
+    FINFOCUS_IMAGE_VERSION = version,
   }
-  local files = {
-    ["dir/logmux.stats"] = stats, ["dir/region.us-east-1"] = process, ["dir/logmux.pid"] = log_writer_pid,
-  }
+  local log_writer = "log-writer log-writer ready " .. log_writer_pid .. " 1 0 1.5 -\n"
+  local files = { ["dir/logmux.stats"] = stats, ["dir/state"] = process .. "\n" .. log_writer }
   os.getenv = function(name) return environment[name] end
   io.open = function(name)
     local text = files[name]
@@ -32,6 +31,7 @@ return function(version, stats, process, log_writer_pid, path, durations, health
     register_task = function(run) watch = run end,
     register_action = function(_, _, run) observe = run end,
     register_service = function(name, _, run) services[name] = run end,
+    register_fetches = function() end,
     frontends = {}, backends = {},
   }
   io.stderr = { write = function() end }
