@@ -13,6 +13,7 @@ import pytest
 from harness.engine import Engine
 from harness.model import BuiltImage
 from harness.process import is_root
+from harness.releases import LOCAL_VERSION
 from harness.wait import wait_until
 
 from .commands import ended, harness, ours, verifying, wired
@@ -60,7 +61,7 @@ def test_engine_killed_within_a_build_is_told(
 ) -> None:
     """kill -9 of the engine while it builds: a sentence and code 5; the next build works."""
     output = str(tmp_path / "out")
-    process = harness("-v", "build", image.version, "--output", output, host=second.host)
+    process = harness("-v", "build", LOCAL_VERSION, "--output", output, host=second.host)
     assert process.stderr is not None
     for line in process.stderr:
         if "Running in" in line:
@@ -70,7 +71,7 @@ def test_engine_killed_within_a_build_is_told(
     assert code in (3, 5), words
     assert words.splitlines()[-1].startswith("error: the engine"), words
     second.start()
-    code, words = ended(harness("build", image.version, "--output", output, host=second.host))
+    code, words = ended(harness("build", LOCAL_VERSION, "--output", output, host=second.host))
     assert code == 0, words
     with second.client() as engine:
         # The engine itself keeps the ended container of the step it was killed in.

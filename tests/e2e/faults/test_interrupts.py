@@ -50,7 +50,7 @@ def test_proof_that_is_interrupted_leaves_nothing(
     if "pulling" in words and not image.base.stand_in:
         pytest.skip("the base image is there: nothing is pulled")
     places = ("--output", str(tmp_path / "out"), "--reports", str(tmp_path / "proof"))
-    process = harness("prove", image.version, *places, session=True)
+    process = harness("prove", *places, session=True)
     _await_words(process, words)
     os.killpg(process.pid, signal.SIGINT)
     code, said = ended(process, 30)
