@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 import os
+import socket
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,10 +58,9 @@ def serve_directory(root: Path) -> Iterator[str]:
     """URL of a loopback server for the files under `root`, for the block's time."""
     handler = partial(_QuietHandler, directory=str(root))
     try:
-        server = ThreadingHTTPServer(("127.0.0.1", _USUAL_PORT), handler)
+        server = _QuietServer(("127.0.0.1", _USUAL_PORT), handler)
     except OSError:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+        server = _QuietServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -68,6 +69,17 @@ def serve_directory(root: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
+    ) -> None:
+        """Say nothing of a client that went away, as an interrupted run does."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import socket
+import struct
 import tarfile
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +19,7 @@ from harness.errors import CommandError
 from harness.model import Architecture, asset_name
 from harness.regions import Region, load_regions
 from harness.stand_ins import release
-from harness.stand_ins.release import StandInPlugin, make_release
+from harness.stand_ins.release import StandInPlugin, make_release, serve_directory
 
 VERSION = "v0.1.5"
 REGIONS = load_regions()[:3]
@@ -127,3 +132,27 @@ def test_a_failed_release_is_made_again(
     assert [p for p in cache.rglob("*") if p.is_file()] == []
     monkeypatch.setattr(release, "_build_pricelist", lambda: pricelist)
     assert (_make() / "checksums.txt").exists()
+
+
+def test_a_client_that_goes_away_is_no_news(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupted download leaves no traceback of the server's."""
+    (tmp_path / "file").write_bytes(bytes(32 << 20))
+    noticed = threading.Event()
+    handle_error = release._QuietServer.handle_error
+
+    def note(server: Any, *request: Any) -> None:
+        handle_error(server, *request)
+        noticed.set()
+
+    monkeypatch.setattr(release._QuietServer, "handle_error", note)
+    with serve_directory(tmp_path) as url:
+        address = urlsplit(url)
+        with socket.create_connection((str(address.hostname), int(address.port or 0))) as client:
+            client.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+            assert client.recv(1)
+            # A reset, not an end: the server's next write fails.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert noticed.wait(10)
+    assert "Traceback" not in capfd.readouterr().err

@@ -49,7 +49,7 @@ def harness(
 def ended(process: subprocess.Popen[str], timeout: float = 60) -> tuple[int, str]:
     """Exit code and stderr, which never has a traceback."""
     _, errors = process.communicate(timeout=timeout)
-    assert "Traceback" not in errors
+    assert "Traceback" not in errors, errors
     return process.returncode, errors
 
 
