@@ -1,6 +1,6 @@
 -- Starts, signals and reaps processes. Each child holds one end of a pipe, its lifeline: its end wakes `poll`.
 --
---   start(command)       { path, arguments, out, err, marked, environ, expendable } -> process ID, lifeline; nil and why not
+--   start(command)       { path, arguments, out, err, mark, environ, expendable } -> process ID, lifeline; nil and why not
 --   kill(pid, signal)    by the signal's name; no error when it has ended
 --   reap()               process ID and status of one child that has ended, orphans included; nil when there is none
 --   listens(port)        whether something accepts connections on 127.0.0.1:port
