@@ -55,12 +55,16 @@ class BareRegions:
         self._lock = threading.Lock()
         self._began = time.monotonic()
 
-    def first_answers(self) -> list[float]:
-        """Start them; seconds from the first start to the first answer of each."""
-        with ThreadPoolExecutor(len(self._commands)) as pool:
-            return [at - self._began for at in pool.map(self._run, self._commands)]
+    def first_answers(self, *, pause: float = PROBE_PAUSE) -> list[float]:
+        """Start them; seconds from the first start to the first answer of each.
 
-    def _run(self, port: int) -> float:
+        `pause` is the seconds between two requests to one region.
+        """
+        with ThreadPoolExecutor(len(self._commands)) as pool:
+            answers = pool.map(self._run, self._commands, repeat(pause))
+            return [at - self._began for at in answers]
+
+    def _run(self, port: int, pause: float) -> float:
         with self._slots:
             with self._lock:
                 self._processes.append(
@@ -72,7 +76,7 @@ class BareRegions:
                         env={**self._environ, "FINFOCUS_PLUGIN_PORT": str(port)},
                     )
                 )
-            return _first_answer(port, LOOPBACK)
+            return _first_answer(port, LOOPBACK, pause)
 
     @property
     def pids(self) -> list[int]:
@@ -95,17 +99,22 @@ class BareRegions:
             process.wait()
 
 
-def first_answers(ports: Sequence[int], host: str = LOOPBACK) -> list[float]:
-    """When each of the plugins on `ports` answered first, `time.monotonic()`."""
+def first_answers(
+    ports: Sequence[int], host: str = LOOPBACK, *, pause: float = PROBE_PAUSE
+) -> list[float]:
+    """When each of the plugins on `ports` answered first, `time.monotonic()`.
+
+    `pause` is the seconds between two requests to one plugin.
+    """
     with ThreadPoolExecutor(len(ports)) as pool:
-        return list(pool.map(_first_answer, ports, repeat(host)))
+        return list(pool.map(_first_answer, ports, repeat(host), repeat(pause)))
 
 
-def _first_answer(port: int, host: str) -> float:
+def _first_answer(port: int, host: str, pause: float) -> float:
     wait_until(
         lambda: get_status(port, "/healthz", host) == 200,  # noqa: PLR2004
         timeout=READY_SECONDS,
-        interval=PROBE_PAUSE,
+        interval=pause,
         what=f"a plugin answers on {host}:{port}",
     )
     return time.monotonic()

@@ -1,6 +1,6 @@
 """Every measurement of the bench, in order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness.bench import output
@@ -32,21 +32,34 @@ def bench(config: BuildConfig, directory: Path, *, settle: float) -> list[Measur
     At full size only start, memory and stops are measured: the rest does not depend on the size.
     `settle` is how many seconds later memory is measured again, 0 for not at all.
     """
+    measures: list[Measure] = []
     with container_engine() as engine:
         sweep(engine.client)
-        measures = []
-        with step("measuring") as progress:
-            measures_of = (
-                _full_size(engine, config, settle) if config.full_size else _measure(engine, config)
-            )
-            for measure in measures_of:
-                progress.news(measure.name)
-                measures.append(measure)
-        target = _target(engine, config)
-        plot = output.write(measures, describe(engine), target.stand_ins(), directory)
+        try:
+            with step("measuring") as progress:
+                for measure in _measures(engine, config, settle):
+                    progress.news(measure.name)
+                    measures.append(measure)
+        finally:  # what was measured before an error counts too
+            if measures:
+                _results(engine, config, measures, directory)
+    return measures
+
+
+def _results(
+    engine: Engine, config: BuildConfig, measures: Sequence[Measure], directory: Path
+) -> None:
+    target = _target(engine, config)
+    plot = output.write(measures, describe(engine), target.stand_ins(), directory)
     output.show(measures)
     say(f"results: {plot.with_suffix('.json')}, {plot}")
-    return measures
+
+
+def _measures(engine: Engine, config: BuildConfig, settle: float) -> Iterator[Measure]:
+    if config.full_size:
+        yield from _full_size(engine, config, settle)
+    else:
+        yield from _measure(engine, config)
 
 
 def _measure(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
