@@ -16,6 +16,7 @@ from docker.errors import DockerException
 
 from harness.console import Step, detail, step
 from harness.errors import BuildError, CommandError
+from harness.locks import exclusive
 from harness.model import Architecture, BaseImage, BuiltImage, Release
 from harness.process import run
 from harness.regions import REPOSITORY
@@ -48,7 +49,9 @@ def build_image(
     """
     reference = reference or default_reference(release.version, release.architecture)
     began = time.monotonic()
-    with step(f"building {reference}") as progress, _engine_errors():
+    # Of two runs at once, the second finds the layers of the first.
+    alone = exclusive(f"build {reference}")
+    with step(f"building {reference}") as progress, alone, _engine_errors():
         stream = client.api.build(
             path=str(image_directory),
             tag=reference,

@@ -2,16 +2,14 @@
 one of the same version cannot start.
 """
 
-import fcntl
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.engine import cache_directory
 from harness.errors import TagConflictError, UsageError
+from harness.locks import exclusive
 from harness.outside import UNREADABLE
 from harness.report.write import write_whole
 
@@ -108,23 +106,16 @@ def only_release(version: str, target: str, output: Path) -> Iterator[None]:
     that ends. Between machines the workflow's concurrency group does the same, and the version's
     tag is compared once more right before it is set.
     """
-    busy = f"{version} is being released to {target} by another run on this machine"
-    taken = f"{output} is used by another release on this machine"
+    busy = TagConflictError(
+        f"{version} is being released to {target} by another run on this machine: wait until it"
+        " has ended"
+    )
+    taken = TagConflictError(
+        f"{output} is used by another release on this machine: wait until it has ended, or give"
+        " --output"
+    )
     with (
-        _alone(f"{target} {version}", f"{busy}: wait until it has ended"),
-        _alone(str(output.resolve()), f"{taken}: wait until it has ended, or give --output"),
+        exclusive(f"{target} {version}", taken=busy),
+        exclusive(str(output.resolve()), taken=taken),
     ):
-        yield
-
-
-@contextmanager
-def _alone(name: str, otherwise: str) -> Iterator[None]:
-    directory = cache_directory() / "locks"
-    directory.mkdir(exist_ok=True)
-    path = directory / hashlib.sha256(name.encode()).hexdigest()[:24]
-    with path.open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TagConflictError(otherwise) from None
         yield
