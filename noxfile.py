@@ -53,7 +53,7 @@ def smoke(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "harness.process")
+    session.run("python", "-m", "harness.core.process")
     parts = session.posargs or ["tests/unit", "tests/fuzz", "tests/e2e"]
     session.run("pytest", *parts, interrupt_timeout=PATIENCE)
 
@@ -62,7 +62,7 @@ def tests(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the image side by side with what it is compared with; results in bench-out/."""
     session.install("-e", ".[bench]")
-    session.run("harness", "bench", *session.posargs, interrupt_timeout=PATIENCE)
+    session.run("python", "-m", "tests.bench", *session.posargs, interrupt_timeout=PATIENCE)
 
 
 @nox.session
@@ -87,7 +87,7 @@ def fuzz(session: nox.Session) -> None:
     session.install("-e", ".[test,fuzz]")
     session.run("python", "-m", "tests.fuzz", *session.posargs)
     if not session.posargs:
-        session.run("python", "-m", "harness.process")
+        session.run("python", "-m", "harness.core.process")
         session.run("pytest", "tests/fuzz", env={"FUZZ_PROFILE": "long"})
 
 
@@ -98,6 +98,7 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
+    session.run("lint-imports")
     session.run("python", "-m", "harness.generate", "--check")
     # What is sourced is checked where it is sourced, with what it shares.
     session.run("shellcheck", "-x", "--source-path=SCRIPTDIR", *SHELL_PROGRAMS)

@@ -11,9 +11,9 @@ import requests
 import urllib3
 from docker.errors import DockerException
 
-from harness.cli import app
-from harness.console import detail, die
-from harness.errors import EnvironmentMissingError, HarnessError
+from harness.cli.main import app
+from harness.core.console import detail, die
+from harness.core.errors import EnvironmentMissingError, HarnessError
 
 DEFECT = 70  # EX_SOFTWARE, sysexits(3)
 INTERRUPTED = 130

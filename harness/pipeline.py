@@ -5,25 +5,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.base_image import DEFAULT_BASE, find_base_image
-from harness.build import build_image, write_record
-from harness.console import say
-from harness.emulation import processor_for
-from harness.engine import Engine, container_engine
-from harness.errors import NotProvenError, UsageError
-from harness.model import Architecture, BuiltImage, StandInPolicy, VerifiedImage
-from harness.proof import Proof
-from harness.regions import IMAGE_DIRECTORY, Region, load_regions, regions_in_image, select
-from harness.releases import LOCAL_VERSION, RELEASES, check_version, chosen, find_release, is_local
+from harness.build.assets import (
+    LOCAL_VERSION,
+    RELEASES,
+    check_version,
+    chosen,
+    find_release,
+    is_local,
+)
+from harness.build.base import DEFAULT_BASE, find_base_image
+from harness.build.image import build_image, write_record
+from harness.core.console import say
+from harness.core.errors import NotProvenError, UsageError
+from harness.core.proof import Proof
+from harness.core.recorder import Recorder
+from harness.core.regions import IMAGE_DIRECTORY, Region, load_regions, regions_in_image, select
+from harness.core.stages import Architecture, BuiltImage, StandInPolicy, VerifiedImage
+from harness.engine.emulation import processor_for
+from harness.engine.provision import Engine, container_engine
+from harness.engine.pull import find_image
+from harness.kubernetes.acceptance import SmokeOptions, smoke
+from harness.machine.sweep import sweep
 from harness.report import write_reports
 from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
-from harness.smoke.acceptance import SmokeOptions, smoke
 from harness.stand_ins.release import StandInPlugin
-from harness.sweep import sweep
 from harness.verify.acceptance import verify
 from harness.verify.build_checks import check_build
-from harness.verify.recorder import Recorder
-from harness.verify.target import find_image
 
 
 @dataclass(frozen=True, kw_only=True)

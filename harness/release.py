@@ -6,27 +6,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.build import REPOSITORY_NAME
-from harness.console import say, warn
-from harness.engine import Engine, container_engine
-from harness.errors import NotProvenError, RegistryError, UsageError
-from harness.model import Architecture
+from harness.build.assets import MISSING
+from harness.build.image import REPOSITORY_NAME
+from harness.core.console import say, warn
+from harness.core.errors import NotProvenError, RegistryError, UsageError
+from harness.core.regions import names_in
+from harness.core.stages import Architecture
+from harness.engine.provision import Engine, container_engine
+from harness.machine.sweep import sweep
 from harness.pipeline import BuildConfig, build, report, verified
-from harness.publish import PublishedImage, publish
-from harness.publishing.page import Sizes, render_page, sizes_of
-from harness.publishing.plan import TagPolicy, make_plan, render_plan
-from harness.publishing.record import RECORD, Record, only_release
-from harness.publishing.results import write_results
-from harness.publishing.seal import SealedImage, seal, unseal
-from harness.publishing.sign import Signer
-from harness.publishing.tags import parse, previous
-from harness.publishing.trial import pull_and_run
-from harness.regions import names_in
+from harness.publish.page import Sizes, render_page, sizes_of
+from harness.publish.plan import TagPolicy, make_plan, render_plan
+from harness.publish.push import PublishedImage, publish
+from harness.publish.record import RECORD, Record, only_release
+from harness.publish.results import write_results
+from harness.publish.seal import SealedImage, seal, unseal
+from harness.publish.sign import Signer
+from harness.publish.tags import parse, previous
+from harness.publish.trial import pull_and_run
 from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
-from harness.releases import MISSING
 from harness.scan import ScanOptions, scan
 from harness.stand_ins.registry import local_registry
-from harness.sweep import sweep
 
 LOCAL = "localhost"
 REPOSITORY = f"rshade/{REPOSITORY_NAME}"

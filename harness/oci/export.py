@@ -23,14 +23,14 @@ import requests
 import urllib3
 from docker.errors import DockerException
 
-from harness.console import step
-from harness.errors import EnvironmentMissingError, NotProvenError
+from harness.core.console import step
+from harness.core.errors import EnvironmentMissingError, NotProvenError
+from harness.core.regions import BINARY_PREFIX
+from harness.core.transfer import Transfer, transfer
+from harness.core.untrusted import UNREADABLE
 from harness.oci.compress import Readable, compress
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json, sha256
 from harness.oci.layout import ImageLayout, blob_path, labels_of, write_index, write_marker
-from harness.outside import UNREADABLE
-from harness.regions import BINARY_PREFIX
-from harness.transfer import Transfer, transfer
 
 REGION_ANNOTATION = "com.finfocus.region"
 _JSON_LIMIT = 4 << 20

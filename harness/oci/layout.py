@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-from harness.errors import NotProvenError
+from harness.core.errors import NotProvenError
+from harness.core.transfer import transfer
+from harness.core.untrusted import UNREADABLE
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json
-from harness.outside import UNREADABLE
-from harness.transfer import transfer
 
 _MARKER = "oci-layout"
 _VERSION = {"imageLayoutVersion": "1.0.0"}

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import requests
 
-from harness.errors import RegistryError
-from harness.outside import UNREADABLE
+from harness.core.errors import RegistryError
+from harness.core.untrusted import UNREADABLE
 from harness.registry.credentials import HIDDEN, Credentials, Secret
 from harness.registry.reference import is_loopback
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import requests
 
-from harness.errors import RegistryError
+from harness.core.errors import RegistryError
+from harness.core.untrusted import UNREADABLE
 from harness.oci.descriptor import Descriptor, MediaType, sha256
-from harness.outside import UNREADABLE
 from harness.registry.reference import check_tag
 from harness.registry.transport import MayPassError, Transport, bare, join
 from harness.registry.upload import Upload, UploadNotes

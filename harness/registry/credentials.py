@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import CommandError, EnvironmentMissingError
-from harness.outside import UNREADABLE
-from harness.process import run
+from harness.core.errors import CommandError, EnvironmentMissingError
+from harness.core.process import run
+from harness.core.untrusted import UNREADABLE
 
 GITHUB = "ghcr.io"
 HIDDEN = "***"

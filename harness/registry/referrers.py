@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import requests
 
-from harness.errors import RegistryError
+from harness.core.errors import RegistryError
+from harness.core.untrusted import UNREADABLE
 from harness.oci.descriptor import Descriptor, MediaType, canonical_json
-from harness.outside import UNREADABLE
 from harness.registry.client import RegistryClient
 
 _OK = requests.codes

@@ -19,9 +19,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_base, wait_random_exponential
 
 from harness import __version__
-from harness.console import detail
-from harness.errors import RegistryError
-from harness.outside import UNREADABLE, TooLargeError, bounded_session
+from harness.core.console import detail
+from harness.core.errors import RegistryError
+from harness.core.untrusted import UNREADABLE, TooLargeError, bounded_session
 from harness.registry.auth import PULL_PUSH, Authorizer, Challenge
 from harness.registry.credentials import Credentials
 from harness.registry.reference import Repository

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from harness.errors import RegistryError
+from harness.core.errors import RegistryError
 from harness.oci.descriptor import Descriptor
 from harness.registry.reference import is_loopback
 from harness.registry.transport import MayPassError, Transport, bare, join

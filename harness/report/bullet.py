@@ -1,6 +1,6 @@
 """A measured number drawn against its limits."""
 
-from harness.proof import Check, Status
+from harness.core.proof import Check, Status
 from harness.report.markup import Html, tag
 
 _WIDTH = 160

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from importlib.resources import files
 
-from harness.proof import CONTAINER, Proof, Scenario
+from harness.core.proof import CONTAINER, Proof, Scenario
+from harness.core.text import human_seconds
 from harness.report import html_parts
 from harness.report.image_parts import environment, layers
 from harness.report.lanes import Phase
 from harness.report.markup import Html, tag
 from harness.report.timeline import MARKS, bar_height, beyond_axis, draw_timeline
-from harness.report.words import human_seconds
 
 # Should hostile text ever get past the escaping, the browser still loads and runs nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from harness.proof import Environment, ImageFacts, Layer, Proof
+from harness.core.proof import Environment, ImageFacts, Layer, Proof
+from harness.core.text import human_size
 from harness.report.markup import Html, tag
-from harness.report.words import human_size, short_digest
+from harness.report.words import short_digest
 
 _WIDTH = 1080.0
 _HEIGHT = 44

@@ -4,7 +4,7 @@ import json
 from importlib.resources import files
 from typing import Any
 
-from harness.proof import Proof
+from harness.core.proof import Proof
 
 
 def render_json(proof: Proof) -> str:

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree as ET
 
-from harness.proof import Check, Proof, Status
+from harness.core.proof import Check, Proof, Status
 from harness.report.words import stand_in_lines, utf8
 
 # XML 1.0 has no way at all, not even an escape, to hold the other characters.

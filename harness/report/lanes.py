@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from harness.proof import CONTAINER, EventKind, Scenario, TimelineEvent
+from harness.core.proof import CONTAINER, EventKind, Scenario, TimelineEvent
 
 
 class Phase(StrEnum):

@@ -3,15 +3,9 @@
 import re
 from html import escape
 
-from harness.proof import Check, Proof, Status
-from harness.report.words import (
-    MARKS,
-    human_seconds,
-    human_size,
-    short_digest,
-    unchecked_line,
-    utf8,
-)
+from harness.core.proof import Check, Proof, Status
+from harness.core.text import human_seconds, human_size
+from harness.report.words import MARKS, short_digest, unchecked_line, utf8
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]|~#@])")
 

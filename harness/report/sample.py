@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from harness.proof import (
+from harness.core.proof import (
     CONTAINER,
     Check,
     Environment,

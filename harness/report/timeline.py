@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
-from harness.proof import CONTAINER, EventKind, Scenario
+from harness.core.proof import CONTAINER, EventKind, Scenario
+from harness.core.text import human_seconds
 from harness.report.lanes import Lane, Phase, end_of, lanes, quiet_gaps, signalled_at, started_at
 from harness.report.markup import Html, join, tag
 from harness.report.timescale import TimeScale, time_scale
-from harness.report.words import human_seconds
 
 # All lengths are in units of the drawing, which the page scales to its own width.
 _WIDTH = 1080

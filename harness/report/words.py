@@ -1,13 +1,11 @@
 """Wording that all reports share, so that they cannot disagree with each other."""
 
-from harness.proof import Proof, Status
+from harness.core.proof import Proof, Status
 
 MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "\u2013"}
 """How a status is shown where there is room for one character."""
 
 _DIGEST_DIGITS = 12
-_TWO_DIGITS_FROM = 10
-_MINUTE = 60
 
 
 def stand_in_lines(proof: Proof) -> list[str]:
@@ -26,22 +24,6 @@ def unchecked_line(proof: Proof) -> str:
 def short_digest(digest: str) -> str:
     """The first digits of a digest, without the name of its algorithm."""
     return digest.rpartition(":")[2][:_DIGEST_DIGITS]
-
-
-def human_size(size: float) -> str:
-    """A size in decimal units, as registries and `docker images` show it: "1.98 GB"."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.3g} {unit}"
-    return f"{size:.0f} B"
-
-
-def human_seconds(seconds: float) -> str:
-    """A duration with the precision a reader can use: "0.42 s", "12.3 s", "4 min 10 s"."""
-    if seconds < _MINUTE:
-        return f"{seconds:.{2 if seconds < _TWO_DIGITS_FROM else 1}f} s"
-    minutes, rest = divmod(round(seconds), _MINUTE)
-    return f"{minutes} min {rest} s"
 
 
 def utf8(text: str) -> str:

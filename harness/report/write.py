@@ -1,12 +1,11 @@
 """Writing the four reports to a directory."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
-from harness.proof import Proof
+from harness.core.files import write_whole
+from harness.core.proof import Proof
 from harness.report.html_report import render_html
 from harness.report.json_report import render_json
 from harness.report.junit_report import render_junit
@@ -52,21 +51,3 @@ def write_reports(proof: Proof, directory: Path, *, environ: Mapping[str, str]) 
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(texts[paths.markdown])
     return paths
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace the file at `path`; a reader sees the old text or the new one, never a part."""
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            # A temporary file is private; a report is to be collected by other users' tools.
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from harness.proof import Proof
+from harness.core.proof import Proof
+from harness.core.recorder import Limits, Recorder
 from harness.scan.gate import describe
 from harness.scan.model import GATED, ScanReport
-from harness.verify.recorder import Limits, Recorder
 
 REQUIREMENT = "SC-004"
 

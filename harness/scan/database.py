@@ -14,12 +14,12 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from harness.console import step
-from harness.engine import cache_directory
-from harness.errors import CommandError, ScanImpossibleError
-from harness.model import StandInPolicy
-from harness.outside import UNREADABLE, reading
-from harness.proof import StandIn
+from harness.core.cache import cache_directory
+from harness.core.console import step
+from harness.core.errors import CommandError, ScanImpossibleError
+from harness.core.proof import StandIn
+from harness.core.stages import StandInPolicy
+from harness.core.untrusted import UNREADABLE, reading
 from harness.scan.model import Database, ScanOptions
 from harness.scan.tool import REMEDY, Trivy
 from harness.stand_ins.database import STAND_IN_SOURCE, make_database

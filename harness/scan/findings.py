@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.errors import ScanImpossibleError
-from harness.outside import reading
-from harness.regions import BINARY_PREFIX
+from harness.core.errors import ScanImpossibleError
+from harness.core.regions import BINARY_PREFIX
+from harness.core.untrusted import reading
 from harness.scan.model import Finding, LayerClass, Severity, Suppressed
 from harness.scan.tool import REMEDY
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from harness.errors import UsageError
-from harness.outside import UNREADABLE
+from harness.core.errors import UsageError
+from harness.core.untrusted import UNREADABLE
 from harness.scan.model import IGNORE_FILE, Suppressed
 
 _SECTIONS = ("vulnerabilities", "secrets")

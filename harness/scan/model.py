@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.model import StandInPolicy, VerifiedImage
-from harness.proof import StandIn
+from harness.core.proof import StandIn
+from harness.core.stages import StandInPolicy, VerifiedImage
 
 IGNORE_FILE = Path(".trivyignore.yaml")
 

@@ -6,8 +6,8 @@ https://cyclonedx.org/docs/1.6/json/: `components` have a `bom-ref`, `dependenci
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import ScanImpossibleError
-from harness.outside import reading
+from harness.core.errors import ScanImpossibleError
+from harness.core.untrusted import reading
 from harness.scan.findings import region_of
 from harness.scan.tool import REMEDY
 

@@ -13,13 +13,15 @@ from typing import Any
 from docker.errors import DockerException
 from docker.models.images import Image
 
-from harness.console import say, step
-from harness.engine import Engine, cache_directory
-from harness.errors import CommandError, ScanGateError, ScanImpossibleError, UsageError
-from harness.labels import STAND_INS
-from harness.model import VerifiedImage
-from harness.outside import reading
-from harness.regions import load_regions, regions_in_image
+from harness.core.cache import cache_directory
+from harness.core.console import say, step
+from harness.core.errors import CommandError, ScanGateError, ScanImpossibleError, UsageError
+from harness.core.labels import STAND_INS
+from harness.core.regions import load_regions, regions_in_image
+from harness.core.stages import VerifiedImage
+from harness.core.untrusted import reading
+from harness.engine.provision import Engine
+from harness.engine.pull import find_image
 from harness.scan.checks import with_scan
 from harness.scan.database import NO_UPDATE, QUIET, ready_database, words_of
 from harness.scan.findings import os_packages, read_findings, read_suppressed
@@ -36,7 +38,6 @@ from harness.scan.model import (
 from harness.scan.sbom import modules_by_region
 from harness.scan.summary import render_summary
 from harness.scan.tool import REMEDY, Trivy, find_trivy
-from harness.verify.target import find_image
 
 _IGNORES = ".trivyignore.yaml"
 _REPORT = "trivy.json"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.console import warn
-from harness.errors import CommandError, ScanImpossibleError
-from harness.go_tools import GoTool
-from harness.process import run
+from harness.core.console import warn
+from harness.core.errors import CommandError, ScanImpossibleError
+from harness.core.go_tools import GoTool
+from harness.core.process import run
 
 PINNED = "0.74.0"
 OLDEST = (0, 70)

@@ -9,13 +9,13 @@ import docker
 from docker.errors import ImageNotFound
 from docker.models.images import Image
 
-from harness.console import step
-from harness.labels import STAND_IN
-from harness.model import Architecture
-from harness.process import ensure_tools, run
+from harness.core.console import step
+from harness.core.labels import STAND_IN
+from harness.core.process import ensure_tools, run
+from harness.core.stages import Architecture
+from harness.core.temporary import temporary_directory
+from harness.engine.import_image import load_layer
 from harness.stand_ins import applets
-from harness.stand_ins.load import load_layer
-from harness.temporary import temporary_directory
 
 SUITE = "bookworm"
 PACKAGES = (

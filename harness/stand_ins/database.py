@@ -10,13 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.console import step
-from harness.engine import cache_directory
-from harness.errors import EnvironmentMissingError, ScanImpossibleError
-from harness.process import run
-from harness.regions import REPOSITORY
+from harness.core.cache import cache_directory
+from harness.core.console import step
+from harness.core.errors import EnvironmentMissingError, ScanImpossibleError
+from harness.core.process import run
 
-SOURCE = REPOSITORY / "tests" / "e2e" / "trivydb"
+SOURCE = Path(__file__).parent / "trivydb"
 STAND_IN_SOURCE = "Stand-in"
 """How the names of this database's data sources begin, which Trivy repeats with each finding."""
 
@@ -74,7 +73,7 @@ def make_database(
 
 
 def _input(advisories: tuple[Advisory, ...], updated_at: datetime) -> dict[str, Any]:
-    """What `tests/e2e/trivydb` reads."""
+    """What `trivydb/` reads."""
     severities = {"LOW": 1, "MEDIUM": 2, "HIGH": 3, "CRITICAL": 4}
     ids = {"go::": "ghsa", "debian": "debian", "alpine": "alpine"}
     sources: dict[str, Mapping[str, str]] = {}

@@ -27,12 +27,12 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from harness.console import step
-from harness.errors import EnvironmentMissingError
-from harness.process import ensure_tools
-from harness.proof import StandIn
+from harness.core.console import step
+from harness.core.errors import EnvironmentMissingError
+from harness.core.process import ensure_tools
+from harness.core.proof import StandIn
+from harness.core.wait import wait_until
 from harness.registry.credentials import Credentials, Secret
-from harness.wait import wait_until
 
 SERVICE = "finfocus-local-registry"
 TOKEN_SECONDS = 300

@@ -16,14 +16,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from harness.console import step
-from harness.engine import cache_directory
-from harness.errors import EnvironmentMissingError
-from harness.model import Architecture, asset_name
-from harness.process import run
-from harness.regions import REPOSITORY, Region
+from harness.core.cache import cache_directory
+from harness.core.console import step
+from harness.core.errors import EnvironmentMissingError
+from harness.core.process import run
+from harness.core.regions import Region
+from harness.core.stages import Architecture, asset_name
 
-SOURCE = REPOSITORY / "tests" / "e2e" / "plugin"
+SOURCE = Path(__file__).parent / "plugin"
 REAL_BINARY_BYTES = 158_000_000
 """Size of a real regional binary; twelve of them and the base make the 2.0 GB of SC-001."""
 SMALL_LIST_BYTES = 40_000

@@ -9,20 +9,21 @@ from datetime import UTC, datetime
 import docker
 
 from harness import __version__
-from harness.console import say
-from harness.container import RunningContainer
-from harness.emulation import processor_for
-from harness.engine import Engine
-from harness.errors import NoProcessorError
-from harness.proof import Environment, Proof, StandIn
-from harness.regions import Region
+from harness.core.console import say
+from harness.core.errors import NoProcessorError
+from harness.core.proof import Environment, Proof, StandIn
+from harness.core.recorder import Recorder
+from harness.core.regions import Region
+from harness.engine.container import RunningContainer
+from harness.engine.emulation import processor_for
+from harness.engine.provision import Engine
+from harness.engine.pull import find_image
 from harness.verify.environment_checks import ENVIRON
 from harness.verify.fault_checks import region_fails
 from harness.verify.image_checks import check_from_outside, check_image
 from harness.verify.limits import EMULATED
 from harness.verify.log_checks import check_logs
 from harness.verify.ready_checks import check_ready
-from harness.verify.recorder import Recorder
 from harness.verify.service_checks import check_service
 from harness.verify.stop_checks import (
     check_forwarding,
@@ -32,7 +33,7 @@ from harness.verify.stop_checks import (
     stopped_under_load,
     stopped_while_starting,
 )
-from harness.verify.target import Target, find_image
+from harness.verify.target import Target
 from harness.verify.watch import Watch
 
 REQUIRED = (

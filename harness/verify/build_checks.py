@@ -7,16 +7,16 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-from harness.base_image import DEFAULT_BASE
-from harness.build import build_image
-from harness.engine import Engine
-from harness.errors import BuildError
-from harness.model import Architecture, BuiltImage, asset_name
-from harness.proof import StandIn
-from harness.regions import Region
+from harness.build.base import DEFAULT_BASE
+from harness.build.image import build_image
+from harness.core.errors import BuildError
+from harness.core.proof import StandIn
+from harness.core.recorder import Limits, Recorder
+from harness.core.regions import Region
+from harness.core.stages import Architecture, BuiltImage, asset_name
+from harness.core.temporary import temporary_directory
+from harness.engine.provision import Engine
 from harness.stand_ins.release import serve_directory
-from harness.temporary import temporary_directory
-from harness.verify.recorder import Limits, Recorder
 
 _DEFAULT_BASE = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from harness.container import RunningContainer
-from harness.regions import PLUGIN_PORT_OFFSET, Region
+from harness.core.recorder import Limits
+from harness.core.regions import PLUGIN_PORT_OFFSET, Region
+from harness.engine.container import RunningContainer
 from harness.verify import inside
-from harness.verify.recorder import Limits
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 

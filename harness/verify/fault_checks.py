@@ -1,13 +1,13 @@
 """FR-017: a region that fails comes back; one that keeps failing ends the container."""
 
-from harness.container import RunningContainer
-from harness.proof import CONTAINER, EventKind
-from harness.regions import Region
+from harness.core.proof import CONTAINER, EventKind
+from harness.core.recorder import Limits
+from harness.core.regions import Region
+from harness.engine.container import RunningContainer
 from harness.verify import inside
-from harness.verify.load import Load
 from harness.verify.log_checks import check_own_lines
-from harness.verify.recorder import Limits
 from harness.verify.target import Target
+from harness.verify.traffic import Load
 from harness.verify.watch import Watch
 
 RESTARTS = 3

@@ -2,13 +2,13 @@
 
 from docker.errors import DockerException
 
-from harness.base_image import DEFAULT_BASE
-from harness.container import Options, created
-from harness.errors import HarnessError
-from harness.model import Architecture
-from harness.regions import BINARY_PREFIX, load_regions
-from harness.verify import outside
-from harness.verify.recorder import Limits, quantity
+from harness.build.base import DEFAULT_BASE
+from harness.core.errors import HarnessError
+from harness.core.recorder import Limits, quantity
+from harness.core.regions import BINARY_PREFIX, load_regions
+from harness.core.stages import Architecture
+from harness.engine.container import Options, created
+from harness.verify import published as outside
 from harness.verify.target import Target
 
 SIZE_TARGET = 2.0e9

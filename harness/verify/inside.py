@@ -5,9 +5,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.container import RunningContainer
-from harness.errors import HarnessError
-from harness.regions import Region
+from harness.core.errors import HarnessError
+from harness.core.regions import Region
+from harness.engine.container import RunningContainer
 
 _EMULATOR = re.compile(r"/(qemu-[^/]+|[^/]+-binfmt(-P)?|rosetta)$")
 _PROCESSES = r"""

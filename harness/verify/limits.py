@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from harness.verify.recorder import Limits
+from harness.core.recorder import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

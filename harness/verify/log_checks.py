@@ -1,8 +1,8 @@
 """The log of a whole life of the container."""
 
-from harness.container import RunningContainer
-from harness.logs import NO_REGION
-from harness.verify.recorder import Limits
+from harness.core.recorder import Limits
+from harness.engine.container import RunningContainer
+from harness.engine.logs import NO_REGION
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 

@@ -5,10 +5,10 @@ from contextlib import closing, suppress
 
 import requests
 
-from harness.container import RunningContainer
-from harness.errors import HarnessError
-from harness.outside import bounded_session
-from harness.regions import Region
+from harness.core.errors import HarnessError
+from harness.core.regions import Region
+from harness.core.untrusted import bounded_session
+from harness.engine.container import RunningContainer
 
 PROBE_PAUSE = 0.02  # seconds between two requests to one region
 PROBE_TIMEOUT = 2.0

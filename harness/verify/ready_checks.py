@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.console import say
-from harness.container import TAIL_LINES, RunningContainer
-from harness.logs import NO_REGION
+from harness.core.console import say
+from harness.engine.container import TAIL_LINES, RunningContainer
+from harness.engine.logs import NO_REGION
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 

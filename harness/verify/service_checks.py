@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.container import RunningContainer
-from harness.errors import HarnessError
-from harness.outside import UNREADABLE
-from harness.proof import EventKind
-from harness.regions import METRICS_PORT
+from harness.core.errors import HarnessError
+from harness.core.proof import EventKind
+from harness.core.recorder import Finding, Limits
+from harness.core.regions import METRICS_PORT
+from harness.core.untrusted import UNREADABLE
+from harness.engine.container import RunningContainer
 from harness.verify import inside
 from harness.verify.environment_checks import check_environment
 from harness.verify.probe import body_of
-from harness.verify.recorder import Finding, Limits
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 

@@ -1,8 +1,8 @@
 """Stopping: in time, with code 0, whatever the container is doing."""
 
-from harness.container import RunningContainer
-from harness.proof import CONTAINER, EventKind
-from harness.verify.recorder import SHOWN, Finding, Limits
+from harness.core.proof import CONTAINER, EventKind
+from harness.core.recorder import SHOWN, Finding, Limits
+from harness.engine.container import RunningContainer
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 

@@ -6,18 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound
 from docker.models.images import Image
 
-from harness.build import layers_of
-from harness.container import Options, RunningContainer, created
-from harness.errors import HarnessError, UsageError
-from harness.labels import STAND_INS
-from harness.proof import ImageFacts, Layer, Scenario, StandIn
-from harness.regions import METRICS_PORT, Region
+from harness.build.image import layers_of
+from harness.core.errors import HarnessError
+from harness.core.labels import STAND_INS
+from harness.core.proof import ImageFacts, Layer, Scenario, StandIn
+from harness.core.recorder import Recorder
+from harness.core.regions import METRICS_PORT, Region
+from harness.engine.container import Options, RunningContainer, created
 from harness.verify.budgets import Budgets, patience
 from harness.verify.limits import PROMISED, TimeLimits
-from harness.verify.recorder import Recorder
 from harness.verify.watch import Watch
 
 # Far above what the image needs and far below what a machine stands: an image may multiply.
@@ -129,20 +128,3 @@ class Target:
         kinds = [kind.strip() for kind in self.labels.get(STAND_INS, "").split(",")]
         why = "the image's own label says so"
         return tuple(StandIn(kind=kind, replaces="the real one", why=why) for kind in kinds if kind)
-
-
-def find_image(client: docker.DockerClient, reference: str) -> Image:
-    """Image `reference`, pulled when it is not on the engine; `UsageError` if it is nowhere."""
-    try:
-        return client.images.get(reference)
-    except ImageNotFound:
-        pass
-    except DockerException as error:
-        raise UsageError(f"{reference!r} is not an image reference: {error}") from error
-    try:
-        return client.images.pull(reference)
-    except DockerException as error:
-        raise UsageError(
-            f"image {reference} is neither here nor can it be pulled: build it with"
-            " `harness build VERSION`, or check the name"
-        ) from error

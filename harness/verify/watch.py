@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.container import RunningContainer
-from harness.proof import CONTAINER, EventKind, Scenario, TimelineEvent
-from harness.regions import Region
-from harness.verify.load import Load
+from harness.core.proof import CONTAINER, EventKind, Scenario, TimelineEvent
+from harness.core.regions import Region
+from harness.engine.container import RunningContainer
 from harness.verify.probe import PROBE_PAUSE, answers
+from harness.verify.traffic import Load
 
 LONGEST_PAUSE = 0.2
 _SHARE = 0.02

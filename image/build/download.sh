@@ -88,7 +88,7 @@ fetch() {
   done
 }
 
-# Only lines of the form that sha256sum(1) writes count, as in harness/releases.py.
+# Only lines of the form that sha256sum(1) writes count, as in harness/build/assets.py.
 # usage: expected_checksum ASSET CHECKSUMS_FILE
 expected_checksum() {
   awk -v asset="$1" '

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness.engine import Engine, container_engine
-from harness.labels import RUN
-from harness.model import BuiltImage, StandInPolicy
+from harness.core.labels import RUN
+from harness.core.proof import Proof
+from harness.core.stages import BuiltImage, StandInPolicy
+from harness.engine.provision import Engine, container_engine
+from harness.machine.sweep import sweep
 from harness.pipeline import BuildConfig, build, examine
-from harness.proof import Proof
 from harness.report import write_reports
-from harness.sweep import sweep
 
 VERSION = "v0.1.5"
 """Of the image under test: a version that moves `latest`, as that of a release does."""

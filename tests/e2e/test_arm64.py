@@ -10,21 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from harness.emulation import processor_for, runs
-from harness.engine import Engine
-from harness.errors import EnvironmentMissingError, NoProcessorError
-from harness.model import Architecture, BuiltImage
+from harness.core.errors import EnvironmentMissingError, NoProcessorError
+from harness.core.proof import Proof, Status
+from harness.core.recorder import Recorder
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture, BuiltImage
+from harness.engine.emulation import processor_for, runs
+from harness.engine.import_image import load_layer
+from harness.engine.provision import Engine
+from harness.engine.pull import find_image
 from harness.pipeline import BuildConfig, build, examine
-from harness.proof import Proof, Status
-from harness.regions import load_regions
 from harness.report import write_reports
-from harness.stand_ins.load import load_layer
 from harness.verify.acceptance import REQUIRED, verify
 from harness.verify.build_checks import _elf_header
 from harness.verify.image_checks import check_image
 from harness.verify.limits import EMULATED
-from harness.verify.recorder import Recorder
-from harness.verify.target import Target, find_image
+from harness.verify.target import Target
 
 from .conftest import hermetic
 

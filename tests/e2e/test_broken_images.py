@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.proof import Proof, Status
-from harness.regions import load_regions
+from harness.core.proof import Proof, Status
+from harness.core.regions import load_regions
 from harness.verify.acceptance import REQUIRED, verify
 
 from .conftest import Variant

@@ -8,24 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import build_record
-from harness.engine import Engine
-from harness.errors import BuildError, CommandError
-from harness.generate import outdated
-from harness.labels import REGIONS
-from harness.model import BuiltImage
+from harness.build.image import build_record
+from harness.core.errors import BuildError, CommandError
+from harness.core.labels import REGIONS
+from harness.core.process import run
+from harness.core.proof import Status
+from harness.core.recorder import Recorder
+from harness.core.regions import IMAGE_DIRECTORY, METRICS_PORT, load_regions
+from harness.core.sections import outdated
+from harness.core.stages import BuiltImage
+from harness.engine.provision import Engine
+from harness.engine.pull import find_image
+from harness.generate import sections
 from harness.pipeline import build, regions_of
-from harness.process import run
-from harness.proof import Status
-from harness.regions import IMAGE_DIRECTORY, METRICS_PORT, load_regions
 from harness.stand_ins.release import StandInPlugin, serve_release
 from harness.verify.environment_checks import ENVIRON
 from harness.verify.limits import PROMISED
 from harness.verify.ready_checks import check_ready
-from harness.verify.recorder import Recorder
 from harness.verify.service_checks import check_service
 from harness.verify.stop_checks import stop_and_check
-from harness.verify.target import Target, find_image
+from harness.verify.target import Target
 
 from .conftest import hermetic
 
@@ -68,7 +70,7 @@ def test_thirteenth_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
     with (directory / "regions").open("a", encoding="utf-8") as file:
         file.write("eu-central-1      8013\n")
     regions = load_regions(directory)
-    outdated([directory / "Dockerfile"], regions, write=True)
+    outdated([directory / "Dockerfile"], sections(regions), write=True)
     made = build(
         engine,
         hermetic(

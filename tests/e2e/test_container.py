@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import requests
 
-from harness.container import Options, RunningContainer, created
-from harness.engine import Engine
-from harness.errors import ContainerDiedError
-from harness.model import BuiltImage
-from harness.regions import METRICS_PORT, load_regions
+from harness.core.errors import ContainerDiedError
+from harness.core.regions import METRICS_PORT, load_regions
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.container import Options, RunningContainer, created
+from harness.engine.provision import Engine
 from harness.verify import inside
 from harness.verify.probe import status_of
-from harness.wait import wait_until
 
 REGIONS = load_regions()
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)

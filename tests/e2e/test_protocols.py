@@ -10,13 +10,13 @@ import httpx
 import pytest
 from google.protobuf import struct_pb2
 
-from harness.container import Options, RunningContainer, created
-from harness.engine import Engine
-from harness.model import BuiltImage
-from harness.regions import METRICS_PORT, load_regions
+from harness.core.regions import METRICS_PORT, load_regions
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.container import Options, RunningContainer, created
+from harness.engine.provision import Engine
 from harness.verify import inside
 from harness.verify.probe import status_of
-from harness.wait import wait_until
 
 REGIONS = load_regions()
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)

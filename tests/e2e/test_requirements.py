@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.proof import Check, Proof, Status
+from harness.core.proof import Check, Proof, Status
 from harness.verify.acceptance import REQUIRED
 
 EXPECTED_CHECKS = {

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.releases import parse_checksums
+from harness.build.assets import parse_checksums
 from tests.unit.test_download import ELF, SCRIPT
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")

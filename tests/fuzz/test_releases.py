@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.errors import HarnessError
-from harness.model import Architecture, asset_name
-from harness.regions import load_regions
-from harness.releases import preflight
+from harness.build.assets import preflight
+from harness.core.errors import HarnessError
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture, asset_name
 from tests.local_server import LocalServer, QuietHandler
 
 REGIONS = load_regions()[:2]

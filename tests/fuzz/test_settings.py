@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.errors import UsageError
-from harness.regions import load_regions
+from harness.core.errors import UsageError
+from harness.core.regions import load_regions
 from tests.unit.shell import bash
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")

@@ -24,6 +24,6 @@ def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def ended() -> str:
     """The identity of a process of this machine that has ended."""
-    program = "from harness.labels import own_identity; print(own_identity())"
+    program = "from harness.core.labels import own_identity; print(own_identity())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     return done.stdout.decode().strip()

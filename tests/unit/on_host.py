@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness import on_host as parts
-from harness.logs import LogLine, judge
-from harness.model import Architecture
-from harness.regions import Region
+from harness.core.regions import Region
+from harness.core.stages import Architecture
+from harness.engine.logs import LogLine, judge
 from harness.stand_ins.release import build_plugin
+from tests import on_host as parts
 
 VERSION = "v0.1.5"
 NAMES = ("us-east-1", "eu-west-1", "sa-east-1")

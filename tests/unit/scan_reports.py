@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.proof import StandIn
-from harness.regions import BINARY_PREFIX
+from harness.core.proof import StandIn
+from harness.core.regions import BINARY_PREFIX
 from harness.scan.findings import read_findings, read_suppressed
 from harness.scan.gate import finding_problems
 from harness.scan.model import Database, ScanReport, counts_of

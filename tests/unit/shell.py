@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.regions import IMAGE_DIRECTORY
 
 PROLOGUE = f"""
 source '{IMAGE_DIRECTORY}/entrypoint.sh'

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.errors import HarnessError
+from harness.core.regions import IMAGE_DIRECTORY
 from tests.e2e.faults.defect import DEFECTS, ROWS, Defect, patched, read_defect
 
 LUA = shutil.which("lua5.3")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Architecture, asset_name
-from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.core.regions import IMAGE_DIRECTORY, load_regions
+from harness.core.stages import Architecture, asset_name
 
 SCRIPT = IMAGE_DIRECTORY / "build" / "download.sh"
 REGIONS = load_regions()

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from harness import binfmt, emulation
-from harness.errors import CommandError, EnvironmentMissingError, NoProcessorError
-from harness.model import Architecture
-from harness.shared_use import SharedUse
+from harness.core.errors import CommandError, EnvironmentMissingError, NoProcessorError
+from harness.core.shared_use import SharedUse
+from harness.core.stages import Architecture
+from harness.core.wait import wait_until
+from harness.engine import binfmt, emulation
 from harness.stand_ins.applets import applets
 from harness.verify.inside import own_command
 from harness.verify.limits import EMULATED, PROMISED
-from harness.wait import wait_until
 
 LINE = r":qemu-aarch64:M::\x7fELF\x02:\xff\xff\xff\xff\xff:/usr/libexec/qemu-binfmt/aarch64:OC"
 OURS = "finfocus-qemu-aarch64"
@@ -109,7 +109,8 @@ def test_sweep_takes_back_what_a_killed_run_left(kernel: Kernel, tmp_path: Path)
     kernel.state.mkdir()
     ready = tmp_path / "ready"
     program = (
-        "import sys, time; from pathlib import Path; from harness.shared_use import SharedUse\n"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from harness.core.shared_use import SharedUse\n"
         "with SharedUse(Path(sys.argv[1])).using(lambda: None, lambda: None):\n"
         "    Path(sys.argv[2]).touch(); time.sleep(60)\n"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.regions import IMAGE_DIRECTORY
 
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import EnvironmentMissingError
-from harness.labels import own_identity
-from harness.smoke import clusters, kind
-from harness.smoke.clusters import ClusterKind, made_cluster
+from harness.core.errors import EnvironmentMissingError
+from harness.core.labels import own_identity
+from harness.kubernetes import clusters, kind
+from harness.kubernetes.clusters import ClusterKind, made_cluster
 
 _KIND = """\
 #!/bin/sh

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness.labels import OWNER, is_orphan, own_identity
-from harness.smoke.kubectl import Kubectl
-from harness.smoke.stage import sweep_namespaces
+from harness.core.labels import OWNER, is_orphan, own_identity
+from harness.kubernetes.kubectl import Kubectl
+from harness.kubernetes.stage import sweep_namespaces
 
 _KUBECTL = """\
 #!/bin/sh

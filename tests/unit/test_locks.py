@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import locks
+from harness.core import locks
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.logs import KEPT_CHARACTERS, NO_REGION, LogStream, judge
+from harness.engine.logs import KEPT_CHARACTERS, NO_REGION, LogStream, judge
 
 REGIONS = frozenset({"us-east-1"})
 GOOD = '"region":"us-east-1","timestamp":"t","level":"info"'

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 import docker.errors
 import pytest
 
-from harness import __main__, console, doctor
-from harness.errors import HarnessError, ReleaseError
-from harness.regions import REPOSITORY
+from harness import __main__
+from harness.core import console
+from harness.core.errors import HarnessError, ReleaseError
+from harness.core.regions import REPOSITORY
+from harness.machine import doctor
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.errors import UsageError
-from harness.generate import DEPLOY, outdated_manifests, write_manifests
-from harness.manifests import HEADER, manifest_files, prometheus_rule
-from harness.regions import Region, load_regions
+from harness.core.errors import UsageError
+from harness.core.regions import Region, load_regions
+from harness.kubernetes.deploy import DEPLOY, outdated_manifests, write_manifests
+from harness.kubernetes.manifests import HEADER, manifest_files, prometheus_rule
 
 REGIONS = (Region(name="us-east-1", port=8001), Region(name="eu-west-1", port=8003))
 

@@ -11,9 +11,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.on_host import OnHost
+from harness.core.wait import wait_until
 from harness.verify.probe import get_status
-from harness.wait import wait_until
+from tests.on_host import OnHost
 
 from .on_host import DEADLINE, NAMES, VERSION, lines_of, on_host, why_not
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness.on_host import SERVING, OnHost
+from tests.on_host import SERVING, OnHost
 
 from .on_host import NAMES, VERSION, children, on_host, state_directory, why_not
 

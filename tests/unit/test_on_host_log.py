@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.on_host import OnHost
-from harness.wait import wait_until
+from harness.core.wait import wait_until
+from tests.on_host import OnHost
 
 from .on_host import DEADLINE, NAMES, install, lines_of, on_host, pid_of, started, why_not
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from harness.on_host import OnHost
-from harness.wait import wait_until
+from harness.core.wait import wait_until
+from tests.on_host import OnHost
 
 from .on_host import (
     DEADLINE,

@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.model import Architecture
-from harness.outside import MOST_BYTES
-from harness.regions import load_regions
+from harness.build.assets import preflight
+from harness.core.errors import HarnessError
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture
+from harness.core.untrusted import MOST_BYTES
 from harness.registry import RegistryClient, Repository, RetryPolicy, Transport, referrers
-from harness.releases import preflight
 from tests.local_server import LocalServer, QuietHandler
 
 PIECE = b"x" * (1 << 16)

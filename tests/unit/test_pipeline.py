@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness.errors import ReleaseError, UsageError
-from harness.model import Architecture, StandInPolicy
+from harness.build.assets import LOCAL_VERSION, find_release, is_local
+from harness.core.errors import ReleaseError, UsageError
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture, StandInPolicy
 from harness.pipeline import BuildConfig
-from harness.regions import load_regions
-from harness.releases import LOCAL_VERSION, find_release, is_local
 
 ALWAYS, AUTO, NEVER = StandInPolicy.ALWAYS, StandInPolicy.AUTO, StandInPolicy.NEVER
 SERVER = "http://127.0.0.1:1"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.proof import SCHEMA_VERSION, Check, Proof, StandIn, Status
+from harness.core.proof import SCHEMA_VERSION, Check, Proof, StandIn, Status
 from harness.report.sample import sample_proof
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.errors import HarnessError
-from harness.proof import Check, Status
-from harness.verify.recorder import Limits, Recorder, quantity
+from harness.core.errors import HarnessError
+from harness.core.proof import Check, Status
+from harness.core.recorder import Limits, Recorder, quantity
 
 
 def only(recorder: Recorder) -> Check:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
-from harness.generate import outdated, render
-from harness.labels import REGIONS
-from harness.regions import IMAGE_DIRECTORY, REPOSITORY, load_regions, regions_in_image, select
+from harness.core.errors import UsageError
+from harness.core.labels import REGIONS
+from harness.core.regions import IMAGE_DIRECTORY, load_regions, regions_in_image, select
+from harness.core.sections import outdated, render
+from harness.generate import FILES, sections
 
 
 def table(tmp_path: Path, text: str) -> Path:
@@ -68,8 +69,7 @@ def test_missing_table_is_refused(tmp_path: Path) -> None:
 
 def test_generated_files_are_up_to_date() -> None:
     """The Dockerfile and the README say what the table says."""
-    paths = [IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "README.md"]
-    assert outdated(paths, load_regions(), write=False) == []
+    assert outdated(FILES, sections(load_regions()), write=False) == []
 
 
 def test_drift_is_found_and_written(tmp_path: Path) -> None:
@@ -78,16 +78,16 @@ def test_drift_is_found_and_written(tmp_path: Path) -> None:
     path.write_text((IMAGE_DIRECTORY / "Dockerfile").read_text(encoding="utf-8"), encoding="utf-8")
     text = (IMAGE_DIRECTORY / "regions").read_text(encoding="utf-8")
     regions = load_regions(table(tmp_path, text + "eu-central-1 8013\n"))
-    assert outdated([path], regions, write=False) == [path]
+    assert outdated([path], sections(regions), write=False) == [path]
     assert "eu-central-1" not in path.read_text(encoding="utf-8")
-    assert outdated([path], regions, write=True) == [path]
+    assert outdated([path], sections(regions), write=True) == [path]
     assert "COPY --from=download /layers/eu-central-1/ /" in path.read_text(encoding="utf-8")
-    assert outdated([path], regions, write=False) == []
+    assert outdated([path], sections(regions), write=False) == []
 
 
 def test_text_without_sections_stays_as_it_is() -> None:
     """Only what is between the marks is written."""
-    assert render("hello\n", load_regions()) == "hello\n"
+    assert render("hello\n", sections(load_regions())) == "hello\n"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.errors import ReleaseError, UsageError
-from harness.model import Architecture, StandInPolicy, asset_name
-from harness.regions import load_regions
-from harness.releases import check_version, find_release, parse_checksums, preflight
+from harness.build.assets import check_version, find_release, parse_checksums, preflight
+from harness.core.errors import ReleaseError, UsageError
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture, StandInPolicy, asset_name
 from tests.local_server import LocalServer, QuietHandler
 
 REGIONS = load_regions()
@@ -161,7 +161,7 @@ def test_what_can_pass_is_tried_again(server: Server, status: int) -> None:
 
 def test_attempts_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that keeps failing ends in an error that says so."""
-    monkeypatch.setattr("harness.releases.ATTEMPTS", 2)
+    monkeypatch.setattr("harness.build.assets.ATTEMPTS", 2)
     server.failures = {"checksums.txt": [500] * 10}
     with pytest.raises(ReleaseError, match="HTTP 500"):
         preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)

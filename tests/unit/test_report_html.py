@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.proof import Check, Layer, Proof, Status, TimelineEvent
+from harness.core.proof import Check, Layer, Proof, Status, TimelineEvent
 from harness.report.bullet import draw_bullet
 from harness.report.html_report import render_html
 from harness.report.markup import Html, tag, text

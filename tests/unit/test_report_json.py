@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness import proof as model
-from harness.proof import Proof, Status
+from harness.core import proof as model
+from harness.core.proof import Proof, Status
 from harness.report.json_report import load_schema, render_json
 from harness.report.sample import sample_proof
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from harness.proof import Check, Status
+from harness.core.proof import Check, Status
 from harness.report.junit_report import render_junit
 from harness.report.sample import sample_proof
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.proof import Check, Status
+from harness.core.proof import Check, Status
 from harness.report.markdown_report import render_markdown
 from harness.report.sample import sample_proof
 

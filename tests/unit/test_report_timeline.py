@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from harness.proof import CONTAINER, EventKind, Scenario, TimelineEvent
+from harness.core.proof import CONTAINER, EventKind, Scenario, TimelineEvent
 from harness.report.lanes import Lane, lanes, quiet_gaps
 from harness.report.sample import sample_proof
 from harness.report.timeline import MARKS, beyond_axis, draw_timeline

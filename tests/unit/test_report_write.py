@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.proof import Proof, Status
+from harness.core.proof import Proof, Status
 from harness.report import write, write_reports
 from harness.report.sample import sample_proof
 

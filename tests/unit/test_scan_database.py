@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import CommandError, ScanImpossibleError
-from harness.model import StandInPolicy
+from harness.core.errors import CommandError, ScanImpossibleError
+from harness.core.stages import StandInPolicy
 from harness.scan import ScanOptions
 from harness.scan.database import ATTEMPTS, CANARY, ready_database
 from harness.scan.tool import Trivy

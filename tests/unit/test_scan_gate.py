@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ScanGateError, ScanImpossibleError
-from harness.proof import Check, Environment, ImageFacts, Proof, Status
-from harness.regions import REPOSITORY
+from harness.core.errors import ScanGateError, ScanImpossibleError
+from harness.core.proof import Check, Environment, ImageFacts, Proof, Status
+from harness.core.regions import REPOSITORY
 from harness.scan import passed, render_summary, with_scan
 from harness.scan.findings import os_packages, read_findings, read_suppressed
 from harness.scan.gate import binary_problems, describe, finding_problems, system_words

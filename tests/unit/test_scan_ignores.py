@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.core.errors import UsageError
 from harness.scan.ignores import Ignore, ignore_problems, load_ignores
 from harness.scan.model import IGNORE_FILE, Severity, Suppressed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.doctor import examine
-from harness.errors import ScanImpossibleError
+from harness.core.errors import ScanImpossibleError
+from harness.machine.doctor import examine
 from harness.scan import tool
 
 
@@ -144,8 +144,8 @@ def test_doctor_tells_which_trivy(
     path: Path, monkeypatch: pytest.MonkeyPatch, make: object, words: str, *, ok: bool
 ) -> None:
     """The doctor tells what a scan would use, and compiles nothing."""
-    monkeypatch.setattr("harness.doctor.connect", lambda: None)
-    monkeypatch.setattr("harness.doctor.RELEASES", "http://127.0.0.1:1")
+    monkeypatch.setattr("harness.machine.doctor.connect", lambda: None)
+    monkeypatch.setattr("harness.machine.doctor.RELEASES", "http://127.0.0.1:1")
     assert callable(make)
     make(path)
     (finding,) = [found for found in examine() if found.name.startswith("Trivy")]

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from harness.generate import DEPLOY
-from harness.regions import Region, load_regions
-from harness.smoke.clusters import Cluster
-from harness.smoke.kubectl import Kubectl
-from harness.smoke.stage import open_stage
-from harness.verify.recorder import Recorder
+from harness.core.recorder import Recorder
+from harness.core.regions import Region, load_regions
+from harness.kubernetes.clusters import Cluster
+from harness.kubernetes.deploy import DEPLOY
+from harness.kubernetes.kubectl import Kubectl
+from harness.kubernetes.stage import open_stage
 
 
 class Yes:

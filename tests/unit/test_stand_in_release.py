@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from harness.errors import CommandError
-from harness.model import Architecture, asset_name
-from harness.regions import Region, load_regions
+from harness.core.errors import CommandError
+from harness.core.regions import Region, load_regions
+from harness.core.stages import Architecture, asset_name
 from harness.stand_ins import release
 from harness.stand_ins.release import StandInPlugin, make_release, serve_directory
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.temporary import sweep_directories, temporary_directory
+from harness.core.temporary import sweep_directories, temporary_directory
 
 LEAVE = """
 import os, signal
-from harness.temporary import temporary_directory
+from harness.core.temporary import temporary_directory
 with temporary_directory("killed") as path:
     (path / "file").write_text("left")
     print(path, flush=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from harness import wait_release
-from harness.errors import ReleaseError
-from harness.model import Architecture
-from harness.regions import load_regions
-from harness.releases import UnreachableError
+from harness.build import wait_assets as wait_release
+from harness.build.assets import UnreachableError
+from harness.core.errors import ReleaseError
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture
 
 REGIONS = load_regions()
 

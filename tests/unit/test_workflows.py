@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.model import Architecture
-from harness.regions import REPOSITORY
+from harness.core.regions import REPOSITORY
+from harness.core.stages import Architecture
 from tests.workflows.expressions import Expressions, UnsupportedError
 from tests.workflows.runner import FAILURE, SKIPPED, SUCCESS, Event, Runner, WorkflowRun, load
 

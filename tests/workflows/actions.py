@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.regions import REPOSITORY
+from harness.core.regions import REPOSITORY
 
 from .expressions import UnsupportedError
 

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.engine import cache_directory
-from harness.errors import EnvironmentMissingError, HarnessError
-from harness.labels import is_orphan, run_labels
-from harness.process import run
-from harness.wait import wait_until
+from harness.core.cache import cache_directory
+from harness.core.errors import EnvironmentMissingError, HarnessError
+from harness.core.labels import is_orphan, run_labels
+from harness.core.process import run
+from harness.core.wait import wait_until
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _PREFIX = "finfocus-node-"

@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.console import step
-from harness.errors import HarnessError
-from harness.process import run
-from harness.proof import StandIn
+from harness.core.console import step
+from harness.core.errors import HarnessError
+from harness.core.process import run
+from harness.core.proof import StandIn
+from harness.core.wait import wait_until
 from harness.stand_ins.cluster import forward, settings
 from harness.stand_ins.cluster.box import Box, open_box, sweep_boxes
 from harness.stand_ins.cluster.programs import Programs, node_programs
 from harness.stand_ins.cluster.settings import Settings
-from harness.wait import wait_until
 
 START_SECONDS = 180
 

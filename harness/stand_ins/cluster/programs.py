@@ -7,11 +7,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.console import step
-from harness.engine import cache_directory
-from harness.errors import EnvironmentMissingError
-from harness.go_tools import GoTool
-from harness.process import ensure_tools, run
+from harness.core.cache import cache_directory
+from harness.core.console import step
+from harness.core.errors import EnvironmentMissingError
+from harness.core.go_tools import GoTool
+from harness.core.process import ensure_tools, run
 
 _SOURCES = Path(__file__).parent
 _KUBERNETES = (

@@ -13,12 +13,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.console import say, warn
-from harness.engine import Engine, container_engine
-from harness.model import BuiltImage
+from harness.core.console import say, warn
+from harness.core.regions import REPOSITORY
+from harness.core.stages import BuiltImage
+from harness.engine.provision import Engine, container_engine
+from harness.machine.sweep import sweep
 from harness.pipeline import BuildConfig, build
-from harness.regions import REPOSITORY
-from harness.sweep import sweep
 
 from . import defect, soak
 from .defect import DEFECTS

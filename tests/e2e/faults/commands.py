@@ -15,10 +15,10 @@ from typing import IO
 
 import pytest
 
-from harness.engine import Engine
-from harness.labels import RUN
-from harness.model import BuiltImage
-from harness.wait import wait_until
+from harness.core.labels import RUN
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.provision import Engine
 
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 

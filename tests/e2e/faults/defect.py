@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.engine import Engine
-from harness.errors import CommandError, HarnessError
-from harness.process import run
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.errors import CommandError, HarnessError
+from harness.core.process import run
+from harness.core.regions import IMAGE_DIRECTORY
+from harness.engine.provision import Engine
 
 from .row import run_row
 from .table import TABLE

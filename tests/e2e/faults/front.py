@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from harness.errors import HarnessError
-from harness.process import run
-from harness.wait import wait_until
+from harness.core.errors import HarnessError
+from harness.core.process import run
+from harness.core.wait import wait_until
 
 from .rows_regions import ONE
 from .world import PORT, PROXY, World

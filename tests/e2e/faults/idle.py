@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.wait import wait_until
+from harness.core.wait import wait_until
 
 from .front import must
 from .world import PROXY, World

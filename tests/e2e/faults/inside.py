@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from harness.container import RunningContainer
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.engine.container import RunningContainer
 
 # Builtins only, so that one look is one process. The first words of a command line tell who it is.
 _FIND = r"""

@@ -10,7 +10,7 @@ from typing import Self
 
 import requests
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 
 from .world import NAMES, PORT, World
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from harness.container import Options, RunningContainer, created
-from harness.errors import HarnessError
-from harness.logs import LogLine
+from harness.core.errors import HarnessError
+from harness.engine.container import Options, RunningContainer, created
+from harness.engine.logs import LogLine
 
 from .world import NAMES, World
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.logs import LogLine
+from harness.engine.logs import LogLine
 
 RATE = 40  # lines a second of each region
 ENVIRON = {"STANDIN_LOG_FLOOD_LINES": "-1", "STANDIN_LOG_FLOOD_RATE": str(RATE)}

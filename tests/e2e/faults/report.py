@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.engine import Engine
-from harness.model import BuiltImage
+from harness.core.stages import BuiltImage
+from harness.engine.provision import Engine
 
 from .row import Outcome
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import docker
 
-from harness.errors import ContainerDiedError, HarnessError
+from harness.core.errors import ContainerDiedError, HarnessError
 
 from .world import NAMES, READY_SECONDS, World, world_of
 

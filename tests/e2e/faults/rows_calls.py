@@ -10,9 +10,9 @@ import grpc
 import httpx
 from google.protobuf import struct_pb2
 
-from harness.errors import HarnessError
-from harness.process import ensure_tools
-from harness.wait import wait_until
+from harness.core.errors import HarnessError
+from harness.core.process import ensure_tools
+from harness.core.wait import wait_until
 
 from . import attacks
 from .front import await_done, must, port, url, wrk

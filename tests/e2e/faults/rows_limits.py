@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from harness.wait import wait_until
+from harness.core.wait import wait_until
 
 from .row import EVERY, Row
 from .rows_regions import ONE, kill

@@ -11,10 +11,10 @@ from functools import partial
 
 import requests
 
-from harness.go_tools import GoTool
-from harness.process import ensure_tools, run
-from harness.regions import METRICS_PORT, REPOSITORY
-from harness.wait import wait_until
+from harness.core.go_tools import GoTool
+from harness.core.process import ensure_tools, run
+from harness.core.regions import METRICS_PORT, REPOSITORY
+from harness.core.wait import wait_until
 
 from .front import UP, bounded, must, port, url, wrk
 from .idle import FILES, idle_inside
@@ -29,7 +29,7 @@ IDLE_SECONDS = 3  # in which the others are asked
 IDLE = 10_000  # more than the proxy has connections
 PROBE_SECONDS = 10  # deploy/base: a probe may fail five times, 10 s apart
 H2_REQUESTS, CALLS, STREAMS = 2000, 200, 40
-_PROTO = REPOSITORY / "tests" / "e2e" / "plugin" / "proto"
+_PROTO = REPOSITORY / "harness" / "stand_ins" / "plugin" / "proto"
 _COSTS, _STAND_IN = "finfocus.v1.CostSourceService", "finfocus.standin.v1.StandIn"
 _RESOURCE = {"resource": {"provider": "aws", "resource_type": "ec2", "sku": "t3.micro"}}
 _MIX: tuple[tuple[str, object, int], ...] = (

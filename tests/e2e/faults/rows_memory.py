@@ -8,7 +8,7 @@ from functools import partial
 
 import requests
 
-from harness.regions import METRICS_PORT
+from harness.core.regions import METRICS_PORT
 
 from .front import must
 from .moments import MOMENTS, starting_at_full_size

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from harness.errors import HarnessError
-from harness.regions import BINARY_PREFIX
+from harness.core.errors import HarnessError
+from harness.core.regions import BINARY_PREFIX
 
 from .row import EVERY, Row
 from .soak import ENVIRON as SOAK

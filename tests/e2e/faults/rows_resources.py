@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from harness.errors import HarnessError
-from harness.regions import BINARY_PREFIX, PLUGIN_PORT_OFFSET
+from harness.core.errors import HarnessError
+from harness.core.regions import BINARY_PREFIX, PLUGIN_PORT_OFFSET
 
 from .row import EVERY, Row
 from .rows_regions import BACK, ONE, kill, order

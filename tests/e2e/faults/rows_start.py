@@ -10,9 +10,9 @@ from typing import Any
 
 import requests
 
-from harness.logs import LogLine
-from harness.regions import BINARY_PREFIX, METRICS_PORT
-from harness.wait import wait_until
+from harness.core.regions import BINARY_PREFIX, METRICS_PORT
+from harness.core.wait import wait_until
+from harness.engine.logs import LogLine
 
 from .front import must, url
 from .moments import MOMENTS, restarting, starting

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from harness.regions import BINARY_PREFIX
-from harness.wait import wait_until
+from harness.core.regions import BINARY_PREFIX
+from harness.core.wait import wait_until
 
 from .front import must
 from .row import EVERY, Row

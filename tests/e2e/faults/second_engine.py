@@ -12,9 +12,9 @@ from typing import Any
 
 import docker
 
-from harness.engine import Engine, PrivateEngine
-from harness.errors import HarnessError
-from harness.process import run
+from harness.core.errors import HarnessError
+from harness.core.process import run
+from harness.engine.provision import Engine, PrivateEngine
 
 SUBNET = "10.213.{}.1/24"
 

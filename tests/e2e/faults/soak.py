@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import HarnessError
-from harness.regions import BINARY_PREFIX
+from harness.core.errors import HarnessError
+from harness.core.regions import BINARY_PREFIX
 from harness.verify.inside import shell
 
 from .killers import Killers

@@ -27,7 +27,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.regions import IMAGE_DIRECTORY
 
 CHILDREN = 12
 NAMES = [f"region-{index}" for index in range(CHILDREN)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engine import Engine
-from harness.model import BuiltImage
+from harness.core.stages import BuiltImage
+from harness.engine.provision import Engine
 
 from .defect import DEFECTS, Defect, examine
 

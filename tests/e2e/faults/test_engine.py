@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine
-from harness.model import BuiltImage
-from harness.process import is_root
-from harness.releases import LOCAL_VERSION
-from harness.wait import wait_until
+from harness.build.assets import LOCAL_VERSION
+from harness.core.process import is_root
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.provision import Engine
 
 from .commands import ended, harness, ours, verifying, wired
 from .second_engine import SecondEngine, processes_with, second_engine

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from docker.errors import NotFound
 
-from harness.container import Options, created
-from harness.engine import Engine
-from harness.labels import own_identity
-from harness.model import BuiltImage
-from harness.releases import LOCAL_VERSION
-from harness.smoke import kind
+from harness.build.assets import LOCAL_VERSION
+from harness.core.labels import own_identity
+from harness.core.stages import BuiltImage
+from harness.engine.container import Options, created
+from harness.engine.provision import Engine
+from harness.kubernetes import kind
 
 from .commands import ended, harness, ours, verifying
 from .world import NAMES

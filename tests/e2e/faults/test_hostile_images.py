@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import jsonschema
 import pytest
 
-from harness.proof import Proof, Status
-from harness.regions import REPOSITORY
+from harness.core.proof import Proof, Status
+from harness.core.regions import REPOSITORY
 from tests.e2e.conftest import Variant
 
 from .commands import harness, ours

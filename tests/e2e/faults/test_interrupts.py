@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine
-from harness.model import BuiltImage
+from harness.core.stages import BuiltImage
+from harness.engine.provision import Engine
 
 from .commands import ended, harness, ours, verifying, wired
 

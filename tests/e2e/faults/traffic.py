@@ -6,9 +6,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from harness.container import RunningContainer
-from harness.regions import Region
-from harness.verify.load import Load
+from harness.core.regions import Region
+from harness.engine.container import RunningContainer
+from harness.verify.traffic import Load
 
 PAUSE = 0.04  # seconds between two requests to one region
 SETTLED = 3  # answers in a row that show that a region is up

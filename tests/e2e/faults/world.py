@@ -17,12 +17,12 @@ from typing import Any
 import docker
 import requests
 
-from harness.container import Options, RunningContainer, created
-from harness.errors import HarnessError
-from harness.logs import LogLine
-from harness.regions import BINARY_PREFIX, METRICS_PORT, load_regions
+from harness.core.errors import HarnessError
+from harness.core.regions import BINARY_PREFIX, METRICS_PORT, load_regions
+from harness.core.wait import wait_until
+from harness.engine.container import Options, RunningContainer, created
+from harness.engine.logs import LogLine
 from harness.verify.probe import status_of
-from harness.wait import wait_until
 
 from .inside import Process, pids_of, processes_in
 from .numbered import ENVIRON, NumberedLines
@@ -148,7 +148,7 @@ class World:
         self.container.container.exec_run(["bash", "-c", script], user=user, detach=True)
 
     def order(self, region: str, kind: str) -> None:
-        """Order a fault from the stand-in plugin; see tests/e2e/plugin/README.md."""
+        """Order a fault from the stand-in plugin; see harness/stand_ins/plugin/README.md."""
         url = self.container.url(PORT[region], f"/standin/fault?kind={kind}")
         self.strike()
         answer = requests.post(url, timeout=5)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.engine import cache_directory
-from harness.process import run
-from harness.regions import REPOSITORY
+from harness.core.cache import cache_directory
+from harness.core.process import run
+from harness.core.regions import REPOSITORY
 
 HERE = Path(__file__).parent
 DEPLOY = REPOSITORY / "deploy"

@@ -18,13 +18,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
-from harness.container import Options, RunningContainer, running
-from harness.engine import container_engine
-from harness.regions import METRICS_PORT, REPOSITORY
-from harness.temporary import temporary_directory
+from harness.core.regions import METRICS_PORT, REPOSITORY
+from harness.core.temporary import temporary_directory
+from harness.core.wait import wait_until
+from harness.engine.container import Options, RunningContainer, running
+from harness.engine.provision import container_engine
 from harness.verify import inside
 from harness.verify.probe import status_of
-from harness.wait import wait_until
 from tests.e2e.kubernetes.test_monitoring import DASHBOARD, PORTS, REGIONS, Prometheus, prometheus
 
 WATCHED_SECONDS = 60

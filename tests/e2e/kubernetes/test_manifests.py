@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.generate import write_manifests
-from harness.manifests import manifest_files
-from harness.regions import METRICS_PORT, load_regions
+from harness.core.regions import METRICS_PORT, load_regions
+from harness.kubernetes.deploy import write_manifests
+from harness.kubernetes.manifests import manifest_files
 from harness.verify.limits import PROMISED
 from tests.e2e.kubernetes.conftest import DEPLOY, HERE, Tools
 

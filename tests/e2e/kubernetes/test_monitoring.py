@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.container import Options, running
-from harness.engine import Engine
-from harness.errors import HarnessError
-from harness.model import BuiltImage
-from harness.process import ensure_tools, run
-from harness.regions import METRICS_PORT, REPOSITORY, load_regions
+from harness.core.errors import HarnessError
+from harness.core.process import ensure_tools, run
+from harness.core.regions import METRICS_PORT, REPOSITORY, load_regions
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.container import Options, running
+from harness.engine.provision import Engine
 from harness.verify.probe import status_of
-from harness.wait import wait_until
 from tests.e2e.kubernetes.conftest import DEPLOY, HERE
 
 RULES = DEPLOY / "components" / "monitoring" / "rules.yaml"

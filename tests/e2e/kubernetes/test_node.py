@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine
-from harness.model import BuiltImage
-from harness.proof import Status
-from harness.regions import load_regions
+from harness.core.proof import Status
+from harness.core.regions import load_regions
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.provision import Engine
+from harness.kubernetes.acceptance import REQUIRED, SmokeOptions, smoke
+from harness.kubernetes.clusters import ClusterKind
 from harness.report import write_reports
-from harness.smoke.acceptance import REQUIRED, SmokeOptions, smoke
-from harness.smoke.clusters import ClusterKind
 from harness.stand_ins.cluster.box import open_box, sweep_boxes
-from harness.wait import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make namespaces")
 # Its programs are compiled once per machine, which takes a quarter of an hour.

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine
-from harness.model import Architecture, BuiltImage, VerifiedImage
-from harness.proof import Proof, StandIn
-from harness.publishing.seal import SealedImage, seal
+from harness.core.proof import Proof, StandIn
+from harness.core.stages import Architecture, BuiltImage, VerifiedImage
+from harness.engine.provision import Engine
+from harness.publish.seal import SealedImage, seal
 from harness.stand_ins.registry import LocalRegistry, local_registry
 
 from ..conftest import VERSION

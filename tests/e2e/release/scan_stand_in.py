@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.model import VerifiedImage
+from harness.core.stages import VerifiedImage
 from harness.scan import ScannedImage
 from tests.unit.scan_reports import database, scan_report
 

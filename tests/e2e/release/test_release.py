@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.process import ensure_tools
+from harness.core.process import ensure_tools
+from harness.core.wait import wait_until
 from harness.stand_ins.registry import LocalRegistry
-from harness.wait import wait_until
 
 from ..conftest import VERSION
 from .conftest import REPOSITORY, Cli, Sealed

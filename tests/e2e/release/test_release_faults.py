@@ -18,14 +18,14 @@ from typing import Any
 import pytest
 
 import harness.release as job
-from harness.engine import Engine
-from harness.errors import NotProvenError
-from harness.model import BuiltImage
-from harness.proof import Proof, Status
-from harness.regions import IMAGE_DIRECTORY, load_regions
+from harness.core.errors import NotProvenError
+from harness.core.proof import Proof, Status
+from harness.core.regions import IMAGE_DIRECTORY, load_regions
+from harness.core.stages import BuiltImage
+from harness.core.wait import wait_until
+from harness.engine.provision import Engine
 from harness.stand_ins.registry import LocalRegistry
 from harness.stand_ins.release import StandInPlugin, make_release
-from harness.wait import wait_until
 
 from ..conftest import VERSION, hermetic
 from .conftest import REPOSITORY, Cli, Sealed

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import Architecture, asset_name
-from harness.process import ensure_tools
-from harness.regions import REPOSITORY as CHECKOUT
-from harness.regions import load_regions
+from harness.core.process import ensure_tools
+from harness.core.regions import REPOSITORY as CHECKOUT
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture, asset_name
 from harness.stand_ins.release import serve_directory
 from tests.workflows import local_nox
 from tests.workflows.runner import SUCCESS, Event, Runner, WorkflowRun

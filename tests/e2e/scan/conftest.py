@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import StandInPolicy
+from harness.core.stages import StandInPolicy
 from harness.scan import ScanOptions
 from harness.scan.tool import Trivy, find_trivy
 from harness.stand_ins.database import KNOWN, Advisory, make_database

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ScanImpossibleError
-from harness.model import StandInPolicy
+from harness.core.errors import ScanImpossibleError
+from harness.core.stages import StandInPolicy
 from harness.scan import ScanOptions
 from harness.scan.database import ready_database
 from harness.scan.model import Database

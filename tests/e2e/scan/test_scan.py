@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.engine import Engine
-from harness.errors import ScanGateError, UsageError
-from harness.model import BuiltImage, VerifiedImage
-from harness.proof import Proof, Status
-from harness.regions import load_regions
+from harness.core.errors import ScanGateError, UsageError
+from harness.core.proof import Proof, Status
+from harness.core.recorder import Recorder
+from harness.core.regions import load_regions
+from harness.core.stages import BuiltImage, VerifiedImage
+from harness.engine.provision import Engine
+from harness.engine.pull import find_image
 from harness.scan import (
     EndOfLife,
     LayerClass,
@@ -30,8 +32,7 @@ from harness.scan import (
 from harness.scan.tool import PINNED, Trivy, compiled
 from harness.stand_ins.database import KNOWN, Advisory, make_database
 from harness.verify.acceptance import describe
-from harness.verify.recorder import Recorder
-from harness.verify.target import Target, find_image
+from harness.verify.target import Target
 
 from ..conftest import Variant
 from .conftest import PLANTED, offline

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.errors import NotProvenError, ScanImpossibleError
-from harness.logs import judge
+from harness.core.errors import NotProvenError, ScanImpossibleError
+from harness.engine.logs import judge
 from harness.oci.descriptor import Descriptor, sha256
 from harness.oci.layout import verify_layout
 from harness.scan.findings import os_packages, read_findings, read_suppressed

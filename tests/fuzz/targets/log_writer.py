@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from harness.logs import judge
+from harness.engine.logs import judge
 from tests.fuzz.lua import LuaProgram
 from tests.fuzz.targets.target import Target
 from tests.unit.logmux.reference import REGION, expected_line

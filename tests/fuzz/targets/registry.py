@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from harness.errors import CommandError, HarnessError, RegistryError
+from harness.core.errors import CommandError, HarnessError, RegistryError
 from harness.oci.descriptor import Descriptor, sha256
 from harness.registry import (
     Credentials,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.oci import export_image, verify_layout
 from harness.oci.descriptor import sha256
 from tests.fuzz.targets.target import Target

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from harness.errors import UsageError
-from harness.regions import load_regions
-from harness.releases import parse_checksums
+from harness.build.assets import parse_checksums
+from harness.core.errors import UsageError
+from harness.core.regions import load_regions
 from harness.scan.ignores import load_ignores
 from tests.fuzz.targets.target import Target
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.regions import IMAGE_DIRECTORY
 from tests.unit.logmux.reference import assert_lines, expected_line
 from tests.unit.logmux.running import DEADLINE_S, command, mux, needs_lua
 

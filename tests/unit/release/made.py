@@ -8,14 +8,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.model import Architecture, Asset, BaseImage, BuiltImage, Release, VerifiedImage
-from harness.proof import Check, Environment, ImageFacts, Proof, StandIn, Status
-from harness.publish import PublishedImage, publish
-from harness.publishing.plan import Plan, TagPolicy
-from harness.publishing.record import Record
-from harness.publishing.seal import SealedImage, seal
-from harness.publishing.sign import Signer
-from harness.regions import load_regions
+from harness.core.proof import Check, Environment, ImageFacts, Proof, StandIn, Status
+from harness.core.regions import load_regions
+from harness.core.stages import Architecture, Asset, BaseImage, BuiltImage, Release, VerifiedImage
+from harness.publish.plan import Plan, TagPolicy
+from harness.publish.push import PublishedImage, publish
+from harness.publish.record import Record
+from harness.publish.seal import SealedImage, seal
+from harness.publish.sign import Signer
 from harness.registry import (
     Credentials,
     RegistryClient,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import EnvironmentMissingError
+from harness.core.errors import EnvironmentMissingError
 from harness.registry import Secret, find_credentials
 
 AUTH = base64.b64encode(b"bob:pass:word").decode()

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import NotProvenError
+from harness.core.errors import NotProvenError
+from harness.core.transfer import Transfer
 from harness.oci import Descriptor, ImageLayout, MediaType, sha256, verify_layout
 from harness.oci.compress import PIECE, compress
 from harness.oci.export import write_layout
-from harness.transfer import Transfer
 
 from .saved import layers, saved, tarball
 

@@ -13,19 +13,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import (
+from harness.core.errors import (
     HarnessError,
     NotProvenError,
     RegistryError,
     TagConflictError,
     UsageError,
 )
-from harness.model import Architecture
-from harness.publishing.page import render_page, sizes_of
-from harness.publishing.plan import Plan, TagPolicy, make_plan, render_plan
-from harness.publishing.record import Record, only_release
-from harness.publishing.results import write_results
-from harness.publishing.seal import SealedImage
+from harness.core.stages import Architecture
+from harness.publish.page import render_page, sizes_of
+from harness.publish.plan import Plan, TagPolicy, make_plan, render_plan
+from harness.publish.record import Record, only_release
+from harness.publish.results import write_results
+from harness.publish.seal import SealedImage
 from harness.registry import Repository, referrers
 
 from .fake_registry import FakeRegistry, Fault, fake_registry

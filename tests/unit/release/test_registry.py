@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from harness import console
-from harness.errors import RegistryError, UsageError
+from harness.core import console
+from harness.core.errors import RegistryError, UsageError
 from harness.oci import Descriptor, MediaType
 from harness.registry import (
     Artifact,

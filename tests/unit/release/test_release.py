@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import harness.release as job
-from harness.errors import (
+from harness.core.errors import (
     BuildError,
     EnvironmentMissingError,
     HarnessError,
@@ -21,9 +21,9 @@ from harness.errors import (
     ReleaseError,
     UsageError,
 )
-from harness.model import Architecture
+from harness.core.stages import Architecture
 from harness.pipeline import BuildConfig
-from harness.publishing.seal import SealedImage, seal, unseal
+from harness.publish.seal import SealedImage, seal, unseal
 from harness.registry import Credentials, Secret
 
 from .fake_registry import PASSWORD, USER, FakeRegistry, Fault, fake_registry

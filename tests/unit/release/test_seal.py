@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from harness.errors import EnvironmentMissingError, NotProvenError
-from harness.model import Architecture
+from harness.core.errors import EnvironmentMissingError, NotProvenError
+from harness.core.stages import Architecture
 from harness.oci import canonical_json
-from harness.publishing.seal import PROVENANCE, SEAL, seal, unseal
+from harness.publish.seal import PROVENANCE, SEAL, seal, unseal
 from harness.scan.model import Count, LayerClass, Severity
 
 from .made import VERSION, proof_of, refuted, scanned, sealed

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import CommandError, EnvironmentMissingError
-from harness.publishing.sign import Signer
+from harness.core.errors import CommandError, EnvironmentMissingError
+from harness.publish.sign import Signer
 from harness.registry import Credentials, Secret
 
 HELD = Credentials(username="bob", secret=Secret("s3cret-password"), source="test")

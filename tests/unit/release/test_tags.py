@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from harness.errors import TagConflictError, UsageError
-from harness.publishing.tags import plan_tags, previous
+from harness.core.errors import TagConflictError, UsageError
+from harness.publish.tags import plan_tags, previous
 
 OURS, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 

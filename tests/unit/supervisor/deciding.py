@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from lupa import lua53
 
-from harness.regions import IMAGE_DIRECTORY
+from harness.core.regions import IMAGE_DIRECTORY
 
 Action = dict[str, Any]
 """One action of the supervisor; `kind` says which."""

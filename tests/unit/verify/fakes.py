@@ -12,10 +12,10 @@ from typing import Any, cast
 import docker
 from docker.models.images import Image
 
-from harness.container import RunningContainer
-from harness.logs import LogStream
-from harness.regions import Region, load_regions
-from harness.verify.recorder import Recorder
+from harness.core.recorder import Recorder
+from harness.core.regions import Region, load_regions
+from harness.engine.container import RunningContainer
+from harness.engine.logs import LogStream
 from harness.verify.target import Target
 from harness.verify.watch import Watch
 

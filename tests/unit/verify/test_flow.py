@@ -9,10 +9,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from harness.proof import Environment, Proof, Status
-from harness.regions import Region
+from harness.core.proof import Environment, Proof, Status
+from harness.core.regions import Region
 from harness.verify import acceptance, fault_checks, inside, stop_checks
-from harness.verify.load import Load
+from harness.verify.traffic import Load
 from harness.verify.watch import Watch
 
 from .fakes import NAMES, REGIONS, FakeContainer, FakeEngine, FakeTarget, image_of, real, watch_of

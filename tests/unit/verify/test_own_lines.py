@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.proof import Status
+from harness.core.proof import Status
 from harness.verify.log_checks import check_own_lines
 
 from .fakes import FakeContainer, FakeTarget, real, watch_of

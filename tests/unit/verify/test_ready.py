@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.proof import Check, Status
-from harness.regions import Region
+from harness.core.proof import Check, Status
+from harness.core.regions import Region
 from harness.verify import acceptance, ready_checks, watch
 from harness.verify.limits import PROMISED
 from harness.verify.probe import PROBE_PAUSE

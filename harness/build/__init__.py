@@ -1,0 +1,1 @@
+"""The base image, the release's assets, and the image built from them."""

@@ -1,0 +1,225 @@
+"""Builds the image with docker-py and records what went in and what came out."""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+import urllib3
+from docker.errors import DockerException
+
+from harness.core.console import Step, detail, step
+from harness.core.errors import BuildError, CommandError
+from harness.core.locks import exclusive
+from harness.core.process import run
+from harness.core.regions import REPOSITORY
+from harness.core.stages import Architecture, BaseImage, BuiltImage, Release
+
+RECORD_VERSION = 1
+REPOSITORY_NAME = "finfocus-plugin-aws-public"
+_BUILT = re.compile(r"Successfully built (?P<id>[0-9a-f]+)|(?P<digest>sha256:[0-9a-f]{64})")
+_STEP = re.compile(r"Step (\d+)/(\d+)")
+_NOISE = re.compile(r"^( ---> |Removing intermediate|Successfully )|requested image's platform")
+
+
+def default_reference(version: str, architecture: Architecture) -> str:
+    """Local name of the image of `version` for `architecture`."""
+    return f"{REPOSITORY_NAME}:{version}-{architecture}"
+
+
+def build_image(
+    client: docker.DockerClient,
+    image_directory: Path,
+    base: BaseImage,
+    release: Release,
+    reference: str = "",
+    *,
+    no_cache: bool = False,
+) -> BuiltImage:
+    """Build `image_directory` for `release` on `base`; the result carries the tag `reference`.
+
+    With `no_cache` nothing of an earlier build is used.
+    Raises `BuildError` with the build's own words when it fails.
+    """
+    reference = reference or default_reference(release.version, release.architecture)
+    began = time.monotonic()
+    # Of two runs at once, the second finds the layers of the first.
+    alone = exclusive(f"build {reference}")
+    with step(f"building {reference}") as progress, alone, _engine_errors():
+        stream = client.api.build(
+            path=str(image_directory),
+            tag=reference,
+            buildargs=build_arguments(base, release),
+            platform=f"linux/{release.architecture}",
+            # A stand-in release is served on this machine's loopback.
+            network_mode="host" if release.on_loopback else None,
+            nocache=no_cache,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        image_id = _follow(stream, progress)
+    image = client.images.get(image_id)
+    return BuiltImage(
+        reference=reference,
+        image_id=str(image.id),
+        version=release.version,
+        architecture=release.architecture,
+        base=base,
+        release=release,
+        seconds=time.monotonic() - began,
+        layers=layers_of(image.attrs, image.history()),
+        size_bytes=int(image.attrs["Size"]),
+    )
+
+
+def layers_of(
+    attributes: Mapping[str, Any], history: list[dict[str, Any]]
+) -> tuple[dict[str, Any], ...]:
+    """The layers, the lowest first: digest (uncompressed), size in bytes, build instruction."""
+    digests = list(attributes.get("RootFS", {}).get("Layers") or [])
+    # The engine's history, newest first, also has the steps that made no layer. An empty layer
+    # is in it with size 0 as well, so digests and sizes are matched only when their counts agree.
+    steps = [entry for entry in reversed(history) if entry.get("Size", 0) > 0]
+    if len(steps) != len(digests):
+        return tuple({"digest": d, "size_bytes": None, "created_by": ""} for d in digests)
+    return tuple(
+        {"digest": digest, "size_bytes": entry["Size"], "created_by": entry["CreatedBy"]}
+        for digest, entry in zip(digests, steps, strict=True)
+    )
+
+
+def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
+    """Show a build's output until its end; return the image ID."""
+    output: list[str] = []
+    try:
+        image_id = ""
+        for line in _lines(stream):
+            detail(line)
+            progress.news(line)
+            output.append(line)
+            if match := _BUILT.search(line):
+                image_id = match["id"] or match["digest"]
+    except _BuildFailedError as error:
+        words = [line for line in output[-40:] if not _NOISE.match(line)]
+        raise BuildError("\n  ".join([f"the image cannot be built: {error}", *words])) from None
+    if not image_id:
+        raise BuildError("the engine ended the build without an image: see --verbose")
+    return image_id
+
+
+@contextmanager
+def _engine_errors() -> Iterator[None]:
+    """The engine may refuse, and it may go away in the middle of an answer."""
+    try:
+        yield
+    except DockerException as error:
+        raise BuildError(f"the engine cannot build the image: {error}") from error
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise BuildError(
+            "the engine broke off in the middle of the build: see its own log, and build again"
+        ) from error
+
+
+class _BuildFailedError(Exception):
+    """The engine reported a failed step."""
+
+
+def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Lines of a build's output; what the engine sends does not respect line ends."""
+    rest = ""
+    for message in stream:
+        if "error" in message:
+            raise _BuildFailedError(str(message["error"]).strip())
+        if identifier := (message.get("aux") or {}).get("ID"):
+            yield str(identifier)
+        rest += message.get("stream", "")
+        *complete, rest = rest.split("\n")
+        yield from (line for line in complete if line.strip())
+
+
+def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
+    """Build arguments; the same inputs give the same, so that an unchanged build is cached."""
+    kinds = {s.kind for s in (base.stand_in, release.stand_in) if s}
+    arguments = {
+        "BASE_IMAGE": base.reference,
+        "BASE_DIGEST": base.digest,
+        "VERSION": release.version,
+        "TARGETARCH": release.architecture.value,
+        "RELEASE_BASE_URL": release.base_url,
+        # A release whose files were replaced is downloaded again.
+        "CHECKSUMS_SHA256": release.checksums_sha256,
+        "REVISION": _git("rev-parse", "HEAD"),
+        "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
+        "STAND_INS": ", ".join(sorted(kinds)),
+    }
+    if release.left_out:
+        arguments |= {
+            "WITHOUT": " ".join(region.name for region in release.left_out),
+            "REGIONS": ",".join(region.name for region in release.regions),
+            "PORTS": " ".join(str(region.port) for region in release.regions),
+        }
+    return arguments
+
+
+def _git(*arguments: str) -> str:
+    """Git's answer about the checkout; empty outside of one."""
+    with suppress(CommandError):
+        return run(["git", "-C", str(REPOSITORY), *arguments]).strip()
+    return ""
+
+
+def build_record(image: BuiltImage, image_directory: Path) -> dict[str, Any]:
+    """What went into a build and what came out, as JSON types; see docs/build-record.md."""
+    files = sorted(path for path in image_directory.rglob("*") if path.is_file())
+    return {
+        "schema_version": RECORD_VERSION,
+        "reference": image.reference,
+        "image_id": image.image_id,
+        "version": image.version,
+        "architecture": image.architecture.value,
+        "size_bytes": image.size_bytes,
+        "seconds": round(image.seconds, 3),
+        "regions": [region.name for region in image.release.regions],
+        "left_out": [region.name for region in image.release.left_out],
+        "stand_ins": [vars(stand_in) for stand_in in image.stand_ins],
+        "layers": list(image.layers),
+        "inputs": {
+            "base": {
+                "reference": image.base.reference,
+                "image_id": image.base.image_id,
+                "digest": image.base.digest,
+                "size_bytes": image.base.size_bytes,
+            },
+            "release": f"{image.release.base_url}/{image.release.version}",
+            "checksums_sha256": image.release.checksums_sha256,
+            "assets": [
+                {
+                    "region": asset.region.name,
+                    "name": asset.name,
+                    "sha256": asset.sha256,
+                    "size_bytes": asset.size_bytes,
+                }
+                for asset in image.release.assets
+            ],
+            "files": {
+                str(path.relative_to(image_directory)): hashlib.sha256(
+                    path.read_bytes()
+                ).hexdigest()
+                for path in files
+            },
+        },
+    }
+
+
+def write_record(image: BuiltImage, image_directory: Path, path: Path) -> None:
+    """Write the build record of `image` to `path` as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(build_record(image, image_directory), indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")

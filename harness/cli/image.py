@@ -1,0 +1,120 @@
+"""Commands that build an image, examine it and run it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import pipeline
+from harness.build.assets import LOCAL_VERSION, RELEASES
+from harness.build.base import DEFAULT_BASE
+from harness.build.image import build_record
+from harness.cli.options import (
+    Arch,
+    Base,
+    FullSize,
+    Json,
+    Output,
+    Reports,
+    StandIns,
+    Tag,
+    Url,
+    Version,
+    Without,
+    finish,
+)
+from harness.engine import foreground
+from harness.engine.provision import container_engine
+
+
+def prove(
+    version: Version = LOCAL_VERSION,
+    *,
+    arch: Arch = None,
+    base: Base = DEFAULT_BASE,
+    release_url: Url = RELEASES,
+    stand_ins: StandIns = None,
+    without: Without = None,
+    full_size: FullSize = False,
+    output: Output = Path("build-out"),
+    reports: Reports = Path("proof"),
+    as_json: Json = False,
+) -> None:
+    """Build the image, prove it, and write the report: the main job."""
+    config = pipeline.BuildConfig(
+        version=version,
+        architecture=arch,
+        base=base,
+        release_url=release_url,
+        stand_ins=stand_ins,
+        without=tuple(without or ()),
+        full_size=full_size,
+        output=output,
+    )
+    finish(pipeline.prove(config, reports), as_json=as_json)
+
+
+def build(
+    version: Version,
+    *,
+    arch: Arch = None,
+    base: Base = DEFAULT_BASE,
+    release_url: Url = RELEASES,
+    stand_ins: StandIns = None,
+    without: Without = None,
+    full_size: FullSize = False,
+    output: Output = Path("build-out"),
+    tag: Tag = "",
+    as_json: Json = False,
+) -> None:
+    """Build the image of a release and write its build record."""
+    config = pipeline.BuildConfig(
+        version=version,
+        architecture=arch,
+        base=base,
+        release_url=release_url,
+        stand_ins=stand_ins,
+        without=tuple(without or ()),
+        full_size=full_size,
+        output=output,
+        reference=tag,
+    )
+    with container_engine() as engine:
+        image = pipeline.build(engine, config)
+    if as_json:
+        print(json.dumps(build_record(image, config.image_directory)))
+    else:
+        print(f"{image.reference} {image.image_id}")
+
+
+def verify(
+    image: Annotated[str, typer.Argument(help="Any image: a name, a digest or an ID.")],
+    *,
+    full_size: FullSize = False,
+    reports: Reports = Path("proof"),
+    as_json: Json = False,
+) -> None:
+    """Examine an image against every requirement."""
+    finish(pipeline.verify_image(image, reports, full_size=full_size), as_json=as_json)
+
+
+def run(
+    image: Annotated[str, typer.Argument(help="Image to run.")],
+    *,
+    region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the container.")] = None,
+) -> None:
+    """Run an image with its ports published on loopback; Ctrl+C stops it."""
+    with container_engine() as engine:
+        raise typer.Exit(foreground.run(engine.client, image, region or [], env or []))
+
+
+def logs(
+    container: Annotated[str, typer.Argument(help="Container, or - to read standard input.")],
+    *,
+    region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+) -> None:
+    """Show a container's log for people: one colour per region."""
+    foreground.show_logs(container, region or [], follow=follow)

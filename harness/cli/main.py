@@ -1,0 +1,41 @@
+"""The command line: parses, builds a config, calls the pipeline. No logic."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import image, kubernetes, machine, release, scan
+from harness.core import console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Builds one container image from many regional binaries, and proves it.",
+)
+
+
+@app.callback()
+def _options(
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tool output.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only problems.")] = False,
+) -> None:
+    console.configure(verbose=verbose, quiet=quiet)
+
+
+for command in (
+    image.prove,
+    image.build,
+    image.verify,
+    release.release,
+    release.wait_release,
+    scan.scan,
+    kubernetes.smoke,
+    image.run,
+    image.logs,
+    machine.doctor,
+    machine.sweep,
+    machine.version,
+):
+    app.command()(command)

@@ -1,0 +1,147 @@
+"""Commands that wait for a release of the plugin, and publish an image of it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import release as releasing
+from harness.build.assets import RELEASES
+from harness.build.base import DEFAULT_BASE
+from harness.build.wait_assets import wait_for_release
+from harness.cli.options import Url, Version, Without
+from harness.cli.scan import (
+    DbRepository,
+    EndOfLifePolicy,
+    IgnoreFile,
+    MaxDbAge,
+    Offline,
+    SkipDbUpdate,
+    Vex,
+    scan_options,
+)
+from harness.core.regions import load_regions, select
+from harness.core.stages import Architecture, StandInPolicy
+from harness.pipeline import BuildConfig
+from harness.publish.plan import TagPolicy
+from harness.publish.results import to_json_dict
+from harness.registry.credentials import GITHUB
+from harness.scan import EndOfLife
+from harness.scan.model import IGNORE_FILE
+
+
+def release(
+    version: Annotated[str, typer.Argument(help="Release of the plugin, such as v0.1.5.")],
+    *,
+    arch: Annotated[
+        list[Architecture] | None, typer.Option(help="With --export: what to seal.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Build, prove, scan and seal into this directory only.")
+    ] = None,
+    source: Annotated[
+        list[Path] | None, typer.Option("--from", help="Publish what was sealed there.")
+    ] = None,
+    registry: Annotated[
+        str, typer.Option(help="Host; localhost starts a local one for the run.")
+    ] = GITHUB,
+    repository: Annotated[
+        str, typer.Option(help="Name there.", envvar="HARNESS_REPOSITORY")
+    ] = releasing.REPOSITORY,
+    registry_ca: Annotated[
+        Path | None, typer.Option(help="Authority of the registry's certificate, PEM.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+    latest: Annotated[
+        bool | None, typer.Option("--latest/--no-latest", help="Default: by version.")
+    ] = None,
+    floating: Annotated[bool, typer.Option("--floating", help="Also tags v1.2 and v1.")] = False,
+    base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE,
+    release_url: Annotated[str, typer.Option(help="Where the releases are.")] = RELEASES,
+    stand_ins: Annotated[
+        StandInPolicy | None,
+        typer.Option(
+            help="When a stand-in may be used; default: never, auto for a -local version."
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Region to leave out, repeatable.")
+    ] = None,
+    full_size: Annotated[
+        bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")
+    ] = False,
+    db_repository: DbRepository = None,
+    skip_db_update: SkipDbUpdate = False,
+    offline: Offline = False,
+    max_db_age: MaxDbAge = 7,
+    ignore_file: IgnoreFile = IGNORE_FILE,
+    vex: Vex = None,
+    end_of_life: EndOfLifePolicy = EndOfLife.WARN,
+    output: Annotated[Path, typer.Option(help="Directory for records, seals and page.")] = Path(
+        "release-out"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Build, prove, scan and publish a release for every architecture."""
+    build = BuildConfig(
+        version=version,
+        base=base,
+        release_url=release_url,
+        stand_ins=stand_ins,
+        full_size=full_size,
+        without=tuple(without or ()),
+    )
+    config = releasing.ReleaseConfig(
+        build=build,
+        registry=registry,
+        repository=repository,
+        architectures=tuple(arch or ()),
+        export=export,
+        sources=tuple(source or ()),
+        ca=registry_ca,
+        dry_run=dry_run,
+        resume=resume,
+        tags=TagPolicy(latest=latest, floating=floating),
+        scan=scan_options(
+            db_repository=db_repository,
+            skip_db_update=skip_db_update,
+            offline=offline,
+            max_db_age=max_db_age,
+            ignore_file=ignore_file,
+            vex=vex,
+            end_of_life=end_of_life,
+            stand_ins=build.policy,
+        ),
+        output=output,
+    )
+    if export:
+        sealed = releasing.export(config)
+        print(f"{sealed.directory} {sealed.digest}")
+        return
+    published = releasing.release(config)
+    if published and as_json:
+        print(json.dumps(to_json_dict(published)))
+    elif published:
+        print(published.plan.name)
+
+
+def wait_release(
+    version: Version,
+    *,
+    arch: Annotated[list[Architecture] | None, typer.Option(help="Default: all.")] = None,
+    release_url: Url = RELEASES,
+    without: Without = None,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 1800,
+    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 20,
+) -> None:
+    """Wait until a release has every asset: it is created before they are uploaded."""
+    wait_for_release(
+        version,
+        arch or list(Architecture),
+        select(load_regions(), without or ()),
+        release_url,
+        timeout=timeout,
+        interval=interval,
+    )

@@ -1,0 +1,24 @@
+"""Locks between runs on one machine; the kernel frees them however their process ends."""
+
+import fcntl
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.core.cache import cache_directory
+
+
+@contextmanager
+def exclusive(name: str, *, taken: Exception | None = None) -> Iterator[None]:
+    """Only one run at a time holds `name`; another waits, or raises `taken` if that is given."""
+    directory = cache_directory() / "locks"
+    directory.mkdir(exist_ok=True)
+    path = directory / hashlib.sha256(name.encode()).hexdigest()[:24]
+    with path.open("w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
+        except BlockingIOError:
+            if taken:
+                raise taken from None
+            raise
+        yield

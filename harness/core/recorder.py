@@ -1,0 +1,189 @@
+"""Turns what a check finds, or how it breaks, into one entry of the proof."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event
+from typing import NoReturn, Protocol
+
+from harness.core.console import say, warn
+from harness.core.errors import HarnessError
+from harness.core.proof import Check, Status
+
+SHOWN = 12
+MEASURED_CHARACTERS, PROBLEM_CHARACTERS = 500, 20_000
+GIGA = 1e9
+
+
+class _SkippedError(Exception):
+    pass
+
+
+class Mortal(Protocol):
+    """What is examined and may end before its time: a container."""
+
+    @property
+    def dead(self) -> Event:
+        """Set when it has ended."""
+
+    def obituary(self) -> str:
+        """How it ended, for people."""
+
+
+@dataclass(kw_only=True)
+class Limits:
+    """What a measured number may be; see `harness.core.proof.Check`."""
+
+    unit: str = ""
+    bound: float | None = None
+    floor: float | None = None
+    note: str = ""  # what the reader of the limit must know: "emulated, not the promise"
+
+    @property
+    def text(self) -> str:
+        """For people: "≤ 10 s"."""
+        return f"{self._numbers} ({self.note})" if self.note else self._numbers
+
+    @property
+    def _numbers(self) -> str:
+        floor, bound = self.floor, self.bound
+        if floor is not None and floor == bound:
+            return quantity(floor, self.unit)
+        if floor is not None and bound is not None:
+            return f"{quantity(floor, self.unit)} to {quantity(bound, self.unit)}"
+        if bound is not None:
+            return f"≤ {quantity(bound, self.unit)}"
+        return f"≥ {quantity(floor, self.unit)}" if floor is not None else ""
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with its unit, as people write it."""
+    match unit:
+        case "B":
+            return f"{value / GIGA:.2f} GB" if value >= GIGA else f"{value / 1e6:.1f} MB"
+        case "s":
+            return f"{value:.2f} s" if value % 1 else f"{value:.0f} s"
+        case "ms":
+            return f"{value:.1f} ms" if value % 1 else f"{value:.0f} ms"
+    return f"{value:g} {unit}".strip()
+
+
+@dataclass(kw_only=True)
+class Finding:
+    """What a check found so far."""
+
+    measured: str = ""
+    value: float | None = None
+    problems: list[str] = field(default_factory=list)
+    note: str = ""
+
+    def fail(self, problem: str) -> None:
+        """Note one thing that is not as required."""
+        self.problems.append(problem)
+
+    def expect(self, condition: object, problem: str) -> None:
+        """Note `problem` unless `condition` holds."""
+        if not condition:
+            self.fail(problem)
+
+    def skip(self, reason: str) -> NoReturn:
+        """End the check here: it cannot be made, and why."""
+        raise _SkippedError(reason)
+
+
+class Recorder:
+    """Collects the checks of one run."""
+
+    def __init__(self) -> None:
+        self.checks: list[Check] = []
+
+    @contextmanager
+    def check(
+        self,
+        requirement: str,
+        title: str,
+        *,
+        limits: Limits | None = None,
+        limit: str = "",
+        scenario: str = "",
+        container: Mortal | None = None,
+        headline: bool = False,
+    ) -> Iterator[Finding]:
+        """One check: it passes when the block ends without a problem and its value is in limits.
+
+        Whatever the block raises becomes the reason of a failure: an image may be bad in any way.
+        """
+        finding, limits, began = Finding(), limits or Limits(), time.monotonic()
+        skipped = ""
+        try:
+            if container is not None and container.dead.is_set():
+                finding.fail(container.obituary())
+            yield finding
+            self._compare(finding, limits)
+        except _SkippedError as reason:
+            skipped = str(reason)
+        except HarnessError as error:
+            if str(error) not in finding.problems:
+                finding.fail(str(error))
+        except Exception as error:
+            finding.fail(f"{type(error).__name__}: {error}")
+        measured = finding.measured
+        if not measured and finding.value is not None:
+            measured = quantity(finding.value, limits.unit)
+        measured = _brief(measured, MEASURED_CHARACTERS)
+        status = Status.FAILED if finding.problems else Status.PASSED
+        check = Check(
+            requirement=requirement,
+            title=title,
+            status=Status.SKIPPED if skipped else status,
+            measured=measured,
+            limit=limit or limits.text,
+            value=finding.value,
+            bound=limits.bound,
+            floor=limits.floor,
+            unit=limits.unit,
+            detail=skipped or "\n".join([*_shortened(finding.problems), *_note(finding)]),
+            seconds=time.monotonic() - began,
+            scenario=scenario,
+            headline=headline,
+        )
+        self.checks.append(check)
+        _tell(check)
+
+    @staticmethod
+    def _compare(finding: Finding, limits: Limits) -> None:
+        if limits.bound is None and limits.floor is None:
+            return
+        value = finding.value
+        if value is None:
+            if not finding.problems:
+                finding.fail("nothing was measured")
+        elif limits.bound is not None and value > limits.bound:
+            finding.fail(f"{quantity(value, limits.unit)} is more than {limits.text}")
+        elif limits.floor is not None and value < limits.floor:
+            finding.fail(f"{quantity(value, limits.unit)} is less than {limits.text}")
+
+
+def _shortened(problems: list[str]) -> list[str]:
+    shown = [_brief(problem, PROBLEM_CHARACTERS) for problem in problems[:SHOWN]]
+    return shown if len(problems) <= SHOWN else [*shown, f"and {len(problems) - SHOWN} more"]
+
+
+def _note(finding: Finding) -> list[str]:
+    return [_brief(finding.note, PROBLEM_CHARACTERS)] if finding.note else []
+
+
+def _brief(text: str, limit: int) -> str:
+    """An image may print what no reader of a report wants whole."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+def _tell(check: Check) -> None:
+    mark = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "-"}[check.status]
+    limit = f" (limit {check.limit})" if check.limit else ""
+    text = f"  {mark} {check.requirement} {check.title}: {check.measured}{limit}".rstrip(": ")
+    if check.status is Status.PASSED:
+        say(text)
+    else:
+        warn("\n      ".join([text, *check.detail.splitlines()]))

@@ -1,0 +1,82 @@
+"""Progress of work on bytes: how many, how fast, how long still."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from harness.core.console import interactive, say, stderr
+from harness.core.text import human_seconds, human_size
+
+TOLD_EVERY_SECONDS = 10
+
+
+class Transfer:
+    """Bytes on their way; call it with the number of bytes that went."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self.title = title
+        self.total = total
+        self.done = 0
+        self.skipped = 0
+        self._began = self._told = time.monotonic()
+        self._bar: Progress | None = None
+
+    def __call__(self, count: int) -> None:
+        """`count` more bytes went; negative when they have to go again."""
+        self.done += count
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=self.done + self.skipped)
+        elif time.monotonic() - self._told >= TOLD_EVERY_SECONDS:
+            self._told = time.monotonic()
+            say(f"  {self._share()} % of {human_size(self.total)}, {self.speed}")
+
+    def skip(self, count: int) -> None:
+        """`count` bytes need not go."""
+        self.skipped += count
+        self(0)
+
+    @property
+    def speed(self) -> str:
+        """Mean speed for people: "85.2 MB/s"."""
+        return f"{human_size(self.done / max(time.monotonic() - self._began, 0.001))}/s"
+
+    def _share(self) -> int:
+        return 100 * (self.done + self.skipped) // max(self.total, 1)
+
+    @property
+    def summary(self) -> str:
+        """What went, in one line."""
+        seconds = human_seconds(time.monotonic() - self._began)
+        already = f" ({human_size(self.skipped)} were there already)" if self.skipped else ""
+        return f"✓ {self.title}: {human_size(self.done)} in {seconds}, {self.speed}{already}"
+
+
+@contextmanager
+def transfer(title: str, total: int) -> Iterator[Transfer]:
+    """Work on `total` bytes: a bar on a terminal, else a line now and then, and one at the end."""
+    current = Transfer(title, total)
+    if interactive():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=stderr, transient=True) as bar:
+            bar.add_task(title, total=total or None)
+            current._bar = bar  # noqa: SLF001 (same module)
+            yield current
+    else:
+        say(f"• {title} ({human_size(total)})")
+        yield current
+    say(current.summary)

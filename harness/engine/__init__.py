@@ -1,0 +1,1 @@
+"""The container engine: found or started, its containers and emulators."""

@@ -1,0 +1,104 @@
+"""Makes this machine's kernel run executables of another architecture through QEMU, for a while.
+
+https://docs.kernel.org/admin-guide/binfmt-misc.html: what is registered holds for the whole
+machine, so it is counted who uses it, and the last user removes what the harness registered.
+"""
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness.core.console import say
+from harness.core.errors import EnvironmentMissingError, HarnessError
+from harness.core.process import ensure_tools, is_root, run
+from harness.core.shared_use import SharedUse
+from harness.core.stages import Architecture
+
+DIRECTORY = Path("/proc/sys/fs/binfmt_misc")
+STATE = Path("/run/finfocus-image-harness/binfmt")
+OURS = "finfocus-"
+_DESCRIPTIONS = Path("/usr/lib/binfmt.d")  # binfmt.d(5)
+_MOUNTED = "mounted-by-the-harness"
+_NAMES = {Architecture.AMD64: "x86_64", Architecture.ARM64: "aarch64"}
+_PARTS = 8  # ":name:type:offset:magic:mask:interpreter:flags" split at the colons
+
+
+@contextmanager
+def emulator(architecture: Architecture, works: Callable[[], bool]) -> Iterator[None]:
+    """Executables of `architecture` run on this machine, also in containers, for the block's time.
+
+    `works` tries it out. What was registered before is used and left as it is. Raises
+    `EnvironmentMissingError` with the reason when it does not work and cannot be made to.
+    """
+    if not (platform.system() == "Linux" and is_root()):
+        if not works():
+            raise EnvironmentMissingError("only root on Linux may register an emulator")
+        yield
+        return
+    with SharedUse(STATE).using(lambda: _provide(architecture, works), remove):
+        yield
+
+
+def remove() -> list[str]:
+    """Take back whatever the harness registered and mounted; returns the names of the entries."""
+    entries = sorted(DIRECTORY.glob(f"{OURS}*"))
+    for entry in entries:
+        entry.write_text("-1", encoding="ascii")
+    mounted = STATE / _MOUNTED
+    if mounted.exists():
+        # Somebody else may have registered something meanwhile: then the mount is theirs.
+        if {path.name for path in DIRECTORY.glob("*")} <= {"register", "status"}:
+            with suppress(HarnessError):
+                run(["umount", str(DIRECTORY)])
+        mounted.unlink()
+    return [entry.name for entry in entries]
+
+
+def sweep() -> list[str]:
+    """Take back what a killed run left; returns the names of the entries."""
+    found: list[str] = []
+    with suppress(OSError):
+        SharedUse(STATE).sweep(lambda: found.extend(remove()))
+    return found
+
+
+def _provide(architecture: Architecture, works: Callable[[], bool]) -> None:
+    if works():
+        return
+    name = _NAMES[architecture]
+    description = _DESCRIPTIONS / f"qemu-{name}.conf"
+    if not description.exists():
+        ensure_tools({f"qemu-{name}-static": "qemu-user-static"}, wanted_for="emulation")
+        if works():  # the package's own scripts registered it
+            return
+    if not description.exists():
+        raise EnvironmentMissingError(f"the package qemu-user-static has no {description}")
+    say(f"• registering QEMU for {architecture} with the kernel, for this run")
+    try:
+        _mount()
+        _register(description.read_text(encoding="ascii").strip())
+    except (OSError, HarnessError) as error:
+        raise EnvironmentMissingError(f"the kernel refuses an emulator: {error}") from error
+    if not works():
+        raise EnvironmentMissingError("the engine does not use this machine's emulator")
+
+
+def _mount() -> None:
+    if (DIRECTORY / "register").exists():
+        return
+    run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(DIRECTORY)])
+    (STATE / _MOUNTED).touch()
+
+
+def _register(description: str) -> None:
+    """Register a line of binfmt.d(5) under a name of the harness's own."""
+    parts = description.split(":")
+    if len(parts) != _PARTS:
+        raise EnvironmentMissingError(f"{description!r} is no line of binfmt.d(5)")
+    parts[1] = f"{OURS}{parts[1]}"
+    # F: the kernel opens the emulator now, so that containers need not have it. P: the program
+    # is told its own name, which decides what a busybox does.
+    parts[7] = "".join(sorted({*parts[7], *"FP"}))
+    if not (DIRECTORY / parts[1]).exists():
+        (DIRECTORY / "register").write_text(":".join(parts), encoding="ascii")

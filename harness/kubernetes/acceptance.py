@@ -1,0 +1,123 @@
+"""The smoke test, in order: cluster, image, manifests, story, disruptions, proof."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from harness import __version__
+from harness.core.console import say
+from harness.core.proof import Environment, ImageFacts, Proof, StandIn
+from harness.core.recorder import Recorder
+from harness.core.regions import Region
+from harness.core.temporary import temporary_directory
+from harness.engine.provision import Engine
+from harness.engine.pull import find_image
+from harness.kubernetes.clusters import (
+    Cluster,
+    ClusterKind,
+    given_cluster,
+    made_cluster,
+    save_image,
+)
+from harness.kubernetes.disruptions import disrupt
+from harness.kubernetes.kubectl import Kubectl
+from harness.kubernetes.split import split_by_region
+from harness.kubernetes.stage import Stage, open_stage
+from harness.kubernetes.story import tell_story
+from harness.verify.target import Target
+
+REQUIRED = ("FR-007", "FR-017", "FR-019", "SC-003", "US-1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmokeOptions:
+    """Where a smoke test happens."""
+
+    context: str = ""  # of the kubeconfig; "" to make a cluster
+    kind: ClusterKind = ClusterKind.AUTO
+    drain: bool = False  # also drain a node of a cluster that is not the run's own
+
+
+def smoke(
+    engine: Engine | None,
+    image: str,
+    regions: tuple[Region, ...],
+    options: SmokeOptions,
+    *,
+    stand_ins: tuple[StandIn, ...] = (),
+) -> Proof:
+    """Deploy `image` with the shipped manifests and return everything that was found.
+
+    `engine` has the image; it may be None when `options` name a context, whose nodes pull it.
+    Bad behaviour makes failed checks. Raises `EnvironmentMissingError` when no cluster can be had.
+    """
+    started = datetime.now(UTC)
+    recorder = Recorder()
+    with _cluster(options) as cluster, open_stage(cluster, image, regions, recorder) as stage:
+        if cluster.load and engine:
+            with temporary_directory("image") as directory:
+                cluster.load(save_image(engine, image, directory))
+        say(f"• smoke test of {image}")
+        if tell_story(stage):
+            disrupt(stage, drain=cluster.own or options.drain)
+            split_by_region(stage)
+        facts, found = _facts(engine, stage)
+        environment = _describe(cluster.kubectl)
+    added = (cluster.stand_in,) if cluster.stand_in else ()
+    return Proof(
+        started_at=started,
+        finished_at=datetime.now(UTC),
+        image=facts,
+        version=facts.labels.get("org.opencontainers.image.version", ""),
+        architecture=facts.architecture,
+        environment=environment,
+        stand_ins=(*(stand_ins or found), *added),
+        checks=tuple(recorder.checks),
+        required=REQUIRED,
+    )
+
+
+@contextmanager
+def _cluster(options: SmokeOptions) -> Iterator[Cluster]:
+    if options.context:
+        yield given_cluster(options.context)
+        return
+    with made_cluster(options.kind) as cluster:
+        yield cluster
+
+
+def _facts(engine: Engine | None, stage: Stage) -> tuple[ImageFacts, tuple[StandIn, ...]]:
+    """What is known of the image, and the stand-ins that its label admits."""
+    if engine:
+        image = find_image(engine.client, stage.image)
+        target = Target(
+            client=engine.client,
+            reference=stage.image,
+            image=image,
+            regions=stage.regions,
+            recorder=stage.recorder,
+        )
+        return target.facts(), target.stand_ins()
+    statuses = [s for pod in stage.pods() for s in pod["status"].get("containerStatuses", [])]
+    known = [str(status["imageID"]) for status in statuses if status["imageID"]]
+    return ImageFacts(reference=stage.image, image_id=known[0] if known else ""), ()
+
+
+def _describe(kubectl: Kubectl) -> Environment:
+    node = kubectl.items("nodes")[0]
+    info, capacity = node["status"]["nodeInfo"], node["status"]["capacity"]
+    runtime, _, version = str(info["containerRuntimeVersion"]).partition("://")
+    return Environment(
+        engine_name=f"Kubernetes {info['kubeletVersion']}, {runtime}",
+        engine_version=version,
+        engine_api_version="CRI v1",
+        storage_driver="",
+        kernel=str(info["kernelVersion"]),
+        cpus=int(capacity["cpu"]),
+        memory_bytes=int(str(capacity["memory"]).removesuffix("Ki")) * 1024,
+        python=platform.python_version(),
+        harness_version=__version__,
+        host_os=str(info["osImage"]),
+    )

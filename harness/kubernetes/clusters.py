@@ -1,0 +1,90 @@
+"""The cluster of a smoke test: a context that was given, kind, or a node made for the run."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness.core.console import say, step
+from harness.core.errors import EnvironmentMissingError
+from harness.core.proof import StandIn
+from harness.engine.provision import Engine
+from harness.kubernetes.kind import is_installed as kind_is_installed
+from harness.kubernetes.kind import kind_cluster
+from harness.kubernetes.kubectl import Kubectl
+from harness.stand_ins.cluster.node import kubernetes_node
+from harness.stand_ins.cluster.programs import compiled_kubectl
+
+
+class ClusterKind(StrEnum):
+    """Which cluster a smoke test makes."""
+
+    AUTO = "auto"  # kind where it is installed and can start, else a stand-in
+    KIND = "kind"
+    STAND_IN = "stand-in"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster that is ready."""
+
+    kubectl: Kubectl
+    load: Callable[[Path], None] | None  # takes a `docker save` archive; None: it pulls
+    own: bool  # made for this run: its nodes may be drained
+    stand_in: StandIn | None = None
+
+
+def given_cluster(context: str) -> Cluster:
+    """The cluster of a kubeconfig context; `EnvironmentMissingError` when kubectl is missing."""
+    kubectl = Kubectl(program=_find_kubectl(), options=(f"--context={context}",))
+    kubectl.run("version", "--output=json")
+    return Cluster(kubectl=kubectl, load=None, own=False)
+
+
+@contextmanager
+def made_cluster(kind: ClusterKind) -> Iterator[Cluster]:
+    """A cluster for the block's time, removed afterwards.
+
+    Raises `EnvironmentMissingError` when it cannot be had.
+    """
+    with ExitStack() as stack:
+        yield _made(kind, stack)
+
+
+def _made(kind: ClusterKind, stack: ExitStack) -> Cluster:
+    if kind is ClusterKind.KIND and not kind_is_installed():
+        raise EnvironmentMissingError("kind is not installed: https://kind.sigs.k8s.io")
+    if kind is not ClusterKind.STAND_IN and kind_is_installed():
+        try:
+            made = stack.enter_context(kind_cluster())
+        except EnvironmentMissingError as error:
+            if kind is ClusterKind.KIND:
+                raise
+            say(f"  a stand-in node instead of kind: {str(error).splitlines()[-1]}")
+        else:
+            options = (f"--kubeconfig={made.kubeconfig}",)
+            kubectl = Kubectl(program=_find_kubectl(), options=options)
+            return Cluster(kubectl=kubectl, load=made.load, own=True)
+    node = stack.enter_context(kubernetes_node())
+    kubectl = Kubectl(program=node.kubectl, options=(f"--kubeconfig={node.kubeconfig}",))
+    return Cluster(kubectl=kubectl, load=node.load, own=True, stand_in=node.stand_in())
+
+
+def save_image(engine: Engine, reference: str, directory: Path) -> Path:
+    """Archive of one image, of the platform that the engine has."""
+    archive = directory / "image.tar"
+    with step(f"saving {reference}"), archive.open("wb") as file:
+        for chunk in engine.client.images.get(reference).save(named=reference):
+            file.write(chunk)
+    return archive
+
+
+def _find_kubectl() -> str:
+    found = shutil.which("kubectl") or compiled_kubectl()
+    if not found:
+        raise EnvironmentMissingError(
+            "kubectl is not installed: https://kubernetes.io/docs/tasks/tools/"
+        )
+    return str(found)

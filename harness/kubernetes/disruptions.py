@@ -1,0 +1,187 @@
+"""What happens to pods in their life: deletion, rolling restart, failures, drain of their node."""
+
+import http.client
+import json
+import time
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from harness.core.errors import HarnessError
+from harness.core.recorder import Limits
+from harness.core.regions import METRICS_PORT
+from harness.core.wait import wait_until
+from harness.kubernetes.drain import drain_node
+from harness.kubernetes.in_cluster_load import under_load
+from harness.kubernetes.manifests import APP
+from harness.kubernetes.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready, restarts
+from harness.verify.limits import PROMISED
+from harness.verify.probe import LOOPBACK, body_of, get_status
+
+RECOVERY_LIMIT = 10.0
+BUDGET_SECONDS = 90
+FAILURES_ALLOWED = 3  # FR-017
+
+# Kills the region's process with SIGKILL and prints its ID; nothing when it does not run.
+_KILL = r"""
+for process in /proc/[0-9]*; do
+  [[ $process/exe -ef /opt/finfocus/bin/$1 ]] || continue
+  kill -KILL "${process#/proc/}" && printf '%s' "${process#/proc/}"
+done
+"""
+
+
+def disrupt(stage: Stage, *, drain: bool) -> None:
+    """Every disruption in turn; each leaves all pods ready. `drain` allows to drain a node.
+
+    When one does not, that is a finding and the end.
+    """
+    try:
+        for disruption in (_delete, _restart, _kill_region, _spend_budget):
+            disruption(stage)
+        drain_node(stage, allowed=drain)
+    except HarnessError as error:
+        with stage.recorder.check("US-1", "all pods are ready again") as finding:
+            finding.fail(str(error))
+
+
+def _delete(stage: Stage) -> None:
+    """SC-003: from SIGTERM, as the container logs it, to the end of its log; and its exit code."""
+    name = stage.pods()[0]["metadata"]["name"]
+    with (
+        stage.recorder.check(
+            "SC-003",
+            "a deleted pod: SIGTERM to gone",
+            limits=Limits(unit="s", bound=PROMISED.stop),
+            limit=f"≤ {PROMISED.stop:g} s, exit 0",
+            scenario="delete",
+            headline=True,
+        ) as finding,
+        stage.kubectl.follow("logs", "--follow", name) as log,
+        stage.kubectl.follow("get", "pod", name, "--watch", f"--output=jsonpath={_EXIT}") as state,
+    ):
+        wait_until(lambda: log.lines, timeout=10, what=f"the log of {name} is read")
+        began = time.time()
+        stage.kubectl.run("delete", "pod", name, "--wait=false")
+        wait_until(
+            log.ended.is_set, timeout=2 * GRACE_SECONDS, what=f"{name} ends", explain=log.text
+        )
+        told = [_time_of(line) for _, line in log.lines if "SIGTERM: stopping" in line]
+        if not told:
+            finding.fail("no SIGTERM was logged: it was killed, or its log is not complete")
+            return
+        finding.value = log.ended_at - told[0]
+        wait_until(lambda: state.text().strip(), timeout=10, what="its exit code is told")
+        code = state.text().split()[-1]
+        finding.measured = f"{finding.value:.2f} s, exit {code}"
+        finding.note = f"SIGTERM came {told[0] - began:.1f} s after the deletion (preStop)"
+        finding.expect(code == "0", f"exit code {code}")
+    stage.await_ready(REPLICAS)
+
+
+_EXIT = '{.status.containerStatuses[0].state.terminated.exitCode}{"\\n"}'
+
+
+def _time_of(line: str) -> float:
+    return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
+
+
+def _restart(stage: Stage) -> None:
+    with under_load(stage, "rolling restart", "a rolling restart: no request fails") as finding:
+        old = {pod["metadata"]["name"] for pod in stage.pods()}
+        stage.kubectl.run("rollout", "restart", f"deployment/{APP}")
+        stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=180s", timeout=200)
+        new = {pod["metadata"]["name"] for pod in stage.await_ready(REPLICAS)}
+        finding.expect(not old & new, "an old pod is still there")
+        # The old pods still serve for a while after the update is over.
+        wait_until(
+            lambda: len(stage.kubectl.items("pods", SELECTOR)) == REPLICAS,
+            timeout=60,
+            what="the old pods are gone",
+            explain=stage.kubectl.trouble,
+        )
+
+
+def _kill_region(stage: Stage) -> None:
+    victim = stage.regions[-1]
+    pod = stage.pods()[0]
+    name = pod["metadata"]["name"]
+    with (
+        stage.recorder.check(
+            "FR-017",
+            "a killed region comes back, and its pod is neither restarted nor taken out of service",
+            limits=Limits(unit="s", bound=RECOVERY_LIMIT),
+            scenario="killed region",
+            headline=True,
+        ) as finding,
+        stage.kubectl.forward(f"pod/{name}", [victim.port, METRICS_PORT]) as local,
+        stage.kubectl.follow("get", "pod", name, "--watch", f"--output=jsonpath={_READY}") as watch,
+    ):
+        before = restarts(pod)
+        began = time.monotonic()
+        killed = stage.kubectl.execute(name, _KILL, victim.binary)
+        finding.expect(killed, f"no process of {victim.name} was found")
+        wait_until(
+            # It answers 503 as long as it is not back.
+            lambda: (
+                _started_again(local[METRICS_PORT], victim.name)
+                and get_status(local[victim.port], "/healthz") == http.client.OK
+            ),
+            timeout=RECOVERY_LIMIT * 2,
+            what=f"{victim.name} answers again",
+            explain=stage.kubectl.trouble,
+        )
+        finding.value = time.monotonic() - began
+        after = stage.pod(name)
+        finding.expect(restarts(after) == before, "the container was started again")
+        finding.expect(is_ready(after), "the pod is not ready")
+        finding.expect("False" not in watch.text(), "the pod was not ready for a while")
+
+
+_READY = '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
+
+
+def _started_again(port: int, region: str) -> bool:
+    lines = body_of(f"http://{LOOPBACK}:{port}/metrics").decode().splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
+    return float(values[f'finfocus_region_restarts_total{{region="{region}"}}']) > 0
+
+
+def _spend_budget(stage: Stage) -> None:
+    victim = stage.regions[0]
+    name = stage.pods()[0]["metadata"]["name"]
+    with stage.recorder.check(
+        "FR-017",
+        "a region that fails once too often: Kubernetes starts the container again",
+        scenario="spent budget",
+        limit="exit 1, then ready",
+    ) as finding:
+        before = restarts(stage.pod(name))
+        kills = 0
+
+        def restarted() -> dict[str, Any]:
+            nonlocal kills
+            pod = stage.pod(name)
+            if restarts(pod) > before:
+                return pod
+            # No more than the budget: the container that follows is not to be hit.
+            if kills > FAILURES_ALLOWED:
+                return {}
+            with suppress(HarnessError):  # the container ends under the command
+                kills += bool(stage.kubectl.execute(name, _KILL, victim.binary))
+            return {}
+
+        pod = wait_until(
+            restarted,
+            timeout=BUDGET_SECONDS,
+            interval=0.3,
+            what="the container is started again",
+            explain=stage.kubectl.trouble,
+        )
+        last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
+        finding.measured = f"exit {last['exitCode']} after {kills} kills"
+        finding.expect(last["exitCode"] == 1, f"exit code {last['exitCode']}")
+        words = stage.kubectl.run("logs", "--previous", name).splitlines()[-1]
+        finding.note = words
+        finding.expect(victim.name in words, f"its last line does not name {victim.name}")
+        stage.await_ready(REPLICAS)

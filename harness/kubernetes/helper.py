@@ -1,0 +1,71 @@
+"""Pods that help a smoke test: the image under test, which is there, with another command."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from harness.core.wait import wait_until
+from harness.kubernetes.stage import Stage
+
+START_SECONDS = 60
+
+
+@contextmanager
+def helper_pod(
+    stage: Stage, name: str, script: str, environ: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """A pod that runs a bash script, from when it runs to the end of the block.
+
+    It is called `name`, which is also its `app.kubernetes.io/name`.
+    """
+    manifest = stage.directory / f"{name}.json"
+    manifest.write_text(
+        json.dumps(_pod(stage.image, name, script, environ or {})), encoding="utf-8"
+    )
+    stage.kubectl.apply(manifest)
+    try:
+        wait_until(
+            lambda: stage.pod(name)["status"]["phase"] == "Running",
+            timeout=START_SECONDS,
+            interval=0.2,
+            what=f"the pod {name} runs",
+            explain=stage.kubectl.trouble,
+        )
+        yield
+    finally:
+        stage.kubectl.run("delete", "pod", name, "--grace-period=0", "--force")
+
+
+def _pod(image: str, name: str, script: str, environ: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app.kubernetes.io/name": name}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            # A drain cordons the node that this may be on.
+            "tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}],
+            "containers": [
+                {
+                    "name": "helper",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["bash", "-c", script],
+                    "env": [{"name": key, "value": value} for key, value in environ.items()],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }

@@ -1,0 +1,48 @@
+"""The layout with one Deployment per region, beside the one with all of them."""
+
+import http.client
+
+from harness.core.recorder import Limits
+from harness.core.regions import METRICS_PORT, Region
+from harness.kubernetes.manifests import REGION_LABEL, service_name
+from harness.kubernetes.stage import Stage
+from harness.verify.probe import get_status
+
+AVAILABLE_SECONDS = 180
+
+
+def split_by_region(stage: Stage) -> None:
+    """US-1 in the other layout: every region has a pod of its own, and its Service leads there."""
+    count = len(stage.regions)
+    with stage.recorder.check(
+        "US-1",
+        "one Deployment per region: each serves its region behind its own Service",
+        limits=Limits(floor=count, bound=count),
+        scenario="per region",
+    ) as finding:
+        stage.kubectl.apply(stage.overlay("overlays/per-region", replicas=1))
+        stage.kubectl.run(
+            *("wait", "deployment", "--for=condition=Available"),
+            f"--selector={REGION_LABEL}!=all",
+            f"--timeout={AVAILABLE_SECONDS}s",
+            timeout=AVAILABLE_SECONDS + 10,
+        )
+        served = [region.name for region in stage.regions if _serves_only(stage, region)]
+        finding.value = len(served)
+        for region in stage.regions:
+            finding.expect(region.name in served, f"{region.name} is not served by its Service")
+
+
+def _serves_only(stage: Stage, region: Region) -> bool:
+    """Whether the region's Service leads to a pod that has this region, ready, and no other."""
+    service = f"service/{service_name(region, split=True)}"
+    others = [r for r in stage.regions if r != region][:1]
+    with stage.kubectl.forward(service, [region.port, METRICS_PORT]) as local:
+        return (
+            get_status(local[region.port], "/healthz") == http.client.OK
+            and get_status(local[METRICS_PORT], f"/readyz/{region.name}") == http.client.OK
+            and all(
+                get_status(local[METRICS_PORT], f"/readyz/{other.name}") == http.client.NOT_FOUND
+                for other in others
+            )
+        )

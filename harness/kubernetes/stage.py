@@ -1,0 +1,155 @@
+"""The stage of a smoke test: the shipped manifests in a namespace of the run's own."""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.core.console import say, step
+from harness.core.labels import OWNER, is_orphan, own_identity
+from harness.core.recorder import Recorder
+from harness.core.regions import Region, load_regions
+from harness.core.temporary import temporary_directory
+from harness.core.wait import wait_until
+from harness.kubernetes.clusters import Cluster
+from harness.kubernetes.deploy import DEPLOY, write_manifests
+from harness.kubernetes.kubectl import Kubectl
+from harness.kubernetes.manifests import APP
+
+IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
+SELECTOR = f"app.kubernetes.io/name={APP}"
+POD_READY_SECONDS = 180
+REPLICAS = 2  # of `base`
+GRACE_SECONDS = 15  # a pod has from its deletion to its end
+_OURS = "finfocus.com/smoke"
+_OWNER = "finfocus.com/smoke-owner"
+_RESTRICTED = {
+    "pod-security.kubernetes.io/enforce": "restricted",
+    "pod-security.kubernetes.io/enforce-version": "latest",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a smoke test happens."""
+
+    cluster: Cluster
+    kubectl: Kubectl  # in the namespace of the run
+    image: str
+    regions: tuple[Region, ...]
+    recorder: Recorder
+    directory: Path
+    deploy: Path = DEPLOY  # the manifests
+
+    def overlay(self, resource: str, *, replicas: int = 0) -> Path:
+        """A kustomize directory of one layout, with this image in this namespace.
+
+        `replicas` of every Deployment; 0 for what the layout says.
+        """
+        directory = self.directory / resource.replace("/", "-")
+        directory.mkdir(exist_ok=True)
+        name, separator, chosen = self.image.rpartition("@" if "@" in self.image else ":")
+        key = "digest" if separator == "@" else "newTag"
+        text: dict[str, Any] = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": self.kubectl.namespace,
+            "resources": [os.path.relpath(self.deploy / resource, directory.resolve())],
+            "images": [{"name": IMAGE_IN_MANIFESTS, "newName": name, key: chosen}],
+        }
+        if replicas:
+            patch = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
+            text["patches"] = [{"target": {"kind": "Deployment"}, "patch": json.dumps(patch)}]
+        (directory / "kustomization.yaml").write_text(json.dumps(text), encoding="utf-8")
+        return directory
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The Deployment's pods that are not on their way out, the oldest first."""
+        found = [
+            pod
+            for pod in self.kubectl.items("pods", SELECTOR)
+            if "deletionTimestamp" not in pod["metadata"]
+        ]
+        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def pod(self, name: str) -> dict[str, Any]:
+        """One pod."""
+        return self.kubectl.get("pod", name)
+
+    def await_ready(self, count: int) -> list[dict[str, Any]]:
+        """The pods, when exactly `count` are there and ready."""
+
+        def ready() -> list[dict[str, Any]]:
+            found = self.pods()
+            return found if len(found) == count and all(map(is_ready, found)) else []
+
+        return wait_until(
+            ready,
+            timeout=POD_READY_SECONDS,
+            interval=0.2,
+            what=f"{count} pods are ready",
+            explain=self.kubectl.trouble,
+        )
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether the pod's condition Ready is true."""
+    conditions = pod["status"].get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def restarts(pod: dict[str, Any]) -> int:
+    """How often the pod's container was started again."""
+    statuses = pod["status"].get("containerStatuses") or [{"restartCount": 0}]
+    return int(statuses[0]["restartCount"])
+
+
+@contextmanager
+def open_stage(
+    cluster: Cluster, image: str, regions: tuple[Region, ...], recorder: Recorder
+) -> Iterator[Stage]:
+    """A namespace that enforces Pod Security `restricted`, removed with all that is in it."""
+    sweep_namespaces(cluster.kubectl)
+    namespace = f"finfocus-smoke-{uuid.uuid4().hex[:8]}"
+    with temporary_directory("smoke") as directory:
+        manifest = directory / "namespace.json"
+        labels = {_OURS: "true", _OWNER: own_identity(), **_RESTRICTED}
+        metadata = {"name": namespace, "labels": labels}
+        manifest.write_text(
+            json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        )
+        cluster.kubectl.apply(manifest)
+        deploy = DEPLOY
+        if regions != load_regions():
+            deploy = directory.resolve() / "deploy"
+            write_manifests(deploy, regions)
+        try:
+            yield Stage(
+                cluster=cluster,
+                kubectl=cluster.kubectl.within(namespace),
+                image=image,
+                regions=regions,
+                recorder=recorder,
+                directory=directory,
+                deploy=deploy,
+            )
+        finally:
+            with step(f"removing {namespace}"):
+                cluster.kubectl.run("delete", "namespace", namespace, "--timeout=120s", timeout=150)
+
+
+def sweep_namespaces(kubectl: Kubectl) -> list[str]:
+    """Remove the namespaces that killed runs of this machine left; returns their names."""
+    left = [
+        str(found["metadata"]["name"])
+        for found in kubectl.items("namespaces", f"{_OURS}=true")
+        if is_orphan({OWNER: found["metadata"]["labels"].get(_OWNER, "")}, running=True)
+    ]
+    if left:
+        say(f"• removing what an earlier run left: {', '.join(left)}")
+        kubectl.run("delete", "namespace", *left, "--wait=false")
+    return left

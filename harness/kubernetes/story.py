@@ -1,0 +1,152 @@
+"""User story 1: an operator applies the manifests, and everything an operator looks at is there."""
+
+import http.client
+import importlib
+import json
+import time
+from collections import Counter
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from harness.core.errors import EnvironmentMissingError, HarnessError
+from harness.core.recorder import Finding, Limits
+from harness.core.regions import METRICS_PORT
+from harness.engine.logs import judge
+from harness.kubernetes.manifests import APP
+from harness.kubernetes.policy import check_policy
+from harness.kubernetes.stage import REPLICAS, Stage, restarts
+from harness.verify.probe import LOOPBACK, body_of, get_status
+from harness.verify.service_checks import NAME_PATH
+
+READY_LIMIT = 60.0
+_LAX_POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "lax"},
+    "spec": {"containers": [{"name": "lax", "image": "none"}]},
+}
+
+
+def tell_story(stage: Stage) -> bool:
+    """US-1, from the manifests to the metrics; False when no pods became ready to go on with."""
+    _admission(stage)
+    if not _ready(stage):
+        return False
+    pod = stage.pods()[0]["metadata"]["name"]
+    _logs(stage, pod)
+    ports = [*(region.port for region in stage.regions), METRICS_PORT]
+    with stage.kubectl.forward(f"pod/{pod}", ports) as local:
+        _http(stage, local)
+        _grpc(stage, local)
+        _metrics(stage, local)
+    check_policy(stage)
+    return True
+
+
+def _admission(stage: Stage) -> None:
+    layouts = ("base", "overlays/per-region")
+    title = "the API server takes every manifest of both layouts"
+    with stage.recorder.check("US-1", title, scenario="deploy") as finding:
+        count = 0
+        for layout in layouts:
+            text = stage.kubectl.apply(stage.overlay(layout), "--dry-run=server", "--output=name")
+            count += len(text.splitlines())
+        finding.measured = f"{count} objects"
+    title = "the namespace refuses a pod that Pod Security `restricted` forbids"
+    with stage.recorder.check("FR-007", title, scenario="deploy") as finding:
+        lax = stage.directory / "lax.json"
+        lax.write_text(json.dumps(_LAX_POD), encoding="utf-8")
+        try:
+            stage.kubectl.apply(lax, "--dry-run=server")
+        except HarnessError as error:
+            finding.measured = "refused"
+            finding.expect("violates PodSecurity" in str(error), str(error))
+        else:
+            finding.fail("a pod without any restriction was taken")
+
+
+def _ready(stage: Stage) -> bool:
+    pods: list[dict[str, Any]] = []
+    with stage.recorder.check(
+        "US-1",
+        "the manifests are applied and every pod becomes ready",
+        limits=Limits(unit="s", bound=READY_LIMIT),
+        scenario="deploy",
+        headline=True,
+    ) as finding:
+        began = time.monotonic()
+        stage.kubectl.apply(stage.overlay("base"))
+        pods = stage.await_ready(REPLICAS)
+        finding.value = time.monotonic() - began
+        finding.note = "\n".join(pod["metadata"]["name"] for pod in pods)
+        finding.expect(not any(map(restarts, pods)), "a container was started again")
+        stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=60s")
+    return bool(pods)
+
+
+def _logs(stage: Stage, pod: str) -> None:
+    count = len(stage.regions)
+    with stage.recorder.check(
+        "US-1",
+        "the pod's log has valid lines of every region",
+        limits=Limits(floor=count, bound=count),
+        scenario="deploy",
+    ) as finding:
+        names = frozenset(region.name for region in stage.regions)
+        lines = [
+            judge(line.encode(), 0.0, names) for line in stage.kubectl.run("logs", pod).splitlines()
+        ]
+        for line in lines:
+            finding.expect(not line.problem, f"{line.problem}: {line.text}")
+        regions = Counter(line.region for line in lines if line.region in names)
+        finding.value = len(regions)
+        finding.measured = f"{len(regions)} regions, {len(lines)} lines"
+
+
+def _http(stage: Stage, local: dict[int, int]) -> None:
+    count = len(stage.regions)
+    first = stage.regions[0]
+    with stage.recorder.check(
+        "US-1",
+        f"port {first.port} and every other answers HTTP",
+        limits=Limits(floor=count, bound=count),
+        scenario="deploy",
+    ) as finding:
+        good = 0
+        for region in stage.regions:
+            good += get_status(local[region.port], "/healthz") == http.client.OK
+        finding.value = good
+
+
+def _grpc(stage: Stage, local: dict[int, int]) -> None:
+    region = stage.regions[-1]
+    title = f"port {region.port} answers gRPC"
+    with stage.recorder.check("US-1", title, scenario="deploy") as finding:
+        try:
+            grpc = importlib.import_module("grpc")
+        except ImportError as error:
+            raise EnvironmentMissingError(
+                "gRPC needs grpcio: python3 -m pip install '.[smoke]'"
+            ) from error
+        with grpc.insecure_channel(f"127.0.0.1:{local[region.port]}") as channel:
+            # An empty request and a field 1 of text (protobuf.dev/programming-guides/encoding).
+            answer = bytes(channel.unary_unary(NAME_PATH)(b"", timeout=10))
+        finding.measured = answer[2:].decode(errors="replace")
+        finding.expect(answer[:1] == b"\x0a" and len(answer) > 2, f"answered {answer!r}")  # noqa: PLR2004
+
+
+def _metrics(stage: Stage, local: dict[int, int]) -> None:
+    title = "metrics are read and parsed, with health of every region"
+    with stage.recorder.check("FR-019", title, scenario="deploy") as finding:
+        text = body_of(f"http://{LOOPBACK}:{local[METRICS_PORT]}/metrics").decode()
+        families = list(text_string_to_metric_families(text))
+        samples = [sample for family in families for sample in family.samples]
+        up = {s.labels["region"]: s.value for s in samples if s.name == "finfocus_region_up"}
+        _expect_all_up(stage, up, finding)
+        finding.measured = f"{len(families)} families, {len(samples)} samples"
+
+
+def _expect_all_up(stage: Stage, up: dict[str, float], finding: Finding) -> None:
+    for region in stage.regions:
+        finding.expect(up.get(region.name) == 1, f"{region.name} is not up")

@@ -1,0 +1,153 @@
+"""Examines the machine: what is there, and what to do about what is not."""
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+
+import requests
+from docker.errors import DockerException
+from rich.table import Table
+
+from harness.build.assets import RELEASES
+from harness.build.base import DEFAULT_BASE
+from harness.core.cache import cache_directory
+from harness.core.console import stderr
+from harness.core.process import may_install
+from harness.core.stages import Architecture
+from harness.engine.emulation import runs
+from harness.engine.provision import connect
+from harness.kubernetes import kind
+from harness.scan import tool
+
+DISK_BYTES = 12_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked for."""
+
+    name: str
+    ok: bool
+    optional: bool
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything the harness may need, in the order of need."""
+    return [_engine(), _base(), _release(), _go(), _trivy(), _emulation(), _cluster(), _disk()]
+
+
+def show(findings: list[Finding]) -> None:
+    """Print the findings for people."""
+    table = Table("", "what", "found", "what to do")
+    for finding in findings:
+        mark = "✓" if finding.ok else ("-" if finding.optional else "✗")
+        table.add_row(mark, finding.name, finding.found, "" if finding.ok else finding.remedy)
+    stderr.print(table)
+
+
+def _engine() -> Finding:
+    client = connect()
+    if client is not None:
+        found = f"Docker {client.version()['Version']}"
+        return Finding(name="container engine", ok=True, optional=False, found=found)
+    possible = may_install()
+    return Finding(
+        name="container engine",
+        ok=possible,
+        optional=False,
+        found="none; one is started when needed" if possible else "none",
+        remedy="sudo apt-get install docker.io, and be in the group docker",
+    )
+
+
+def _base() -> Finding:
+    client, here = connect(), False
+    if client is not None:
+        try:
+            client.images.get(DEFAULT_BASE)
+            here = True
+        except DockerException:
+            pass
+    return Finding(
+        name=f"base image {DEFAULT_BASE}",
+        ok=here,
+        optional=True,
+        found="on the engine" if here else "not on the engine",
+        remedy="it is pulled when a registry answers; else a stand-in is made (Debian, root)",
+    )
+
+
+def _release() -> Finding:
+    try:
+        requests.head(RELEASES, timeout=5)
+        reachable = True
+    except requests.RequestException:
+        reachable = False
+    return Finding(
+        name="plugin releases",
+        ok=reachable,
+        optional=True,
+        found=f"{RELEASES} {'answers' if reachable else 'cannot be reached'}",
+        remedy="stand-in plugins are used, and the report says so",
+    )
+
+
+def _tool(name: str, purpose: str, remedy: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(
+        name=purpose, ok=path is not None, optional=True, found=path or "none", remedy=remedy
+    )
+
+
+def _go() -> Finding:
+    return _tool("go", "Go, for stand-in plugins", "install Go: https://go.dev/dl/")
+
+
+def _trivy() -> Finding:
+    found, usable = tool.describe()
+    return Finding(
+        name="Trivy, for scans", ok=usable, optional=True, found=found, remedy=tool.REMEDY
+    )
+
+
+def _emulation() -> Finding:
+    other = Architecture.ARM64 if platform.machine() == "x86_64" else Architecture.AMD64
+    client = connect()
+    there = client is not None and runs(client, other)
+    possible = may_install()
+    found = "none; QEMU is registered when needed" if possible else "none"
+    return Finding(
+        name=f"emulation of {other}",
+        ok=there or possible,
+        optional=True,
+        found="works" if there else found,
+        remedy="sudo apt-get install qemu-user-static, or build on such a machine",
+    )
+
+
+def _cluster() -> Finding:
+    with_kind = kind.is_installed() and shutil.which("kubectl") is not None
+    possible = may_install() and shutil.which("go") is not None
+    without = "none; a stand-in node is made when needed" if possible else "none"
+    return Finding(
+        name="Kubernetes, for smoke tests",
+        ok=with_kind or possible,
+        optional=True,
+        found="kind and kubectl" if with_kind else without,
+        remedy="install kind and kubectl: https://kind.sigs.k8s.io; or Go, as root on Debian",
+    )
+
+
+def _disk() -> Finding:
+    stats = os.statvfs(cache_directory())
+    free = stats.f_bavail * stats.f_frsize
+    return Finding(
+        name="disk",
+        ok=free > DISK_BYTES,
+        optional=True,
+        found=f"{free / 1e9:.0f} GB free",
+        remedy=f"an image of full size needs {DISK_BYTES / 1e9:.0f} GB",
+    )

@@ -1,0 +1,1 @@
+"""Publishing a release to a registry."""

@@ -1,0 +1,175 @@
+"""The page of a release in Markdown, for the body of the GitHub release."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from harness.core.text import human_size
+from harness.core.untrusted import UNREADABLE
+from harness.oci.export import REGION_ANNOTATION
+from harness.publish.plan import ARTIFACTS, Plan
+from harness.publish.push import PublishedImage
+from harness.publish.seal import SBOM, SealedImage
+from harness.publish.sign import KEY
+from harness.registry import RegistryClient
+
+Sizes = Mapping[str, Mapping[str, int]]
+"""Architecture to region to compressed bytes."""
+
+
+def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> str:
+    """The page; `before` is the release before this one and its sizes, as `sizes_of` gives them."""
+    plan = published.plan
+    blocks = [
+        f"# {plan.repository.name} {plan.version}",
+        _stand_ins(plan),
+        _regions_left_out(plan),
+        "Pull it by digest, which is what was tested:",
+        f"```console\n$ docker pull {plan.name}\n```",
+        f"Tags: {', '.join(f'`{tag}`' for tag in published.tags)}. Index `{plan.index.digest}`.",
+        _platforms(plan),
+        "## Verify it",
+        _verify(published),
+        "## What is in it",
+        _attached(plan),
+        "## Compressed size by region",
+        _sizes(plan, before),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
+    """Sizes of the regions' layers of a release in the registry; None when it does not tell."""
+    try:
+        return _sizes_of(client, tag)
+    except UNREADABLE:
+        return None  # another tool's release, which tells nothing
+
+
+def _sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
+    found: dict[str, dict[str, int]] = {}
+    index = client.manifest(tag)
+    for entry in json.loads(index).get("manifests", []) if index else []:
+        manifest = client.manifest(str(entry["digest"]))
+        layers = json.loads(manifest).get("layers", []) if manifest else []
+        regions = {
+            layer["annotations"][REGION_ANNOTATION]: int(layer["size"])
+            for layer in layers
+            if REGION_ANNOTATION in (layer.get("annotations") or {})
+        }
+        if regions:
+            found[str((entry.get("platform") or {}).get("architecture", ""))] = regions
+    return found or None
+
+
+def _stand_ins(plan: Plan) -> str:
+    found = {(s.kind, s.replaces): s for image in plan.images for s in image.stand_ins}
+    if not found:
+        return ""
+    lines = [f"> - **{s.kind}** in place of {s.replaces}: {s.why}" for s in found.values()]
+    return "\n".join(["> **Stand-ins are in this release. It is for trial only.**", ">", *lines])
+
+
+def _regions_left_out(plan: Plan) -> str:
+    coverage = plan.images[0].proof.coverage
+    return f"> **This release has {coverage}.**" if coverage else ""
+
+
+def _platforms(plan: Plan) -> str:
+    rows = [
+        "| platform | manifest | image ID tested | size | proof | scan |",
+        "|---|---|---|---|---|---|",
+    ]
+    for image in plan.images:
+        layout = image.image
+        size = human_size(sum(blob.size for blob in layout.blobs))
+        cells = [
+            str(layout.platform),
+            f"`{layout.manifest.digest}`",
+            f"`{layout.config.digest}`",
+            size,
+            _cell(image.proof.verdict),
+            _cell(image.scan["verdict"]),
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _cell(text: Any) -> str:
+    return " ".join(str(text).replace("|", r"\|").split())
+
+
+def _verify(published: PublishedImage) -> str:
+    name = published.plan.name
+    if published.signature.startswith("not "):
+        return (
+            f"This release is {published.signature}. The digest above is all there is to compare."
+        )
+    if "key" in published.signature:
+        command = f"cosign verify --key cosign.pub {name}"
+        why = f"Signed with the key whose private half is `{KEY}` of the release job."
+    else:
+        command = (
+            "cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com"
+            " --certificate-identity-regexp '/docker-publish.yml@' " + name
+        )
+        why = "Signed with the identity of the release job."
+    return f"{why}\n\n```console\n$ {command}\n```"
+
+
+def _attached(plan: Plan) -> str:
+    """SBOM, provenance and proof, and how to get them without any tool of ours."""
+    lines = ["| what | platform | blob |", "|---|---|---|"]
+    names = {kind: name for name, kind in ARTIFACTS.items()}
+    platform = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
+    for made in plan.artifacts:
+        where = platform[made.subject.digest]
+        lines.append(
+            f"| {names[made.artifact_type]} | {where} | {_link(plan, made.content.digest)} |"
+        )
+    sbom = ARTIFACTS[SBOM]
+    subject = plan.images[0].image.manifest.digest
+    example = f"$ oras discover --artifact-type {sbom} {plan.repository.at(subject)}"
+    return "\n".join(lines) + f"\n\n```console\n{example}\n```"
+
+
+def _link(plan: Plan, digest: str) -> str:
+    return f"[`{digest[:19]}`]({plan.repository.url}/blobs/{digest})"
+
+
+def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:
+    title = f"the change since {before[0]}" if before else ""
+    heads = [
+        str(image.image.platform) + (f" and {title}" if title else "") for image in plan.images
+    ]
+    rows = [f"| region | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+    old = before[1] if before else {}
+    regions = dict.fromkeys(region for image in plan.images for region in _regions(image))
+    for region in regions:
+        cells = [
+            _size(_regions(image).get(region), old.get(image.architecture, {}).get(region), before)
+            for image in plan.images
+        ]
+        rows.append(f"| {region} | {' | '.join(cells)} |")
+    note = "" if before else "\n\nThis is the first release there; there is none to compare with."
+    return "\n".join(rows) + note
+
+
+def _size(now: int | None, old: int | None, before: tuple[str, Sizes] | None) -> str:
+    if now is None:
+        return "–"
+    if before is None:
+        return human_size(now)
+    if old is None:
+        return f"{human_size(now)} (new)"
+    if now == old:
+        return f"{human_size(now)} (same)"
+    return f"{human_size(now)} ({'+' if now > old else '−'}{human_size(abs(now - old))})"
+
+
+def _regions(image: SealedImage) -> dict[str, int]:
+    return {
+        layer.annotations[REGION_ANNOTATION]: layer.size
+        for layer in image.image.layers
+        if REGION_ANNOTATION in layer.annotations
+    }

@@ -1,0 +1,170 @@
+"""What a release will put into the registry, all digests known before anything is sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.core.errors import NotProvenError, UsageError
+from harness.core.stages import Architecture
+from harness.core.text import human_size
+from harness.oci import Descriptor, MediaType, canonical_json
+from harness.publish.seal import PROOF, PROVENANCE, REVISION, SBOM, SealedImage
+from harness.publish.tags import TagPlan, plan_tags
+from harness.registry import Artifact, RegistryClient, Repository
+
+TITLE = "org.opencontainers.image.title"
+ARTIFACTS = {
+    SBOM: "application/vnd.cyclonedx+json",
+    PROVENANCE: "application/vnd.in-toto+json",
+    PROOF: "application/vnd.finfocus.proof.v1+json",
+}
+_CARRIED_OVER = tuple(
+    f"org.opencontainers.image.{name}"
+    for name in ("title", "description", "version", "revision", "created", "source", "licenses")
+)
+_STAND_INS = "com.finfocus.image.stand-ins"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagPolicy:
+    """What the caller asks for about tags."""
+
+    latest: bool | None = None  # None: by policy
+    floating: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A release, ready to be pushed."""
+
+    repository: Repository
+    version: str
+    images: tuple[SealedImage, ...]
+    index: Descriptor
+    index_data: bytes
+    artifacts: tuple[Artifact, ...]
+    tags: TagPlan
+
+    @property
+    def name(self) -> str:
+        """What to pull by."""
+        return self.repository.at(self.index.digest)
+
+
+def make_plan(
+    images: Sequence[SealedImage], version: str, client: RegistryClient, policy: TagPolicy
+) -> Plan:
+    """The plan to publish `images` as `version` where `client` leads.
+
+    Raises `NotProvenError` when they are not one complete release, `UsageError` when stand-ins
+    would leave this machine, and what `plan_tags` raises.
+    """
+    ordered = _complete(images, version)
+    _keep_stand_ins_here(ordered, client.repository)
+    data = _index(ordered)
+    index = Descriptor.of(data, MediaType.INDEX)
+    return Plan(
+        repository=client.repository,
+        version=version,
+        images=ordered,
+        index=index,
+        index_data=data,
+        artifacts=tuple(artifact for image in ordered for artifact in _artifacts(image)),
+        tags=plan_tags(
+            version,
+            index.digest,
+            client.tags(),
+            client.tag_digest,
+            latest=policy.latest,
+            floating=policy.floating,
+        ),
+    )
+
+
+def render_plan(plan: Plan) -> str:
+    """The plan for people."""
+    lines = [f"{plan.version} to {plan.repository}"]
+    for image in plan.images:
+        size = human_size(sum(blob.size for blob in image.image.blobs))
+        lines.append(f"  {image.image.platform}  {image.image.manifest.digest}  {size}")
+        lines.append(f"    image ID {image.image.config.digest}; {image.proof.verdict}")
+        lines.append(f"    scan {image.scan['verdict']}")
+    lines.append(f"  index        {plan.index.digest}")
+    for artifact in plan.artifacts:
+        kind, subject = artifact.artifact_type, artifact.subject.digest
+        lines.append(f"  attached     {artifact.descriptor.digest}  {kind} to {subject[:19]}")
+    for move in plan.tags.moves:
+        was = "new" if move.before is None else f"was {move.before}"
+        was = "is there already" if move.before == plan.index.digest else was
+        lines.append(f"  tag {move.tag}: {was}")
+    lines += [f"  tag {tag} stays: {why}" for tag, why in plan.tags.stays]
+    stand_ins = {s.kind: s for image in plan.images for s in image.stand_ins}
+    lines += [f"  stand-in: {kind} in place of {s.replaces}" for kind, s in stand_ins.items()]
+    return "\n".join(lines)
+
+
+def _complete(images: Sequence[SealedImage], version: str) -> tuple[SealedImage, ...]:
+    """One image for each architecture, all of `version` and of one checkout."""
+    found = {image.architecture: image for image in images}
+    wanted = list(Architecture)
+    if len(images) != len(found) or set(found) != set(wanted):
+        have = ", ".join(sorted(image.architecture for image in images)) or "none"
+        raise NotProvenError(
+            f"an index is published with {' and '.join(wanted)}, one of each; given: {have}"
+        )
+    for image in images:
+        if image.version != version:
+            raise NotProvenError(f"{image.directory} is {image.version}, not {version}")
+    if len(left_out := {image.proof.left_out for image in images}) > 1:
+        found_out = " and ".join(", ".join(names) or "none" for names in sorted(left_out))
+        raise NotProvenError(f"the images leave out different regions: {found_out}")
+    if len(revisions := {image.image.labels.get(REVISION, "") for image in images}) > 1:
+        raise NotProvenError(
+            f"the images were built from different commits: {', '.join(sorted(revisions))}"
+        )
+    return tuple(found[architecture] for architecture in wanted)
+
+
+def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) -> None:
+    kinds = sorted({s.kind for image in images for s in image.stand_ins if s.kind != "registry"})
+    if kinds and not repository.on_loopback:
+        raise UsageError(
+            f"images with stand-ins ({', '.join(kinds)}) are not published at {repository.host}:"
+            " use --registry localhost, or build a release with --stand-ins never"
+        )
+
+
+def _index(images: Sequence[SealedImage]) -> bytes:
+    """No time of its own: the same images give the same index.
+
+    https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
+    """
+    labels = images[0].image.labels
+    annotations = {name: labels[name] for name in _CARRIED_OVER if labels.get(name)}
+    kinds = sorted({s.kind for image in images for s in image.stand_ins})
+    if kinds:
+        annotations[_STAND_INS] = ", ".join(kinds)
+    return canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MediaType.INDEX,
+            "manifests": [image.image.manifest.to_json_dict() for image in images],
+            "annotations": annotations,
+        }
+    )
+
+
+def _artifacts(image: SealedImage) -> list[Artifact]:
+    made = []
+    for name, kind in ARTIFACTS.items():
+        path = image.file(name)
+        content = Descriptor.of(path.read_bytes(), kind, annotations={TITLE: name})
+        made.append(
+            Artifact(
+                path=path,
+                content=content,
+                artifact_type=kind,
+                subject=image.image.manifest,
+                annotations={TITLE: f"{image.architecture} {name}"},
+            )
+        )
+    return made

@@ -1,0 +1,147 @@
+"""Publishes sealed images: bytes first, tags last.
+
+The order is what keeps a broken release harmless: blobs, manifests by digest, the index by digest,
+what is attached, everything read back, the trial, the signature, the version's tag, `latest`. Until
+the tags move nobody pulls any of it by name.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.core.console import say, step
+from harness.core.errors import EnvironmentMissingError, RegistryError
+from harness.core.transfer import transfer
+from harness.oci import Descriptor, MediaType
+from harness.publish.plan import Plan, TagPolicy, make_plan
+from harness.publish.record import Record
+from harness.publish.seal import SealedImage
+from harness.publish.sign import Signer
+from harness.publish.tags import check_version_tag
+from harness.registry import RegistryClient, attach, referrers
+from harness.registry.referrers import EMPTY
+
+Trial = Callable[[Plan], str]
+"""Tries what is in the registry before a tag names it; returns what was shown, for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedImage:
+    """A release that is in the registry, read back, with its tags."""
+
+    plan: Plan
+    tags: tuple[str, ...]
+    signature: str  # for people
+    trial: str  # for people
+
+
+def publish(
+    images: Sequence[SealedImage],
+    version: str,
+    client: RegistryClient,
+    *,
+    record: Record,
+    policy: TagPolicy,
+    signer: Signer,
+    trial: Trial,
+    ca: Path | None = None,
+) -> PublishedImage:
+    """Publish `images` as one index for `version` where `client` leads.
+
+    Raises `RegistryError`, `TagConflictError`, or what `make_plan` and `trial` raise; no tag has
+    moved then, but when the registry failed between two tags. The record tells how far it came.
+    """
+    with _disk_errors():
+        plan = make_plan(images, version, client, policy)
+        record.done("planned", plan.index.digest)
+        _push_images(plan, client, record)
+        with step("pushing the index"):
+            client.push_manifest(plan.index_data, MediaType.INDEX)
+        record.done("index pushed", plan.index.digest)
+        _attach(plan, client)
+        _read_back(plan, client)
+        record.done("read back", plan.index.digest)
+        shown = trial(plan)
+        signature = signer.sign(plan.name, client.transport.auth.credentials, ca)
+        record.done("signed" if signer.how else "not signed", plan.index.digest)
+        tags = _move_tags(plan, client, record)
+    return PublishedImage(plan=plan, tags=tags, signature=signature, trial=shown)
+
+
+def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:
+    for image in plan.images:
+        layout = image.image
+        blobs = layout.blobs
+        title = f"pushing {layout.platform}"
+        with transfer(title, sum(blob.size for blob in blobs)) as progress:
+            for blob in blobs:
+                path = layout.path(blob)
+                if not client.push_blob(blob, path, on_bytes=progress, notes=record):
+                    progress.skip(blob.size)
+        client.push_manifest(layout.path(layout.manifest).read_bytes(), MediaType.MANIFEST)
+        record.done(f"{image.architecture} pushed", layout.manifest.digest)
+
+
+def _attach(plan: Plan, client: RegistryClient) -> None:
+    with step("attaching SBOM, provenance and proof"), TemporaryDirectory() as directory:
+        empty = Path(directory) / "empty"
+        empty.write_bytes(EMPTY)
+        for artifact in plan.artifacts:
+            attach(client, artifact, empty)
+
+
+def _read_back(plan: Plan, client: RegistryClient) -> None:
+    """Everything that was pushed comes back, byte for byte."""
+    blobs = {blob.digest: blob for image in plan.images for blob in image.image.blobs}
+    blobs |= {artifact.content.digest: artifact.content for artifact in plan.artifacts}
+    with transfer("reading it back", sum(blob.size for blob in blobs.values())) as progress:
+        for blob in blobs.values():
+            client.check_blob(blob, on_bytes=progress)
+    manifests = [image.image.manifest for image in plan.images]
+    manifests += [plan.index, *(artifact.descriptor for artifact in plan.artifacts)]
+    for manifest in manifests:
+        if client.manifest(manifest.digest) is None:
+            raise RegistryError(f"{client.repository} lost {manifest.digest}: push again")
+    for image in plan.images:
+        _check_attached(plan, image.image.manifest, client)
+
+
+def _check_attached(plan: Plan, subject: Descriptor, client: RegistryClient) -> None:
+    listed = {entry.digest for entry in referrers(client, subject.digest)}
+    wanted = {a.descriptor.digest for a in plan.artifacts if a.subject.digest == subject.digest}
+    if missing := wanted - listed:
+        raise RegistryError(
+            f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts of"
+            f" {subject.digest}"
+        )
+
+
+def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str, ...]:
+    """Set each tag and read it back; the version's first, so that `latest` never leads it."""
+    # Somebody else may have published it since the plan was made.
+    check_version_tag(plan.version, plan.index.digest, client.tag_digest)
+    for move in plan.tags.moves:
+        client.push_manifest(plan.index_data, MediaType.INDEX, move.tag)
+        found = client.tag_digest(move.tag)
+        if found != plan.index.digest:
+            raise RegistryError(
+                f"{client.repository.at(move.tag)} names {found} after it was set to"
+                f" {plan.index.digest}: somebody else sets it too, or the registry is broken"
+            )
+        record.done(f"tag {move.tag}", plan.index.digest)
+        say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
+    return tuple(move.tag for move in plan.tags.moves)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """The disk, which has what is pushed and the record, may fail too."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"the release stopped: {error.filename or 'the disk'}: {error.strerror or error};"
+            " make room and go on with --resume"
+        ) from error

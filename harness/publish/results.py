@@ -1,0 +1,75 @@
+"""Writes what a release made known: its page, its record, and proofs that name the digests."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.core.console import say
+from harness.core.files import write_whole
+from harness.publish.push import PublishedImage
+from harness.report.json_report import render_json
+from harness.report.write import STEP_SUMMARY
+
+PAGE = "release.md"
+PUBLISHED = "published.json"
+
+
+def write_results(
+    published: PublishedImage, page: str, output: Path, environ: Mapping[str, str]
+) -> None:
+    """Write the page, `published.json` and a proof per architecture to `output`.
+
+    The proofs name the image as it is in the registry. The page is also appended to the file that
+    `GITHUB_STEP_SUMMARY` names in `environ`.
+    """
+    plan = published.plan
+    output.mkdir(parents=True, exist_ok=True)
+    for image in plan.images:
+        name = plan.repository.at(image.image.manifest.digest)
+        facts = replace(image.proof.image, repo_digests=(name,))
+        text = render_json(replace(image.proof, image=facts))
+        write_whole(output / f"proof-{image.architecture}.json", text)
+    write_whole(output / PUBLISHED, json.dumps(to_json_dict(published), indent=2) + "\n")
+    write_whole(output / PAGE, page)
+    if summary := environ.get(STEP_SUMMARY):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(page)
+    say(f"✓ {plan.version} is published: {plan.name}\n  page: {output / PAGE}")
+
+
+def to_json_dict(published: PublishedImage) -> dict[str, Any]:
+    """What was published, in JSON types."""
+    plan = published.plan
+    return {
+        "schema_version": 1,
+        "version": plan.version,
+        "repository": str(plan.repository),
+        "index": plan.index.to_json_dict(),
+        "tags": list(published.tags),
+        "signature": published.signature,
+        "trial": published.trial,
+        "images": [
+            {
+                "platform": str(image.image.platform),
+                "manifest": image.image.manifest.digest,
+                "config": image.image.config.digest,
+                "tested_image_id": image.proof.image.image_id,
+                "seal": image.digest,
+                "proof": image.proof.verdict,
+                "scan": image.scan["verdict"],
+                "stand_ins": [vars(stand_in) for stand_in in image.stand_ins],
+            }
+            for image in plan.images
+        ],
+        "artifacts": [
+            {
+                "type": artifact.artifact_type,
+                "manifest": artifact.descriptor.digest,
+                "content": artifact.content.digest,
+                "subject": artifact.subject.digest,
+            }
+            for artifact in plan.artifacts
+        ],
+    }

@@ -1,0 +1,197 @@
+"""Seals a scanned image into a directory that another machine can publish.
+
+The directory has the image as an OCI layout, the proof, the scan and the provenance; `seal.json`,
+written last, has the digest of each. Only `seal` makes a `SealedImage` of a `ScannedImage`, and
+`unseal` gives it back after every digest was computed again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+
+from harness.build.image import build_record
+from harness.core.errors import EnvironmentMissingError, NotProvenError
+from harness.core.proof import Proof, StandIn
+from harness.core.regions import IMAGE_DIRECTORY
+from harness.core.stages import Architecture
+from harness.core.untrusted import UNREADABLE
+from harness.oci import Descriptor, ImageLayout, canonical_json, export_image, sha256, verify_layout
+from harness.oci.export import removed_unless_complete
+from harness.publish.provenance import statement
+from harness.report.json_report import render_json
+from harness.scan import ScannedImage
+
+SEAL = "seal.json"
+SEAL_VERSION = 1
+LAYOUT = "oci"
+PROOF = "proof.json"
+PROVENANCE = "provenance.json"
+BUILD = "build.json"
+SBOM = "sbom.cdx.json"
+REVISION = "org.opencontainers.image.revision"
+# An engine with the containerd image store has IDs that are digests of its own manifests.
+_CONFIG = "config"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedImage:
+    """A scanned image on disk, with everything that was found out about it."""
+
+    directory: Path
+    digest: str  # of its seal
+    version: str
+    architecture: Architecture
+    image: ImageLayout
+    proof: Proof
+    scan: Mapping[str, Any]  # the scan's report in JSON types
+    stand_ins: tuple[StandIn, ...]
+
+    def file(self, name: str) -> Path:
+        """A file of the seal, such as `SBOM`."""
+        return self.directory / name
+
+
+def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
+    """Write `scanned` to `directory`, whose former content goes.
+
+    Raises `NotProvenError` when proof, scan and image are not about the same image, and
+    `EnvironmentMissingError` when it cannot be written; nothing sealed is left then.
+    """
+    built, proof = scanned.verified.built, scanned.verified.proof
+    _check(built.image_id, proof, scanned.report.to_json_dict())
+    try:
+        with removed_unless_complete(directory):
+            return _sealed(client, scanned, directory)
+    except OSError as error:
+        raise EnvironmentMissingError(
+            f"{directory} cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def _sealed(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
+    built, proof, report = scanned.verified.built, scanned.verified.proof, scanned.report
+    image = export_image(client, built.image_id, directory / LAYOUT)
+    provenance = statement(built, image.manifest, image.labels.get(REVISION, ""), os.environ)
+    stand_ins = _once((*built.stand_ins, *proof.stand_ins, *report.stand_ins))
+    directory.joinpath(PROOF).write_text(render_json(proof), encoding="utf-8")
+    directory.joinpath(PROVENANCE).write_bytes(canonical_json(provenance))
+    record = json.dumps(build_record(built, IMAGE_DIRECTORY), indent=2)
+    directory.joinpath(BUILD).write_text(record, encoding="utf-8")
+    for path in (report.trivy_json, report.sarif, report.sbom):
+        shutil.copyfile(path, directory / path.name)
+    content = {
+        "schema_version": SEAL_VERSION,
+        "version": built.version,
+        "architecture": built.architecture.value,
+        "image_id": built.image_id,
+        "image_id_is": _CONFIG if image.config.digest == built.image_id else "manifest",
+        "manifest": image.manifest.to_json_dict(),
+        "scan": report.to_json_dict(),
+        "stand_ins": [vars(stand_in) for stand_in in stand_ins],
+        "files": _files(directory),
+    }
+    directory.joinpath(SEAL).write_bytes(canonical_json(content))
+    return SealedImage(
+        directory=directory,
+        digest=sha256(canonical_json(content)),
+        version=built.version,
+        architecture=built.architecture,
+        image=image,
+        proof=proof,
+        scan=report.to_json_dict(),
+        stand_ins=stand_ins,
+    )
+
+
+def unseal(directory: Path) -> SealedImage:
+    """What is sealed in `directory`, after every digest in it was computed again.
+
+    Raises `NotProvenError` that names the first thing that is not as it was sealed.
+    """
+    path = directory / SEAL
+    try:
+        data = path.read_bytes()
+    except OSError:
+        raise NotProvenError(
+            f"{directory} has no {SEAL}: its build, proof or scan did not end well; make it again"
+            " with --export"
+        ) from None
+    try:
+        return _unsealed(directory, data)
+    except UNREADABLE as error:
+        raise NotProvenError(f"{path} is not a seal that can be read: {error}") from error
+
+
+def _unsealed(directory: Path, data: bytes) -> SealedImage:
+    content: dict[str, Any] = json.loads(data)
+    if content["schema_version"] != SEAL_VERSION:
+        raise NotProvenError(f"{directory / SEAL} is of another version of the harness")
+    _compare(directory, content["files"])
+    image = verify_layout(directory / LAYOUT)
+    if image.manifest != Descriptor.from_json_dict(content["manifest"]):
+        raise NotProvenError(f"{directory / LAYOUT} holds another image than was sealed")
+    if content["image_id_is"] == _CONFIG and content["image_id"] != image.config.digest:
+        raise NotProvenError(
+            f"{directory} holds the image {image.config.digest}, tested was {content['image_id']}"
+        )
+    proof = Proof.from_json_dict(json.loads((directory / PROOF).read_bytes()))
+    _check(str(content["image_id"]), proof, content["scan"])
+    architecture = Architecture(content["architecture"])
+    if image.platform.architecture != architecture:
+        raise NotProvenError(
+            f"{directory} was sealed as {architecture}, but holds {image.platform}"
+        )
+    return SealedImage(
+        directory=directory,
+        digest=sha256(data),
+        version=str(content["version"]),
+        architecture=architecture,
+        image=image,
+        proof=proof,
+        scan=content["scan"],
+        stand_ins=tuple(StandIn(**stand_in) for stand_in in content["stand_ins"]),
+    )
+
+
+def _check(image_id: str, proof: Proof, scan: Mapping[str, Any]) -> None:
+    """Proof and scan hold, and are about this image."""
+    if not proof.proven:
+        raise NotProvenError(f"{image_id} is {proof.verdict}: it is not released")
+    if proof.image.image_id != image_id:
+        raise NotProvenError(f"the proof is of {proof.image.image_id}, the image is {image_id}")
+    if scan["passed"] is not True:
+        raise NotProvenError(f"the scan of {image_id} {scan['verdict']}: it is not released")
+    if scan["image_id"] != image_id:
+        raise NotProvenError(f"the scan is of {scan['image_id']}, the image is {image_id}")
+
+
+def _files(directory: Path) -> dict[str, str]:
+    """Digest of each file; the layout's blobs have theirs in their names."""
+    blobs = directory / LAYOUT / "blobs"
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and blobs not in path.parents and path.name != SEAL:
+            with path.open("rb") as file:
+                found[str(path.relative_to(directory))] = (
+                    f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+                )
+    return found
+
+
+def _compare(directory: Path, sealed: Mapping[str, str]) -> None:
+    found = _files(directory)
+    for name in sorted({*found, *sealed}):
+        if found.get(name) != sealed.get(name):
+            what = "is missing" if name not in found else "is not what was sealed"
+            raise NotProvenError(f"{directory / name} {what}: make it again with --export")
+
+
+def _once(stand_ins: Iterable[StandIn]) -> tuple[StandIn, ...]:
+    return tuple({(s.kind, s.replaces): s for s in stand_ins}.values())

@@ -1,0 +1,106 @@
+"""Signs the index with cosign, with a key or with the identity of a GitHub Actions job.
+
+https://docs.sigstore.dev/cosign/signing/signing_with_containers/. The key stays in the environment
+variable that cosign reads; the registry's password goes through a file that only we can read.
+"""
+
+import base64
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.core.console import step
+from harness.core.errors import EnvironmentMissingError
+from harness.core.process import run
+from harness.core.temporary import temporary_directory
+from harness.registry import Credentials
+
+KEY = "COSIGN_PRIVATE_KEY"
+PASSWORD = "COSIGN_PASSWORD"
+_IDENTITY = "ACTIONS_ID_TOKEN_REQUEST_URL"
+_KEY_REFERENCE = f"env://{KEY}"
+INSTALL = "https://docs.sigstore.dev/cosign/system_config/installation/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signer:
+    """How a release is signed, or why it is not."""
+
+    how: str  # "key", "keyless" or ""
+    why_not: str = ""
+    offline: bool = False  # no transparency log: for registries on loopback
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], *, offline: bool) -> "Signer":
+        """What the environment allows.
+
+        Raises `EnvironmentMissingError` when there is a key but no cosign: who gives a key wants
+        a signature.
+        """
+        installed = shutil.which("cosign") is not None
+        if environ.get(KEY):
+            if not installed:
+                raise EnvironmentMissingError(
+                    f"{KEY} is set, but cosign is not installed: {INSTALL}, or unset {KEY}"
+                )
+            return cls(how="key", offline=offline)
+        if environ.get(_IDENTITY) and not offline:
+            if installed:
+                return cls(how="keyless")
+            return cls(how="", why_not=f"cosign is not installed ({INSTALL})")
+        return cls(how="", why_not=f"there is neither {KEY} nor an identity of GitHub Actions")
+
+    def sign(self, name: str, credentials: Credentials | None, ca: Path | None) -> str:
+        """Sign the image `name`, given by digest; returns what was done, for people."""
+        if not self.how:
+            return f"not signed: {self.why_not}"
+        with step(f"signing {name}"), _docker_config(name, credentials) as environ:
+            command = ["cosign", "sign", "--yes", *_trust(ca)]
+            if self.how == "key":
+                command += ["--key", _KEY_REFERENCE, f"--tlog-upload={_word(not self.offline)}"]
+            run([*command, name], environ=environ)
+            if self.how == "key":
+                self._verify(name, ca, environ)
+        log = "" if self.offline else ", recorded in the transparency log"
+        return f"signed with {'a key' if self.how == 'key' else 'the identity of the job'}{log}"
+
+    def _verify(self, name: str, ca: Path | None, environ: Mapping[str, str]) -> None:
+        """The signature that is in the registry holds for the key."""
+        public = run(["cosign", "public-key", "--key", _KEY_REFERENCE], environ=environ)
+        with tempfile.NamedTemporaryFile("w", suffix=".pub", encoding="utf-8") as file:
+            file.write(public)
+            file.flush()
+            command = ["cosign", "verify", "--key", file.name, *_trust(ca)]
+            if self.offline:
+                command.append("--insecure-ignore-tlog=true")
+            run([*command, name], environ=environ)
+
+
+def _word(value: bool) -> str:  # noqa: FBT001
+    return "true" if value else "false"
+
+
+def _trust(ca: Path | None) -> list[str]:
+    return ["--registry-cacert", str(ca)] if ca else []
+
+
+@contextmanager
+def _docker_config(name: str, credentials: Credentials | None) -> Iterator[dict[str, str]]:
+    """Environment in which cosign has our credentials; argv can be read by everyone."""
+    environ = {PASSWORD: os.environ.get(PASSWORD, "")}
+    if credentials is None or credentials.identity_token:
+        yield environ
+        return
+    with temporary_directory("sign") as directory:
+        pair = f"{credentials.username}:{credentials.secret.reveal()}"
+        auth = base64.b64encode(pair.encode()).decode()
+        path = directory / "config.json"
+        path.touch(mode=0o600)
+        host = name.partition("/")[0]
+        path.write_text(json.dumps({"auths": {host: {"auth": auth}}}), encoding="utf-8")
+        yield {**environ, "DOCKER_CONFIG": str(directory)}

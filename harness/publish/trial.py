@@ -1,0 +1,80 @@
+"""The trial: what is in the registry is pulled by digest and run, before a tag names it."""
+
+from contextlib import suppress
+
+import requests
+from docker.errors import DockerException
+
+from harness.core.console import step
+from harness.core.errors import HarnessError, RegistryError
+from harness.core.regions import METRICS_PORT, load_regions, regions_in_image
+from harness.core.wait import wait_until
+from harness.engine.container import Options, running
+from harness.engine.provision import Engine
+from harness.publish.plan import Plan
+from harness.registry import Credentials
+
+# Not the limits of SC-002 and SC-003, which the proof has measured: this is about the bytes.
+READY_SECONDS = 60
+STOP_SECONDS = 15
+
+
+def pull_and_run(engine: Engine, plan: Plan, credentials: Credentials | None) -> str:
+    """Pull the index by digest, start the engine's platform of it, and stop it again.
+
+    Raises `RegistryError` when another image comes than the one that was tested, and
+    `HarnessError` when it does not serve.
+    """
+    image = next((i for i in plan.images if i.architecture == engine.architecture), None)
+    if image is None:
+        return f"not run: no image for {engine.architecture}"
+    with step(f"pulling {plan.name}"):
+        found = _pull(engine, plan, credentials)
+    expected = {image.image.config.digest, image.image.manifest.digest, plan.index.digest}
+    if found not in expected:
+        raise RegistryError(
+            f"{plan.name} is {found} when pulled, tested was {image.image.config.digest}"
+        )
+    regions = [r.name for r in regions_in_image(image.image.labels, load_regions())]
+    options = Options(ports=[METRICS_PORT])
+    try:
+        with (
+            step(f"running {plan.name}"),
+            running(engine.client, plan.name, regions, options) as container,
+        ):
+            url = container.url(METRICS_PORT, "/readyz")
+            wait_until(
+                lambda: container.expect_alive() or _ready(url),  # type: ignore[func-returns-value]
+                timeout=READY_SECONDS,
+                what=f"{len(regions)} regions of the pulled image are ready",
+                explain=lambda: "\n".join(container.tail_text()),
+            )
+            container.signal("SIGTERM")
+            if not container.wait_dead(STOP_SECONDS) or container.exit_code != 0:
+                raise HarnessError(
+                    f"the pulled image does not stop cleanly: exit code {container.exit_code}"
+                )
+    finally:
+        # Only its name from the registry goes; the image that was built stays.
+        with suppress(DockerException):
+            engine.client.images.remove(plan.name)
+    return f"pulled by digest and run on {image.image.platform}: {len(regions)} regions ready"
+
+
+def _pull(engine: Engine, plan: Plan, credentials: Credentials | None) -> str:
+    login = None
+    if credentials and not credentials.identity_token:
+        login = {"username": credentials.username, "password": credentials.secret.reveal()}
+    try:
+        engine.client.images.pull(str(plan.repository), tag=plan.index.digest, auth_config=login)
+        return str(engine.client.images.get(plan.name).id)
+    except DockerException as error:
+        words = " ".join(str(getattr(error, "explanation", "") or error).split())
+        raise RegistryError(f"the engine cannot pull {plan.name}: {words[:300]}") from None
+
+
+def _ready(url: str) -> bool:
+    try:
+        return bool(requests.get(url, timeout=2).status_code == requests.codes.ok)
+    except requests.RequestException:
+        return False

@@ -1,0 +1,1 @@
+"""Measures the image side by side with what it is compared with."""

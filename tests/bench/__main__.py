@@ -1,0 +1,43 @@
+"""Measures the image: `python -m tests.bench [VERSION] [--full-size [--settle SECONDS]]`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness.build.assets import LOCAL_VERSION
+from harness.core.console import die
+from harness.core.errors import HarnessError
+from harness.core.stages import StandInPolicy
+from harness.pipeline import BuildConfig
+
+from .suite import bench
+
+
+def main() -> int:
+    """Command line; the exit codes are those of the harness."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("version", nargs="?", default=LOCAL_VERSION, help="default: %(default)s")
+    parser.add_argument(
+        "--stand-ins", type=StandInPolicy, choices=list(StandInPolicy), help="when to use them"
+    )
+    parser.add_argument(
+        "--full-size", action="store_true", help="stand-ins as large as the real ones"
+    )
+    parser.add_argument(
+        "--settle", type=float, default=0, help="seconds until memory is measured again"
+    )
+    parser.add_argument("--results", type=Path, default=Path("bench-out"), help="directory")
+    given = parser.parse_args()
+    config = BuildConfig(
+        version=given.version, stand_ins=given.stand_ins, full_size=given.full_size
+    )
+    try:
+        bench(config, given.results, settle=given.settle)
+    except HarnessError as error:
+        die(str(error))
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Time of a build from nothing and of one in which nothing changed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from harness.engine.provision import Engine
+from harness.pipeline import BuildConfig, build
+
+from .measure import Measure
+
+WARM_LIMIT = 3.0
+
+
+def measure_builds(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
+    """Rows for a cold and a warm build; the warm one leaves the image of `config`."""
+    cold = build(engine, replace(config, no_cache=True))
+    warm = build(engine, config)
+    yield Measure(group="build", name="build, cold", value=cold.seconds, unit="s")
+    yield Measure(
+        group="build",
+        name="build, warm",
+        value=warm.seconds,
+        unit="s",
+        beside={"cold": cold.seconds},
+        rule=f"≤ {WARM_LIMIT:g} s",
+        limit=WARM_LIMIT,
+    )
