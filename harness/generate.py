@@ -23,7 +23,7 @@ from harness.core.regions import (
 from harness.core.sections import outdated
 from harness.kubernetes.deploy import DEPLOY, outdated_manifests, outdated_sections, write_manifests
 
-FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "README.md")
+FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "docs" / "reference.md")
 
 
 def sections(regions: Sequence[Region]) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """The one error tree: every message says what happened, why, and what to do.
 
-Exit codes of the command, documented in the README:
+Exit codes of the command, documented in docs/reference.md:
 0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
 5 build failed, 6 the scan's gate does not let it pass, 7 no scan possible,
 8 registry refused or failed, 9 tag conflict, 70 a defect of the harness, 130 interrupted.

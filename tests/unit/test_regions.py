@@ -68,7 +68,7 @@ def test_missing_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_generated_files_are_up_to_date() -> None:
-    """The Dockerfile and the README say what the table says."""
+    """The Dockerfile and the reference say what the table says."""
     assert outdated(FILES, sections(load_regions()), write=False) == []
 
 

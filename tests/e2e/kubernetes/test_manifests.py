@@ -229,8 +229,8 @@ def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
     }
     paths = {name: probe["httpGet"]["path"] for name, probe in probes.items()}
     assert paths == {"startup": "/livez", "readiness": "/readyz", "liveness": "/livez"}
-    readme = (DEPLOY.parent / "README.md").read_text(encoding="utf-8")
-    supervisor = re.search(r"`FINFOCUS_UNHEALTHY_SECONDS` \| (\d+)", readme)
+    reference = (DEPLOY.parent / "docs" / "reference.md").read_text(encoding="utf-8")
+    supervisor = re.search(r"`FINFOCUS_UNHEALTHY_SECONDS` \| (\d+)", reference)
     assert supervisor
     patience = probes["readiness"]["periodSeconds"] * probes["readiness"]["failureThreshold"]
     assert patience > int(supervisor[1])
