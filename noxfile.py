@@ -14,6 +14,7 @@ PATIENCE = 60.0
 
 SHELL_PROGRAMS = [
     "image/entrypoint.sh",
+    "image/prepare.sh",
     "image/healthcheck.sh",
     "image/build/download.sh",
     "harness/stand_ins/apk.sh",

@@ -1,7 +1,7 @@
 -- PID 1 after the shell: starts the regions, the proxy in front of them and the log writer; starts again what fails;
 -- stops them all.
 --
---   lua5.3 -E supervisor.lua home=DIR state=DIR ... REGION:PORT...      started by entrypoint.sh
+--   lua5.3 -E supervisor.lua home=DIR metrics_port=PORT shell=PATH      started by entrypoint.sh
 --
 -- Level-triggered: after every wake-up, whatever woke it, it takes the signals that came, reaps every child that has
 -- ended, looks at what the regions and the proxy show, and lets step.lua decide. `poll` sleeps at most 0.25 s, so that a
@@ -196,18 +196,27 @@ function Supervisor:run()
   end
 end
 
+local function give_up(problem)
+  io.stderr:write(Files.line_of { level = "error", region = "-", message = debug.traceback(problem) })
+  return "the supervisor failed: report the line before"
+end
+
+-- Returns the settings; ends the process where there are none. Nothing runs yet.
+local function prepared()
+  local settings = read_settings.parse(arg, { regions = {} })
+  read_settings.adopt_environment()
+  local made, code = xpcall(read_settings.prepare, give_up, settings)
+  if not made or code ~= 0 then
+    unistd._exit(made and code or 1)
+  end
+  return settings
+end
+
 -- An error of this program stops the container in order; a second one ends it at once, and with it all that runs.
 local function main()
-  local settings = read_settings.parse(arg)
-  read_settings.adopt_environment()
-  came = came or settings.signal ~= "" and settings.signal or nil
-  local function give_up(problem)
-    io.stderr:write(Files.line_of { level = "error", region = "-", message = debug.traceback(problem) })
-    return "the supervisor failed: report the line before"
-  end
-  local made, supervisor = xpcall(new, give_up, settings)
+  local made, supervisor = xpcall(new, give_up, prepared())
   if not made then
-    unistd._exit(1) -- nothing runs yet
+    unistd._exit(1)
   end
   local _, words = xpcall(supervisor.run, give_up, supervisor)
   supervisor.state = step.fail(supervisor.state, words, now())

@@ -93,7 +93,8 @@ def install(directory: Path, binaries: Mapping[str, Path]) -> tuple[Path, tuple[
     home = Path(shutil.copytree(IMAGE_DIRECTORY, directory / "finfocus"))
     rows = "".join(f"{region.name} {region.port}\n" for region in regions)
     (home / "regions").write_text(rows, encoding="utf-8")
-    _prefer_haproxy_on_path(home / "entrypoint.sh")
+    for name in ("entrypoint.sh", "prepare.sh"):
+        _prefer_haproxy_on_path(home / name)
     (home / "bin").mkdir()
     for region in regions:
         shutil.copy(binaries[region.name], home / "bin" / region.binary)
@@ -118,16 +119,16 @@ def started(
             running.process.wait()
 
 
-def _prefer_haproxy_on_path(entrypoint: Path) -> None:
-    """Put the directory of HAProxy first in the entrypoint's PATH, which it sets by itself."""
+def _prefer_haproxy_on_path(program: Path) -> None:
+    """Put the directory of HAProxy first in the program's PATH, which it sets by itself."""
     found = shutil.which("haproxy")
     if not found:
         return
-    text = entrypoint.read_text(encoding="utf-8")
+    text = program.read_text(encoding="utf-8")
     if _ENTRYPOINT_PATH not in text:
-        raise HarnessError(f"entrypoint.sh does not set {_ENTRYPOINT_PATH!r}: adapt on_host.py")
+        raise HarnessError(f"{program.name} does not set {_ENTRYPOINT_PATH!r}: adapt on_host.py")
     preferred = _ENTRYPOINT_PATH.replace("=", f"={Path(found).parent}:")
-    entrypoint.write_text(text.replace(_ENTRYPOINT_PATH, preferred), encoding="utf-8")
+    program.write_text(text.replace(_ENTRYPOINT_PATH, preferred), encoding="utf-8")
 
 
 def free_public_ports(count: int) -> list[int]:

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Log lines of the preparation, one JSON object each on stdout. Sourced by entrypoint.sh.
+# Log lines of the preparation, one JSON object each on stdout. Sourced by prepare.sh.
 
 # usage: json_text TEXT    Sets REPLY to TEXT as the inside of a JSON string; what is not printable ASCII becomes `?`.
 json_text() {

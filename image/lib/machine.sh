@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the container may use of the machine, as the kernel says. Sourced by entrypoint.sh.
+# What the container may use of the machine, as the kernel says. Sourced by prepare.sh.
 
 # Measured with price lists of 140 MB in binaries of 158 MB: each region takes 560 MB at its start, four times its list.
 readonly FF_CODE_BYTES=18000000 FF_LIST_FACTOR=4 FF_REGION_BYTES=8000000 FF_PARTS_BYTES=30000000

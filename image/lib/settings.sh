@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Reads and checks the settings; a wrong one ends the container with exit 64. Sourced by entrypoint.sh.
+# Reads and checks the settings; a wrong one ends the container with exit 64. Sourced by prepare.sh.
 
 readonly FF_EXIT_USAGE=64
 readonly FF_PLUGIN_PORT_OFFSET=10000

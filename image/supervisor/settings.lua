@@ -1,14 +1,18 @@
--- The settings that the shell has checked, from the command line `NAME=VALUE... REGION:PORT...`, and the environment
--- that the container was given, from standard input.
+-- The settings: what the shell has checked, and the environment that the container was given.
 --
---   parse(words)           a table of the settings; `regions` is the list of { name, port } in start order,
---                          `port` is where the plugin listens
---   adopt_environment()    makes the given environment this process's own, byte for byte
+--   parse(words)           adds NAME=VALUE and REGION:PORT to the settings; `regions` is the list of { name, port } in
+--                          start order, `port` is where the plugin listens
+--   adopt_environment()    makes the environment on standard input this process's own, byte for byte
+--   prepare(settings)      runs prepare.sh and adds what it has written; returns its exit code
 
+local errno = require "posix.errno"
 local stdlib = require "posix.stdlib"
+local unistd = require "posix.unistd"
+local wait = require "posix.sys.wait"
 
-local function parse(words)
-  local settings = { regions = {} }
+local CANNOT_EXECUTE, OUTPUT = 126, 3
+
+local function parse(words, settings)
   for _, word in ipairs(words) do
     local name, value = word:match "^([%w_]+)=(.*)$"
     if name then
@@ -31,4 +35,47 @@ local function adopt_environment()
   end
 end
 
-return { parse = parse, adopt_environment = adopt_environment }
+local function become(settings, reader, writer)
+  unistd.setpid("p", 0, 0) -- Ctrl+C on a terminal reaches the supervisor alone
+  unistd.close(reader)
+  if writer ~= OUTPUT then
+    unistd.dup2(writer, OUTPUT)
+    unistd.close(writer)
+  end
+  unistd.exec(settings.shell, { "-p", settings.home .. "/prepare.sh", tostring(settings.metrics_port) })
+end
+
+-- A signal that comes meanwhile ends a wait early.
+local function read_all(fd)
+  local text = {}
+  while true do
+    local piece, _, problem = unistd.read(fd, 65536)
+    if piece == "" or not piece and problem ~= errno.EINTR then
+      return table.concat(text)
+    end
+    text[#text + 1] = piece
+  end
+end
+
+local function prepare(settings)
+  local reader, writer = assert(unistd.pipe())
+  local pid = assert(unistd.fork())
+  if pid == 0 then
+    pcall(become, settings, reader, writer)
+    unistd._exit(CANNOT_EXECUTE)
+  end
+  unistd.close(writer)
+  local words = {}
+  for word in read_all(reader):gmatch "[^\n]+" do
+    words[#words + 1] = word
+  end
+  unistd.close(reader)
+  parse(words, settings)
+  local ended, how, status
+  repeat
+    ended, how, status = wait.wait(pid)
+  until ended
+  return how == "exited" and status or 128 + status
+end
+
+return { parse = parse, adopt_environment = adopt_environment, prepare = prepare }

@@ -105,5 +105,5 @@ def pid_of(running: parts.OnHost, name: str) -> int:
 
 def state_directory(running: parts.OnHost) -> Path:
     """Where the supervisor has its files."""
-    words = Path(f"/proc/{running.process.pid}/cmdline").read_bytes().decode().split("\0")
-    return Path(next(word[6:] for word in words if word.startswith("state=")))
+    links = Path(f"/proc/{running.process.pid}/fd").iterdir()
+    return next(path.readlink().parent for path in links if path.readlink().name == "state")

@@ -7,8 +7,9 @@ import subprocess
 from harness.core.regions import IMAGE_DIRECTORY
 
 PROLOGUE = f"""
-source '{IMAGE_DIRECTORY}/entrypoint.sh'
+source '{IMAGE_DIRECTORY}/prepare.sh'
 set +e
+ff_metrics_port=9090
 _load_parts '{IMAGE_DIRECTORY}'
 read_table '{IMAGE_DIRECTORY}/regions'
 ff_home='{IMAGE_DIRECTORY}'

@@ -129,7 +129,5 @@ def test_port_in_use_is_named() -> None:
 
 def test_entrypoint_can_be_sourced_without_starting_anything() -> None:
     """Sourcing defines functions and ends."""
-    done = bash(
-        "declare -F load_settings make_streams become_supervisor >/dev/null && echo defined"
-    )
+    done = bash("declare -F load_settings make_streams print_settings >/dev/null && echo defined")
     assert (done.returncode, done.stdout) == (0, "defined\n")

@@ -115,11 +115,9 @@ class Life:
         rows = "".join(f"{name:<40} 1 {'L7OK':<16}\n" for name in NAMES)
         (self.state / "health").write_text(rows, encoding="ascii")
         settings = {
-            "home": home,
             "state": self.state,
             "lua": shutil.which("lua5.3"),
             "haproxy": home / "bin" / "proxy",
-            "signal": "",
             "max_restarts": 3,
             "stable_seconds": 0,
             "startup_seconds": 999,
@@ -127,11 +125,14 @@ class Life:
             "stop_seconds": STOP_SECONDS,
             "start_parallel": 0,
         }
-        words = [f"{key}={value}" for key, value in settings.items()]
+        lines = [*(f"{k}={v}" for k, v in settings.items()), *(f"{n}:{port}" for n in NAMES)]
+        script = "\n".join(["cat >&3 <<'END'", *lines, "END\n"])
+        (home / "prepare.sh").write_text(script, encoding="utf-8")
+        words = [f"home={home}", "metrics_port=0", "shell=/bin/bash"]
         self.output = home.parent / "output"
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                ["lua5.3", "-E", home / "supervisor.lua", *words, *(f"{n}:{port}" for n in NAMES)],
+                ["lua5.3", "-E", home / "supervisor.lua", *words],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Makes what the supervisor and the proxy need, and starts the supervisor. Sourced by entrypoint.sh.
+# Makes the state directory: the streams and the proxy's configuration. Sourced by prepare.sh.
 
 readonly FF_STATE_BYTES=131072 FF_PROXY_CONNECTIONS=4096 FF_PROXY_FILES=128
 
@@ -72,19 +72,12 @@ write_proxy_config() {
   proxy_regions >"$ff_state/regions.cfg"
 }
 
-# Replaces this shell. The environment the container was given goes through a pipe: bash changes the one it hands on,
-# and a command line or a file would show it.
-become_supervisor() {
-  local region environment
-  local -a environ arguments
-  mapfile -d '' -t environ </proc/self/environ
-  arguments=("home=$ff_home" "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)"
-  "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds"
-  "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel")
+print_settings() {
+  local region
+  printf '%s\n' "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)" \
+    "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds" \
+    "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel"
   for region in "${ff_regions[@]}"; do
-    arguments+=("$region:$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))")
+    printf '%s:%s\n' "$region" "$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))"
   done
-  exec {environment}< <(printf '%s\0' "${environ[@]}")
-  # The signal last: one that comes later is lost.
-  exec lua5.3 -E "$ff_home/supervisor.lua" "${arguments[@]}" "signal=$ff_signal" <&"$environment" {environment}<&-
 }
