@@ -19,7 +19,7 @@ from .row import Outcome
 SCHEMA_VERSION = 1
 HEAD = (
     "| row | fault | promise | others failed | recovered | lines lost | exit |"
-    " gone after | |\n|---|---|---|---|---|---|---|---|---|"
+    " exited after | |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
