@@ -1,4 +1,4 @@
-"""The ways to work on this project; `nox -l` lists them."""
+"""Development sessions; `nox -l` lists them."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import nox
 nox.options.sessions = ["lint", "tests"]
 nox.options.error_on_external_run = True
 
-# At Ctrl+C nox ends a program half a second later, before that has removed its containers.
+# After Ctrl+C nox kills a program within half a second, too soon for it to remove its containers.
 PATIENCE = 60.0
 
 SHELL_PROGRAMS = [
@@ -24,7 +24,7 @@ SHELL_PARTS = sorted(str(path) for path in Path("image/lib").glob("*.sh"))
 
 @nox.session
 def e2e(session: nox.Session) -> None:
-    """Build and prove the image with stand-in plugins; `-- v0.1.6` takes that release, for real."""
+    """Build and prove the image with stand-in plugins; `-- v0.1.6` uses that real release."""
     session.install("-e", ".")
     session.run("harness", "prove", *session.posargs, interrupt_timeout=PATIENCE)
 
@@ -38,21 +38,21 @@ def release(session: nox.Session) -> None:
 
 @nox.session
 def wait_release(session: nox.Session) -> None:
-    """Wait until a release has all its assets; `-- v0.1.6 --timeout 600`."""
+    """Wait for a release's assets to finish uploading; `-- v0.1.6 --timeout 600`."""
     session.install("-e", ".")
     session.run("harness", "wait-release", *session.posargs, interrupt_timeout=PATIENCE)
 
 
 @nox.session
 def smoke(session: nox.Session) -> None:
-    """Deploy on Kubernetes, prove what happens; `-- --context NAME IMAGE` takes a cluster."""
+    """Deploy on Kubernetes and verify; `-- --context NAME IMAGE` uses an existing cluster."""
     session.install("-e", ".[smoke]")
     session.run("harness", "smoke", *session.posargs, interrupt_timeout=PATIENCE)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the unit and the e2e tests; `-- tests/unit` runs a part."""
+    """Run the unit, fuzz and e2e tests; `-- tests/unit` runs only those."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "harness.core.process")
     parts = session.posargs or ["tests/unit", "tests/fuzz", "tests/e2e"]
@@ -61,14 +61,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure the image side by side with what it is compared with; results in bench-out/."""
+    """Benchmark the image against its alternatives; results in bench-out/."""
     session.install("-e", ".[bench]")
     session.run("python", "-m", "tests.bench", *session.posargs, interrupt_timeout=PATIENCE)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Run the fault table and report; `-- WORD` runs the rows whose names have it."""
+    """Run the fault table and report; `-- WORD` runs the rows whose names contain WORD."""
     session.install("-e", ".[test,bench]")
     session.run("python", "-m", "tests.e2e.faults", *session.posargs, interrupt_timeout=PATIENCE)
     if not session.posargs:
@@ -77,14 +77,14 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def stress(session: nox.Session) -> None:
-    """Stop and restart 10,000 children beside busy cores; `-- --lives 60` is shorter."""
+    """Stop and restart 10,000 child processes on busy cores; `-- --lives 60` is shorter."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.e2e.faults.stress", *session.posargs)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Fuzz every parser, `-- --seconds 60` for each; `-- WORD` runs targets whose names have it."""
+    """Fuzz every parser, each for `-- --seconds 60`; `-- WORD` picks targets by name."""
     session.install("-e", ".[test,fuzz]")
     session.run("python", "-m", "tests.fuzz", *session.posargs)
     if not session.posargs:
@@ -94,18 +94,18 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, types, shell, Dockerfile and what is generated."""
+    """Check style, types, imports, shell, Dockerfile, workflows and generated files."""
     session.install("-e", ".[test,lint]")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy")
     session.run("lint-imports")
     session.run("python", "-m", "harness.generate", "--check")
-    # What is sourced is checked where it is sourced, with what it shares.
+    # -x follows sourced files, so each is checked with the variables it shares.
     session.run("shellcheck", "-x", "--source-path=SCRIPTDIR", *SHELL_PROGRAMS)
     session.run("shfmt", "-i", "2", "-ci", "-d", *SHELL_PROGRAMS, *SHELL_PARTS)
     session.run("hadolint", "image/Dockerfile")
-    # Published as a Go module and as binaries on GitHub; Go is what the stand-in plugin needs too.
+    # actionlint is a Go program; Go is needed for the stand-in plugin anyway.
     actionlint = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
     session.run("go", "run", actionlint, env={"CGO_ENABLED": "0"}, external=True)
     session.run("zizmor", "--offline", "--quiet", "--pedantic", ".github/workflows")
@@ -127,4 +127,4 @@ def clean(session: nox.Session) -> None:
         ".mypy_cache",
     ):
         shutil.rmtree(name, ignore_errors=True)
-    session.log("left as it is: %s", os.environ.get("XDG_CACHE_HOME", "the cache directory"))
+    session.log("kept: %s", os.environ.get("XDG_CACHE_HOME", "the cache directory"))

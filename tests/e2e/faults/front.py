@@ -12,7 +12,7 @@ from .rows_regions import ONE
 from .world import PORT, PROXY, World
 
 PROXY_KIB = 64 * 1024  # what the proxy may hold
-UP = "no request of any region fails, the proxy holds at most 64 MiB"
+UP = "no request to any region fails; the proxy uses at most 64 MiB"
 
 
 def url(world: World, name: str, path: str = "/healthz") -> str:

@@ -18,8 +18,8 @@ from .row import Outcome
 
 SCHEMA_VERSION = 1
 HEAD = (
-    "| row | what is done | what is promised | others failed | recovered | lines lost | exit |"
-    " gone after | |\n|---|---|---|---|---|---|---|---|---|"
+    "| row | fault | promise | others failed | recovered | lines lost | exit |"
+    " exited after | |\n|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -119,7 +119,7 @@ def as_markdown(found: Mapping[str, Any], runs: Sequence[Run]) -> str:
         f"On {there['processors']} processors, {there['memory_bytes'] / 2**30:.0f} GiB,"
         f" Linux {there['kernel']}, {there['architecture']}, engine {there['engine']}.",
         *([f"Stand-ins: {', '.join(found['stand_ins'])}."] if found["stand_ins"] else []),
-        "Numbers of the last run. One after the other:" if len(runs) > 1 else "",
+        "The figures are those of the last run. All runs:" if len(runs) > 1 else "",
         "",
         *(f"- {run.summary}." for run in runs),
     ]

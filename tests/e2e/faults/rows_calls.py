@@ -156,11 +156,11 @@ def _asked_at_stop(world: World) -> None:
 def rows() -> Iterator[Row]:
     """The rows of this file."""
     for name, done, promised, act in (
-        ("cancelled", f"{CALLS} clients give up a slow request", "the plugin is told", _cancel),
+        ("cancelled", f"{CALLS} clients cancel a slow request", "the plugin is notified", _cancel),
         (
             "deadline",
-            f"{CALLS} gRPC calls with a grpc-timeout of 2 s that would take 30 s",
-            "the plugin ends each with DEADLINE_EXCEEDED, and none goes on",
+            f"{CALLS} gRPC calls that take 30 s, with a grpc-timeout of 2 s",
+            "the plugin ends each with DEADLINE_EXCEEDED; none keeps running",
             _deadline,
         ),
     ):
@@ -175,28 +175,28 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="requests-asked-at-stop",
         requirement="SC-003",
-        done=f"SIGTERM while wrk asks as fast as it can, {CLIENTS} connections to each region",
-        promised="no answer tells of an error; whoever comes later gets none; code 0",
+        done=f"SIGTERM while wrk runs at full speed, {CLIENTS} connections to each region",
+        promised="no response is an error; later requests get no response; exit code 0",
         act=_asked_at_stop,
         hit=EVERY,
         ends=True,
         fast=True,
     )
     for name, done, promised, act in (
-        ("in-flight", "a request of 2 s", "each is answered", _in_flight_at_stop),
-        ("streams", "a gRPC stream of 2 s", "each comes whole", _short_streams),
+        ("in-flight", "a 2 s request", "each is answered", _in_flight_at_stop),
+        ("streams", "a 2 s gRPC stream", "each is delivered in full", _short_streams),
         (
             "endless-streams",
-            "a gRPC stream that does not end",
-            "each ends, not with OK",
+            "an endless gRPC stream",
+            "each is aborted, not ended with OK",
             _endless_streams,
         ),
     ):
         yield Row(
             name=f"requests-{name}-at-stop",
             requirement="SC-003",
-            done=f"SIGTERM while every region works on {done}",
-            promised=f"{promised}; gone in 5 s with code 0",
+            done=f"SIGTERM while every region handles {done}",
+            promised=f"{promised}; exits with code 0 within 5 s",
             act=act,
             hit=EVERY,
             ends=True,

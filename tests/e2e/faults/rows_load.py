@@ -131,27 +131,29 @@ def rows() -> Iterator[Row]:
     row = partial(Row, requirement="FR-016")
     yield row(
         name="requests-load-h2",
-        done=f"h2load: {H2_REQUESTS:,} requests to each region, four at a time, 80 streams each",
+        done=(
+            f"h2load: {H2_REQUESTS:,} requests to each region on 80 streams, four regions at a time"
+        ),
         promised=UP,
         act=_h2load,
     )
     yield row(
         name="requests-load-h1",
-        done="wrk: 20 connections to each region as fast as they can for 2 s, four at a time",
+        done="wrk: 20 connections to each region at full speed for 2 s, four regions at a time",
         promised=UP,
         act=_wrk,
     )
     yield row(
         name="requests-load-grpc",
-        done="ghz: unary calls and streams to each region, four at a time, 10 calls each",
+        done="ghz: unary calls and streams to each region, four regions at a time, 10 calls each",
         promised=f"every call ends with OK; {UP}",
         act=_ghz,
     )
     files = {"ulimits": [{"Name": "nofile", "Soft": FILES, "Hard": FILES}]}
     yield row(
         name="requests-idle-connections",
-        done=f"{IDLE:,} connections to one region that say nothing",
-        promised="the others answer every request, the proxy holds at most 64 MiB",
+        done=f"{IDLE:,} idle connections to one region",
+        promised="the others answer every request; the proxy uses at most 64 MiB",
         act=_idle_one,
         hit=frozenset(ONE),
         extra=files,
@@ -160,8 +162,8 @@ def rows() -> Iterator[Row]:
     )
     yield row(
         name="requests-idle-connections-all",
-        done=f"{IDLE:,} connections to the twelve regions that say nothing",
-        promised="/livez, /readyz and /metrics answer, the proxy holds at most 64 MiB",
+        done=f"{IDLE:,} idle connections to the twelve regions",
+        promised="/livez, /readyz and /metrics answer; the proxy uses at most 64 MiB",
         act=_idle_all,
         hit=EVERY,
         extra=files,
@@ -169,8 +171,8 @@ def rows() -> Iterator[Row]:
     )
     yield row(
         name="requests-idle-connections-metrics",
-        done=f"{IDLE:,} connections to the twelve regions and the metrics port that say nothing",
-        promised=f"/livez answers within {PROBE_SECONDS} s, the proxy holds at most 64 MiB",
+        done=f"{IDLE:,} idle connections to the twelve regions and the metrics port",
+        promised=f"/livez answers within {PROBE_SECONDS} s; the proxy uses at most 64 MiB",
         act=_idle_metrics,
         hit=EVERY,
         extra=files,

@@ -77,14 +77,14 @@ def _full_enough(mib: int, world: World) -> None:
 def rows() -> Iterator[Row]:
     """The rows of this file."""
     for name, mib, promised in (
-        ("told", BELOW, "one line and two metrics say so, and what to do"),
-        ("enough", ABOVE, "no line says that it is too small"),
+        ("told", BELOW, "one log line with the remedy, and two metrics, report it"),
+        ("enough", ABOVE, "no log line says that it is too small"),
     ):
         yield Row(
             name=f"memory-{name}",
             requirement="FR-019",
             done=f"a memory limit of {mib} MiB, {'below' if name == 'told' else 'above'} the need",
-            promised=f"{promised}; serves",
+            promised=f"{promised}; all regions serve",
             act=partial(_check_said, limit=mib, too_small=name == "told"),
             extra=_limited(mib),
             fast=name == "told",
@@ -92,10 +92,10 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="memory-too-small",
         requirement="FR-017",
-        done=f"each holds {HELD} MiB in a container that may have {HELD * 5} MiB",
+        done=f"each region holds {HELD} MiB; the memory limit is {HELD * 5} MiB",
         promised=(
-            "the kernel kills regions again and again, never proxy or log writer; without a"
-            " restart left the container stops with code 1 and names the region and code 137"
+            "the kernel kills regions repeatedly, never the proxy or log writer; when one has no"
+            " restart left, the container exits with code 1 and names the region and code 137"
         ),
         act=partial(_too_small, HELD * 5),
         ready_seconds=0,
@@ -115,12 +115,12 @@ def _full_size() -> Iterator[Row]:
         yield Row(
             name=f"full-size-memory-{gib}-gib",
             requirement="FR-017" if small else "SC-002",
-            done=f"price lists of the real size in a container that may have {gib} GiB",
+            done=f"price lists of the real size; the memory limit is {gib} GiB",
             promised=(
-                "it warns with the need; the kernel kills regions again and again; without a"
-                " restart left the container stops with code 1 and names the region and code 137"
+                "a warning states the need; the kernel kills regions repeatedly; when one has no"
+                " restart left, the container exits with code 1 and names the region and code 137"
                 if small
-                else "it does not warn; nothing is killed; all are ready and serve"
+                else "no warning; nothing is killed; all regions become ready and serve"
             ),
             act=partial(_full_too_small if small else _full_enough, gib * 1024),
             ready_seconds=0,
@@ -135,7 +135,7 @@ def _full_size() -> Iterator[Row]:
         name=f"full-size-term-{MOMENTS}-moments-of-start",
         requirement="SC-003",
         done=f"SIGTERM at {MOMENTS} moments of a staged start with price lists of the real size",
-        promised="gone in 5 s with code 0, every time",
+        promised="exits with code 0 within 5 s, every time",
         act=starting_at_full_size,
         ready_seconds=0,
         hit=EVERY,

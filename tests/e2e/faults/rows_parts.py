@@ -32,7 +32,7 @@ def _hit_to_death(word: str, world: World) -> None:
 
 
 def _proxy() -> Iterator[Row]:
-    back = "started again at once; requests fail no longer than that takes"
+    back = "restarted at once; requests fail only until then"
     for name, signal, times in (
         ("kill-9", "KILL", 1),
         ("kill-9-thrice", "KILL", 3),
@@ -54,7 +54,7 @@ def _proxy() -> Iterator[Row]:
         name="proxy-stop",
         requirement="FR-017",
         done="SIGSTOP to the proxy",
-        promised=f"found within {SEEN_SECONDS} s, killed and started again",
+        promised=f"detected within {SEEN_SECONDS} s, killed and restarted",
         act=partial(_hit, "STOP", PROXY, 1),
         hit=EVERY,
         recovers=SEEN_SECONDS + 3,
@@ -63,7 +63,7 @@ def _proxy() -> Iterator[Row]:
         name="proxy-killed-too-often",
         requirement="FR-017",
         done="kill -9 of the proxy, four times",
-        promised="the container stops with code 1; the last line names the proxy",
+        promised="the container exits with code 1; the last line names the proxy",
         act=partial(_hit_to_death, PROXY),
         hit=EVERY,
         ends=True,
@@ -88,7 +88,7 @@ def _writer() -> Iterator[Row]:
             name=f"log-writer-{name}",
             requirement="FR-013",
             done=f"SIG{signal} to the log writer" + (", three times" if times > 1 else ""),
-            promised="another takes its place; no line is lost or torn; no request fails",
+            promised="replaced; no line is lost or torn; no request fails",
             act=partial(_hit, signal, WRITER, times),
             doubles_lines=True,
             fast=name in {"kill-9", "stop"},
@@ -97,14 +97,14 @@ def _writer() -> Iterator[Row]:
         name="log-writer-term",
         requirement="FR-013",
         done="SIGTERM, SIGINT and SIGHUP to the log writer",
-        promised="it goes on: it ends when its last stream does",
+        promised="it keeps running until its last stream ends",
         act=_writer_told_to_end,
     )
     yield Row(
         name="log-writer-killed-too-often",
         requirement="FR-017",
         done="kill -9 of the log writer, four times",
-        promised="the container stops with code 1; the last line names the log writer",
+        promised="the container exits with code 1; the last line names the log writer",
         act=partial(_hit_to_death, WRITER),
         doubles_lines=True,
         hit=EVERY,
@@ -136,8 +136,8 @@ def _at_the_end() -> Iterator[Row]:
         yield Row(
             name=f"{part}-stopped-then-term",
             requirement="SC-003",
-            done=f"SIGSTOP to the {part}, SIGTERM to the container at once",
-            promised="gone in 3 s with code 0, no line lost",
+            done=f"SIGSTOP to the {part.replace('-', ' ')}, then at once SIGTERM to the container",
+            promised="exits with code 0 within 3 s; no line is lost",
             act=partial(_stopped_before, word),
             hit=EVERY,
             ends=True,
@@ -149,8 +149,8 @@ def _at_the_end() -> Iterator[Row]:
             yield Row(
                 name=f"{part}-{signal.lower()}-during-stop",
                 requirement="SC-003",
-                done=f"SIG{signal} to the {part} while the container stops",
-                promised="gone in 5 s with code 0, no line lost",
+                done=f"SIG{signal} to the {part.replace('-', ' ')} while the container stops",
+                promised="exits with code 0 within 5 s; no line is lost",
                 act=partial(_at_stop, word, signal),
                 doubles_lines=word == WRITER,
                 hit=EVERY,

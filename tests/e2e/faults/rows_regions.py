@@ -16,7 +16,8 @@ from .world import NAMES, World
 ONE = ("ap-southeast-2",)
 THREE = ("us-east-1", "ap-south-1", "us-west-1")
 GROUPS: dict[str, tuple[str, ...]] = {"one": ONE, "three": THREE, "all": NAMES}
-BACK = "comes back; the others answer every request"
+WHICH = {"one": "one region", "three": "three regions", "all": "all regions"}
+BACK = "restarts; the others answer every request"
 
 
 def kill(signal: str, regions: tuple[str, ...], world: World) -> None:
@@ -53,10 +54,10 @@ def _values(regions: tuple[str, ...], value: str) -> str:
 DEATHS: dict[str, tuple[str, Callable[[tuple[str, ...], World], None]]] = {
     "kill-9": ("kill -9", partial(kill, "KILL")),
     "segfault": ("SIGSEGV", partial(kill, "SEGV")),
-    "exit-0": ("it exits with code 0", partial(order, "crash&code=0")),
-    "exit-1": ("it exits with code 1", partial(order, "crash&code=1")),
-    "panic": ("a panic, with a stack trace", partial(order, "crash&code=panic")),
-    "half-line": ("it dies within a log line", _die_mid_line),
+    "exit-0": ("exit code 0", partial(order, "crash&code=0")),
+    "exit-1": ("exit code 1", partial(order, "crash&code=1")),
+    "panic": ("panic with a stack trace", partial(order, "crash&code=panic")),
+    "half-line": ("kill -9 in the middle of a log line", _die_mid_line),
 }
 FAST_DEATHS = {("kill-9", "one"), ("exit-0", "all")}
 
@@ -67,8 +68,8 @@ def _deaths() -> Iterator[Row]:
             yield Row(
                 name=f"region-{death}-{group}",
                 requirement="FR-017",
-                done=f"{words} in {group}",
-                promised=f"{group} {BACK}",
+                done=f"{WHICH[group]}: {words}",
+                promised=f"{'it' if group == 'one' else 'each'} {BACK}",
                 act=partial(act, regions),
                 hit=frozenset(regions),
                 recovers=6.0,
@@ -77,10 +78,10 @@ def _deaths() -> Iterator[Row]:
 
 
 HANGS: dict[str, tuple[str, Callable[[tuple[str, ...], World], None]]] = {
-    "stop": ("kill -STOP", partial(kill, "STOP")),
-    "hang": ("it accepts and never answers", partial(order, "hang")),
-    "close": ("it closes every connection", partial(order, "close")),
-    "health-500": ("its health check answers 500", partial(order, "health&mode=500")),
+    "stop": ("SIGSTOP", partial(kill, "STOP")),
+    "hang": ("connections accepted, requests never answered", partial(order, "hang")),
+    "close": ("every connection closed", partial(order, "close")),
+    "health-500": ("health check answers 500", partial(order, "health&mode=500")),
 }
 
 
@@ -90,8 +91,8 @@ def _hangs() -> Iterator[Row]:
             yield Row(
                 name=f"region-{hang}-{group}",
                 requirement="FR-017",
-                done=f"{words} in {group}, FINFOCUS_UNHEALTHY_SECONDS=1",
-                promised=f"it is killed after that time and {BACK}",
+                done=f"{WHICH[group]}: {words}; FINFOCUS_UNHEALTHY_SECONDS=1",
+                promised=f"killed after that time, then {BACK}",
                 act=partial(act, GROUPS[group]),
                 hit=frozenset(GROUPS[group]),
                 environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
@@ -109,8 +110,8 @@ def _crash_loops() -> Iterator[Row]:
         yield Row(
             name=f"region-crash-loop-{group}",
             requirement="FR-017",
-            done=f"{group} ends with code 3 whenever it is started",
-            promised="four starts, then the container stops with code 1; the last line says why",
+            done=f"{WHICH[group]}: exit code 3 at every start",
+            promised="four starts, then the container exits with code 1; the last line says why",
             act=_start_and_end,
             ready_seconds=0,
             ends=True,
@@ -123,8 +124,8 @@ def _crash_loops() -> Iterator[Row]:
         yield Row(
             name=f"region-crash-thrice-{group}",
             requirement="FR-017",
-            done=f"{group} crashes at its first three starts",
-            promised="the fourth start serves, within the 10 s of SC-002",
+            done=f"{WHICH[group]}: crash at the first three starts",
+            promised="the fourth start succeeds, within 10 s (SC-002)",
             act=lambda world: world.start(12),
             ready_seconds=0,
             environ={"STANDIN_CRASH_AT_START": _values(regions, "3"), "STANDIN_CRASH_TIMES": "3"},
@@ -136,8 +137,8 @@ def _slow_starts() -> Iterator[Row]:
         yield Row(
             name=f"region-slow-start-{group}",
             requirement="SC-002",
-            done=f"{group} listens 3 s after its start",
-            promised="ready a moment later; nothing is started again",
+            done=f"{WHICH[group]}: 3 s from start to listening",
+            promised="ready soon after that; nothing is restarted",
             act=_slow_start,
             ready_seconds=0,
             environ={"STANDIN_START_DELAY": _values(regions, "3s")},
@@ -145,8 +146,8 @@ def _slow_starts() -> Iterator[Row]:
     yield Row(
         name="region-busy-start-all",
         requirement="SC-002",
-        done="all burn 200 ms of processor time before they listen",
-        promised="ready; nothing is started again",
+        done="all regions: 200 ms of CPU time before listening",
+        promised="ready; nothing is restarted",
         act=_slow_start,
         ready_seconds=0,
         environ={"STANDIN_START_CPU": "200ms"},
@@ -182,8 +183,8 @@ def _budgets() -> Iterator[Row]:
     yield Row(
         name="region-fourth-kill",
         requirement="FR-017",
-        done="one is killed as soon as it is back, four times",
-        promised="three restarts, then the container stops with code 1 and names the region",
+        done="one region: killed four times, each time as soon as it answers",
+        promised="three restarts, then the container exits with code 1 and names the region",
         act=_fourth_kill,
         hit=one,
         ends=True,
@@ -193,8 +194,8 @@ def _budgets() -> Iterator[Row]:
     yield Row(
         name="region-killed-when-stable",
         requirement="FR-017",
-        done="one is killed five times, a second apart, FINFOCUS_STABLE_SECONDS=1",
-        promised=f"each time it {BACK}: a stable region has its restarts again",
+        done="one region: killed five times, a second apart; FINFOCUS_STABLE_SECONDS=1",
+        promised=f"each time it {BACK}; its restart count resets",
         act=_stable_kills,
         hit=one,
         environ={"FINFOCUS_STABLE_SECONDS": "1"},
@@ -202,8 +203,8 @@ def _budgets() -> Iterator[Row]:
     yield Row(
         name="region-restarts-240",
         requirement="FR-017",
-        done="each is killed as soon as it is back, 240 in all, FINFOCUS_STABLE_SECONDS=0",
-        promised="no memory, file, FIFO or process is left over",
+        done="all regions: killed as soon as they answer, 240 kills; FINFOCUS_STABLE_SECONDS=0",
+        promised="no memory, file, FIFO or process leaks",
         act=partial(soaked, 240),
         hit=EVERY,
         environ=SOAK,

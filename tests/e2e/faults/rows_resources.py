@@ -76,8 +76,8 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="region-out-of-memory",
         requirement="FR-017",
-        done="one grows to 700 MiB in a container that may have 600 MiB",
-        promised="the kernel kills it, maybe another plugin, but not the proxy; all come back",
+        done="one region grows to 700 MiB; the memory limit is 600 MiB",
+        promised="the kernel kills it, maybe other plugins, but not the proxy; all restart",
         act=_memory,
         hit=EVERY,
         extra={"mem_limit": "600m", "memswap_limit": "600m"},
@@ -86,7 +86,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="region-out-of-descriptors",
         requirement="FR-017",
-        done="one has no file descriptor left, FINFOCUS_UNHEALTHY_SECONDS=1",
+        done="one region runs out of file descriptors; FINFOCUS_UNHEALTHY_SECONDS=1",
         promised=f"its health check fails, it is killed and {BACK}",
         act=_descriptors,
         hit=one,
@@ -96,7 +96,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="region-port-stolen-for-a-while",
         requirement="FR-017",
-        done="one is killed and another process takes its port for 1 s",
+        done="one region is killed and another process takes its port for 1 s",
         promised=f"it {BACK}",
         act=partial(_steal_port, 1),
         hit=one,
@@ -104,8 +104,8 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="region-port-stolen-for-good",
         requirement="FR-017",
-        done="one is killed and another process takes its port and keeps it",
-        promised="it is started three times, then the container stops with code 1 and names it",
+        done="one region is killed and another process takes its port for good",
+        promised="three restarts, then the container exits with code 1 and names it",
         act=partial(_steal_port, 60),
         hit=one,
         ends=True,
@@ -116,16 +116,16 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="region-log-flood",
         requirement="FR-013",
-        done="one logs 20,000 lines of 1 kB as fast as it can",
-        promised="every line comes; the others answer every request",
+        done="one region logs 20,000 lines of 1 kB at full speed",
+        promised="every line arrives; the others answer every request",
         act=_flood,
-        loses_lines="two writers number their lines: the flood and the row's own",
+        loses_lines="not counted: the flood numbers its lines too",
     )
     yield Row(
         name="region-grandchild-keeps-output",
         requirement="SC-003",
-        done="one is killed; a child of it ignores SIGTERM and keeps its output open",
-        promised=f"it {BACK}; the container stops in time all the same",
+        done="one region is killed; its child ignores SIGTERM and keeps the output open",
+        promised=f"it {BACK}; the container still stops in time",
         act=_grandchild,
         hit=one,
         fast=True,

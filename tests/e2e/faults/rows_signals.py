@@ -71,13 +71,13 @@ class State:
 
 
 STATES = {
-    "at-once": State("as soon as the container is started", _at_once, running=False),
+    "at-once": State("as soon as the container starts", _at_once, running=False),
     "starting": State("at the first log line", _starting, running=False),
-    "ready": State("when all are ready", _ready, running=True),
-    "backoff": State("while one waits for its restart", _in_backoff, running=True),
+    "ready": State("when all regions are ready", _ready, running=True),
+    "backoff": State("while one region waits for its restart", _in_backoff, running=True),
     "proxy-down": State("just after the proxy was killed", _proxy_down, running=True),
-    "burst": State(f"{BURST} times, when all are ready", _burst, running=True),
-    "stopping": State("while it stops", _stopping, running=True, stops=True),
+    "burst": State(f"{BURST} times, when all regions are ready", _burst, running=True),
+    "stopping": State("while the container stops", _stopping, running=True, stops=True),
 }
 FAST = {("TERM", "at-once"), ("INT", "backoff"), ("HUP", "stopping"), ("TERM", "burst")}
 
@@ -88,7 +88,7 @@ def _row(signal: str, name: str, state: State) -> Row:
         name=f"signal-{signal.lower()}-{name}",
         requirement="SC-003",
         done=f"SIG{signal} {state.words}",
-        promised="gone in 5 s with code 0" if stops else "no effect; SIGTERM stops it later",
+        promised="exits with code 0 within 5 s" if stops else "no effect; a later SIGTERM stops it",
         act=partial(state.act, signal),
         hit=EVERY if stops or name == "proxy-down" else frozenset(ONE if name == "backoff" else ()),
         ends=stops,
@@ -107,8 +107,8 @@ def rows() -> Iterator[Row]:
         yield Row(
             name=f"signal-{signal.lower()}-with-init",
             requirement="SC-003",
-            done=f"SIG{signal} when all are ready, under `docker run --init`",
-            promised="no effect; SIGTERM stops it later",
+            done=f"SIG{signal} when all regions are ready, under `docker run --init`",
+            promised="no effect; a later SIGTERM stops it",
             act=partial(_ready, signal),
             extra={"init": True},
             fast=signal == "HUP",
@@ -117,8 +117,8 @@ def rows() -> Iterator[Row]:
         yield Row(
             name=f"signal-{signal.lower()}-with-init",
             requirement="SC-003",
-            done=f"SIG{signal} when all are ready, under `docker run --init`",
-            promised="gone in 5 s with code 0",
+            done=f"SIG{signal} when all regions are ready, under `docker run --init`",
+            promised="exits with code 0 within 5 s",
             act=partial(_ready, signal),
             extra={"init": True},
             hit=EVERY,

@@ -172,8 +172,8 @@ def _staging() -> Iterator[Row]:
     yield Row(
         name="start-staged",
         requirement="SC-002",
-        done=f"each takes 0.2 s to start, FINFOCUS_START_PARALLEL={PARALLEL}; then all are killed",
-        promised=f"at most {PARALLEL} parse their lists at a time, at the first start and again",
+        done=f"0.2 s for each start, FINFOCUS_START_PARALLEL={PARALLEL}; then all are killed",
+        promised=f"at most {PARALLEL} parse price lists at a time, at first start and at restart",
         act=_staged,
         ready_seconds=0,
         environ={"STANDIN_START_DELAY": "200ms", **PACE},
@@ -181,8 +181,8 @@ def _staging() -> Iterator[Row]:
     yield Row(
         name="start-all-at-once",
         requirement="SC-002",
-        done="each takes 1 s to start, FINFOCUS_START_PARALLEL=0",
-        promised="all twelve parse their lists at the same time",
+        done="1 s for each start, FINFOCUS_START_PARALLEL=0",
+        promised="all twelve parse their price lists at the same time",
         act=_at_once,
         ready_seconds=0,
         environ={"STANDIN_START_DELAY": "1s", "FINFOCUS_START_PARALLEL": "0"},
@@ -190,10 +190,10 @@ def _staging() -> Iterator[Row]:
     yield Row(
         name="start-told",
         requirement="FR-019",
-        done=f"each takes 0.3 s to start, {PARALLEL} at a time; clients ask meanwhile",
+        done=f"0.3 s for each start, {PARALLEL} at a time; clients send requests meanwhile",
         promised=(
-            "a region that waits answers 503 `region is starting`; /readyz and the metrics tell"
-            " waiting, starting and ready apart; every line of the container is JSON"
+            "a waiting region answers 503 `region is starting`; /readyz and the metrics distinguish"
+            " waiting, starting and ready; every line of the container itself is JSON"
         ),
         act=_told,
         ready_seconds=0,
@@ -203,8 +203,8 @@ def _staging() -> Iterator[Row]:
     yield Row(
         name="start-again-slow",
         requirement="FR-017",
-        done="each takes 1 s to start; one is killed",
-        promised="it is not said to be ready before it is",
+        done="1 s for each start; one region is killed",
+        promised="it is not reported ready before it is",
         act=_ready_while_slow,
         environ={"STANDIN_START_DELAY": "1s", "FINFOCUS_START_PARALLEL": "0"},
         hit=frozenset(ONE),
@@ -215,8 +215,8 @@ def _failing() -> Iterator[Row]:
     yield Row(
         name="start-hung",
         requirement="SC-002",
-        done=f"the first {PARALLEL} never listen, FINFOCUS_START_PARALLEL={PARALLEL}; then SIGTERM",
-        promised=f"the others start after {FAIR_SECONDS} s; gone in 5 s with code 0",
+        done=f"the first {PARALLEL} never listen; FINFOCUS_START_PARALLEL={PARALLEL}; then SIGTERM",
+        promised=f"the others start after {FAIR_SECONDS} s; exits with code 0 within 5 s",
         act=_hung,
         ready_seconds=0,
         environ={"STANDIN_START_DELAY": ",".join(f"{name}=600s" for name in HUNG), **PACE},
@@ -226,9 +226,9 @@ def _failing() -> Iterator[Row]:
     yield Row(
         name="start-crashes-of-three",
         requirement="FR-017",
-        done=f"three crash at their first two starts, each takes 0.3 s of a processor, {PARALLEL}"
-        " at a time",
-        promised="the others start meanwhile, and all are ready",
+        done="three regions crash at their first two starts; 0.3 s of CPU time for each start,"
+        f" {PARALLEL} at a time",
+        promised="the others start meanwhile; all become ready",
         act=_crashing,
         ready_seconds=0,
         environ={
@@ -239,14 +239,14 @@ def _failing() -> Iterator[Row]:
         },
     )
     for name, act, done in (
-        ("start", starting, "a staged start in which each takes 0.1 s of a processor"),
-        ("restart", restarting, "the time in which all are started again"),
+        ("start", starting, "a staged start, 0.1 s of CPU time for each region"),
+        ("restart", restarting, "a restart of all regions"),
     ):
         yield Row(
             name=f"start-term-{MOMENTS}-moments-of-{name}",
             requirement="SC-003",
-            done=f"SIGTERM at {MOMENTS} moments of {done}, each in a container of its own",
-            promised="gone in 5 s with code 0, every time",
+            done=f"SIGTERM at {MOMENTS} moments of {done}; a new container each time",
+            promised="exits with code 0 within 5 s, every time",
             act=act,
             ready_seconds=0,
             ends=True,
@@ -255,15 +255,15 @@ def _failing() -> Iterator[Row]:
 
 def _ports() -> Iterator[Row]:
     for order, words in (
-        ("variable", "knows no --port, as v0.1.5"),
-        ("flag", "knows no variable"),
-        ("both", "knows both, as v0.1.6"),
+        ("variable", "ignores --port, like v0.1.5"),
+        ("flag", "ignores both variables"),
+        ("both", "accepts both, like v0.1.6"),
     ):
         yield Row(
             name=f"start-port-{order}",
             requirement="FR-014",
             done=f"a plugin that {words}; PORT and FINFOCUS_PLUGIN_PORT are set on the container",
-            promised="each listens at its own port; PORT reaches it as it was given",
+            promised="each listens on its own port; PORT reaches it unchanged",
             act=_port,
             ready_seconds=0,
             environ={"STANDIN_PORT_ORDER": order, **TAKEN},

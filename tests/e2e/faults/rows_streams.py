@@ -10,7 +10,7 @@ from .rows_regions import ONE
 from .world import World
 
 LOUD = {"STANDIN_LOG_FLOOD_RATE": "200", "STANDIN_LOG_FLOOD_SIZE": "500"}
-UNREAD = "nobody reads them"
+UNREAD = "nothing reads them"
 
 
 def _blocked(seconds: float, world: World) -> None:
@@ -68,8 +68,8 @@ def rows() -> Iterator[Row]:
         yield Row(
             name=f"stdout-blocked-{seconds}-s",
             requirement="FR-013",
-            done=f"nobody reads for {seconds} s while each region logs 100 kB/s; then it is read",
-            promised="no line is lost or torn, no request fails, nothing is started again",
+            done=f"nothing reads stdout for {seconds} s while each region logs 100 kB/s",
+            promised="no line is lost or torn, no request fails, nothing is restarted",
             act=partial(_blocked, seconds),
             environ=LOUD,
             fifo=True,
@@ -78,7 +78,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="stdout-slow",
         requirement="FR-013",
-        done="a reader that sleeps most of the time, each region logs 100 kB/s",
+        done="stdout is read slowly while each region logs 100 kB/s",
         promised="no line is lost or torn, no request fails",
         act=_slow,
         environ=LOUD,
@@ -87,7 +87,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="stdout-blocked-log-writer-kill-9",
         requirement="FR-013",
-        done="nobody reads the log for 3 s; kill -9 of the log writer, twice",
+        done="nothing reads stdout for 3 s; kill -9 of the log writer, twice",
         promised="no line is lost or torn, no request fails",
         act=_blocked_and_killed,
         doubles_lines=True,
@@ -97,8 +97,8 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="stdout-blocked-term",
         requirement="SC-003",
-        done="nobody reads the log; SIGTERM",
-        promised="gone in 5 s with code 0",
+        done="nothing reads stdout; SIGTERM",
+        promised="exits with code 0 within 5 s",
         act=_blocked_and_stopped,
         environ=LOUD,
         hit=EVERY,
@@ -110,8 +110,8 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="stdout-blocked-fourth-kill",
         requirement="FR-017",
-        done="nobody reads the log; one region is killed four times",
-        promised="the container stops with code 1",
+        done="nothing reads stdout; one region is killed four times",
+        promised="the container exits with code 1",
         act=_blocked_and_crashing,
         environ=LOUD,
         hit=EVERY,
@@ -124,8 +124,8 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="stdout-closed",
         requirement="FR-013",
-        done="the reader of the log goes away for good",
-        promised="the container stops with code 1: nobody would see what it has to say",
+        done="the reader of stdout closes its end for good",
+        promised="the container exits with code 1, because its log would be lost",
         act=_closed,
         hit=EVERY,
         ends=True,

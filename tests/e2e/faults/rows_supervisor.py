@@ -162,8 +162,8 @@ def _wake_ups() -> Iterator[Row]:
     yield Row(
         name="supervisor-not-woken",
         requirement="FR-017",
-        done="nothing wakes the supervisor but its own timer; all are killed",
-        promised=f"seen within {SEEN_SECONDS:g} s; all come back; gone in 5 s with code 0",
+        done="only its own timer wakes the supervisor; all regions are killed",
+        promised=f"seen within {SEEN_SECONDS:g} s; all restart; exits with code 0 within 5 s",
         act=_ends_unseen,
         extra=with_lua(DEAF),
         hit=EVERY,
@@ -175,7 +175,7 @@ def _wake_ups() -> Iterator[Row]:
         requirement="SC-003",
         done=(
             f"{', '.join(STORM)} to the supervisor without a pause for {STORM_SECONDS} s;"
-            " one is killed"
+            " one region is killed"
         ),
         promised=f"it {BACK}",
         act=_storm,
@@ -188,8 +188,8 @@ def _wake_ups() -> Iterator[Row]:
         yield Row(
             name=f"supervisor-lifeline-{name}",
             requirement="FR-017",
-            done=f"{done}; all are killed",
-            promised=f"seen within {SEEN_SECONDS:g} s; all come back; no processor time is burnt",
+            done=f"{done}; all regions are killed",
+            promised=f"seen within {SEEN_SECONDS:g} s; all restart; the supervisor does not spin",
             act=act,
             hit=EVERY,
             recovers=6.0,
@@ -197,7 +197,7 @@ def _wake_ups() -> Iterator[Row]:
     yield Row(
         name="supervisor-events-flooded",
         requirement="FR-017",
-        done="two processes write what wakes the supervisor as fast as they can; one is killed",
+        done="two processes wake the supervisor at full speed; one region is killed",
         promised=f"it {BACK}",
         act=_events_flood,
         hit=frozenset(ONE),
@@ -205,8 +205,8 @@ def _wake_ups() -> Iterator[Row]:
     yield Row(
         name="supervisor-events-flooded-term",
         requirement="SC-003",
-        done="a process writes what wakes the supervisor as fast as it can; SIGTERM",
-        promised="gone in 5 s with code 0",
+        done="a process wakes the supervisor at full speed; SIGTERM",
+        promised="exits with code 0 within 5 s",
         act=_events_flood_term,
         hit=EVERY,
         ends=True,
@@ -215,15 +215,15 @@ def _wake_ups() -> Iterator[Row]:
     yield Row(
         name="supervisor-orphans",
         requirement="SC-003",
-        done=f"{ORPHANS * 3} processes lose their parent",
+        done=f"{ORPHANS * 3} processes become orphans",
         promised="each is reaped",
         act=_orphans,
     )
     yield Row(
         name="supervisor-terms-lost",
         requirement="SC-003",
-        done="SIGTERM; every region loses the first two that it is sent",
-        promised="they are told again: gone in 2 s with code 0, none killed",
+        done="SIGTERM; every region loses the first two it receives",
+        promised="SIGTERM is repeated: exits with code 0 within 2 s, no region is killed",
         act=_lost_terms,
         environ={"STANDIN_SIGTERM_LOST": "2"},
         hit=EVERY,
@@ -235,15 +235,15 @@ def _wake_ups() -> Iterator[Row]:
 
 def _files() -> Iterator[Row]:
     acts: tuple[tuple[str, str, Callable[[World], None]], ...] = (
-        ("health", "what the proxy tells the supervisor", partial(_garbage, "health")),
-        ("state", "what the supervisor tells the proxy", partial(_garbage, "state")),
+        ("health", "the proxy's reports to the supervisor", partial(_garbage, "health")),
+        ("state", "the supervisor's reports to the proxy", partial(_garbage, "state")),
     )
     for name, words, act in acts:
         yield Row(
             name=f"supervisor-{name}-garbage",
             requirement="FR-017",
-            done=f"garbage in the file with {words}; one is killed, then hangs",
-            promised=f"it is noticed and {BACK}",
+            done=f"garbage in the file with {words}; one region is killed, then hangs",
+            promised=f"both failures are noticed; it {BACK}",
             act=act,
             environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
             hit=frozenset(ONE),
@@ -251,16 +251,16 @@ def _files() -> Iterator[Row]:
     yield Row(
         name="supervisor-files-removed",
         requirement="FR-017",
-        done="the files between supervisor and proxy are removed; one is killed",
-        promised=f"it {BACK}; /livez answers 503, so that Kubernetes starts the container again",
+        done="the files between supervisor and proxy are removed; one region is killed",
+        promised=f"it {BACK}; /livez answers 503, so that Kubernetes restarts the container",
         act=_removed,
         hit=frozenset(ONE),
     )
     yield Row(
         name="supervisor-directory-removed",
         requirement="FR-017",
-        done="the state directory is removed; one is killed",
-        promised="it cannot be started: the container stops with code 1 and names it",
+        done="the state directory is removed; one region is killed",
+        promised="it cannot be restarted: the container exits with code 1 and names it",
         act=_directory_removed,
         hit=EVERY,
         ends=True,
@@ -273,7 +273,7 @@ def _files() -> Iterator[Row]:
         name="supervisor-status",
         requirement="FR-017",
         done="/opt/finfocus/status --json, before and after a kill",
-        promised="names every region and part with its state, starts and failures",
+        promised="lists every region and part with its state, starts and failures",
         act=_status,
         hit=frozenset(ONE),
     )
@@ -284,18 +284,18 @@ def _own_life() -> Iterator[Row]:
         name="supervisor-kill-9-with-init",
         requirement="FR-017",
         done="kill -9 of the supervisor, under `docker run --init`",
-        promised="the container ends at once with code 137, and with it all that runs",
+        promised="the container exits at once with code 137; no process is left",
         act=_supervisor_dies,
         extra={"init": True},
         hit=EVERY,
         ends=True,
         exit_code=137,
-        loses_lines="the log writer ends with it",
+        loses_lines="the log writer is killed too",
     )
     yield Row(
         name="supervisor-stop-cont-with-init",
         requirement="FR-017",
-        done="SIGSTOP to the supervisor for 2 s, with `--init`; one is killed meanwhile",
+        done="SIGSTOP to the supervisor for 2 s, with `--init`; one region is killed meanwhile",
         promised=f"it {BACK}",
         act=_supervisor_stopped,
         extra={"init": True},

@@ -100,6 +100,6 @@ def test_fr_010_dry_run_by_hand_publishes_nothing(
     event = Event(name="workflow_dispatch", inputs=inputs, token=TOKEN)
     run = execute(event, sealed, cli, release_url, tmp_path)
     assert set(run.results.values()) == {SUCCESS}, run.explain()
-    plan = next(s.output for s in run.steps if s.name == "Publish exactly that")
+    plan = next(s.output for s in run.steps if s.name == "Publish the sealed images")
     assert VERSION in plan
     assert cli.tags() == set()
