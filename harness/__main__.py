@@ -17,7 +17,7 @@ from harness.core.errors import EnvironmentMissingError, HarnessError
 
 DEFECT = 70  # EX_SOFTWARE, sysexits(3)
 INTERRUPTED = 130
-SAME_PRESS_SECONDS = 0.5  # a wrapper may pass on the signal that the terminal has sent already
+SAME_PRESS_SECONDS = 0.5  # a wrapper may forward a signal that the terminal already sent
 _interrupted_at: list[float] = []
 
 
@@ -32,32 +32,32 @@ def main() -> None:
         die(str(error))
         sys.exit(error.exit_code)
     except SystemExit as end:
-        # The command line library turns a KeyboardInterrupt into this, without a word.
+        # Typer turns a KeyboardInterrupt into this, without a message.
         if end.code == INTERRUPTED:
-            # All is cleaned up. A second signal would now meet Python's own end, and the default.
+            # Cleanup is done. Ignore further signals while the interpreter exits.
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             die("interrupted")
         raise
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         detail(traceback.format_exc())
-        die(f"the container engine failed: {error}; `harness doctor` says what is there")
+        die(f"the container engine failed: {error}. Run `harness doctor` to diagnose.")
         sys.exit(EnvironmentMissingError.exit_code)
     except OSError as error:
         detail(traceback.format_exc())
         where = f" ({error.filename})" if error.filename else ""
-        die(f"the machine refused: {error.strerror or error}{where}: is there room, and the right?")
+        die(f"{error.strerror or error}{where}. Check free disk space and permissions.")
         sys.exit(EnvironmentMissingError.exit_code)
     except Exception as error:
         detail(traceback.format_exc())
-        die(f"a defect of the harness: {type(error).__name__}: {error}; --verbose shows where")
+        die(f"internal error: {type(error).__name__}: {error}. Run with --verbose for details.")
         sys.exit(DEFECT)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM leaves by the same way as Ctrl+C, so that every context manager cleans up.
+    """Handle SIGTERM like Ctrl+C, so that every context manager cleans up.
 
-    Who presses Ctrl+C again wants no more of that: the run ends at once, and the next one sweeps.
+    A second Ctrl+C exits immediately; the next run cleans up.
     """
     now = time.monotonic()
     _interrupted_at.append(now)

@@ -1,8 +1,8 @@
-"""Writes what other files repeat of the regions table, so that adding a region is one line.
+"""Generate what other files repeat of the regions table, so that adding a region is one line.
 
-`python -m harness.generate` writes, `--check` only compares and fails on a difference.
-`--output DIR` writes the manifests alone into DIR, with `--without REGION` for an image that lacks
-regions, repeatable.
+`python -m harness.generate` writes the files; `--check` only compares and fails on a difference.
+`--output DIR` writes only the manifests, to DIR; `--without REGION` (repeatable) is for an image
+that lacks regions.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def sections(regions: Sequence[Region]) -> Mapping[str, str]:
 
 
 def _of_checkout(*, check: bool) -> int:
-    """Write what the checkout has of the table, or compare only; 1 when that differs."""
+    """Update the generated files, or only compare them; return 1 if `check` finds a difference."""
     regions = load_regions()
     different = outdated(FILES, sections(regions), write=not check)
     different += outdated_sections(DEPLOY, regions, write=not check)
@@ -66,7 +66,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.output is None:
         if given.without:
-            parser.error("--without is for manifests elsewhere: add --output DIR")
+            parser.error("--without requires --output DIR")
         return _of_checkout(check=given.check)
     try:
         regions = select(load_regions(), given.without)

@@ -35,34 +35,34 @@ from harness.verify.build_checks import check_build
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
-    """What to build, and from what."""
+    """What to build, and from which inputs."""
 
     version: str = LOCAL_VERSION
     architecture: Architecture | None = None  # None for the engine's own
     base: str = DEFAULT_BASE
     release_url: str = RELEASES
     stand_ins: StandInPolicy | None = None  # None: never for a release, auto for a local version
-    plugin: StandInPolicy | None = None  # of the plugin alone; None: by `stand_ins` and `version`
+    plugin: StandInPolicy | None = None  # for the plugin; None: from `stand_ins`, `version`
     full_size: bool = False
-    without: tuple[str, ...] = ()  # names of regions to leave out, and maybe `MISSING`
+    without: tuple[str, ...] = ()  # names of regions to leave out, or `MISSING`
     image_directory: Path = IMAGE_DIRECTORY
     output: Path = field(default_factory=lambda: Path("build-out"))
     reference: str = ""
     no_cache: bool = False
 
     def __post_init__(self) -> None:
-        """`UsageError` for what cannot be built, before anything is made."""
+        """Raise `UsageError` for an invalid combination, before any work starts."""
         if self.without:
             chosen(load_regions(self.image_directory), self.without)
         if self._by_name and StandInPolicy.NEVER in (self.stand_ins, self.plugin):
             raise UsageError(
-                f"{self.version} is a stand-in by its name: name a release, such as v0.1.5, or"
-                " drop --stand-ins never"
+                f"{self.version} is a stand-in version, which --stand-ins never forbids."
+                " Use a release such as v0.1.5, or drop --stand-ins never."
             )
 
     @property
     def _by_name(self) -> bool:
-        """Whether the version makes the plugin a stand-in; a server that is named is asked."""
+        """Whether the version alone selects a stand-in plugin; a custom release URL is tried."""
         return is_local(self.version) and self.release_url == RELEASES
 
     @property
@@ -83,7 +83,7 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
     architecture = config.architecture or Architecture(engine.architecture)
     regions = load_regions(config.image_directory)
     plugin = StandInPlugin(full_size=config.full_size)
-    with processor_for(engine, architecture):  # first: without it the rest is in vain
+    with processor_for(engine, architecture):  # first: nothing else works without it
         base = find_base_image(engine.client, config.base, architecture, config.policy)
         with find_release(
             version,
@@ -107,7 +107,7 @@ def build(engine: Engine, config: BuildConfig) -> BuiltImage:
 
 
 def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
-    """Everything that the build and the acceptance run show of `image`."""
+    """Run the build checks and the acceptance run on `image`."""
     regions = image.release.regions
     recorder = Recorder()
     with processor_for(engine, image.architecture):
@@ -126,7 +126,7 @@ def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
 def verified(
     engine: Engine, image: BuiltImage, config: BuildConfig, reports: Path
 ) -> VerifiedImage:
-    """`image` with its proof, written to `reports`; `NotProvenError` when it does not hold."""
+    """Examine `image` and write the proof to `reports`; `NotProvenError` if a check fails."""
     proof = report(examine(engine, image, config), reports)
     if not proof.proven:
         raise NotProvenError(proof.verdict)
@@ -142,7 +142,7 @@ def prove(config: BuildConfig, reports: Path) -> Proof:
 
 
 def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
-    """Examine an image that is there already, and write the proof to `reports`."""
+    """Examine an existing image and write the proof to `reports`."""
     with container_engine() as engine:
         sweep(engine.client)
         regions = regions_of(engine, reference)
@@ -151,13 +151,13 @@ def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
 
 
 def regions_of(engine: Engine, reference: str) -> tuple[Region, ...]:
-    """The regions that image `reference` says it has; `UsageError` when there is none such."""
+    """The regions in image `reference`, from its label; `UsageError` if there is no such image."""
     labels = find_image(engine.client, reference).labels
     return regions_in_image(labels, load_regions())
 
 
 def _about_regions(proof: Proof, regions: Sequence[Region], table: Sequence[Region]) -> Proof:
-    """`proof` with the regions it is about, and those of `table` that the image does not have."""
+    """`proof` with the image's regions, and the regions of `table` that the image lacks."""
     return replace(
         proof,
         regions=tuple(region.name for region in regions),
@@ -166,7 +166,7 @@ def _about_regions(proof: Proof, regions: Sequence[Region], table: Sequence[Regi
 
 
 def scan_existing(reference: str, options: ScanOptions, output: Path) -> ScanReport:
-    """Scan an image that is there already; the reports are in `output`."""
+    """Scan an existing image and write the reports to `output`."""
     with container_engine() as engine:
         found = scan_image(engine, reference, options, output)
     append_step_summary(found, os.environ)
@@ -174,14 +174,14 @@ def scan_existing(reference: str, options: ScanOptions, output: Path) -> ScanRep
 
 
 def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: Path) -> Proof:
-    """Deploy `image`, or one built for it when it is "", on Kubernetes; write the proof.
+    """Deploy `image` on Kubernetes and write the proof; build an image if `image` is "".
 
-    A context's nodes pull the image themselves: it has to be given, else `UsageError`.
+    With a context, the nodes pull the image themselves. Raises `UsageError` if `image` is "" then.
     """
     if options.context:
         if not image:
-            raise UsageError("name the image that the nodes of the context shall pull")
-        # What only the nodes have tells no label: regions are left out as the caller says.
+            raise UsageError("--context needs an image that its nodes can pull. Pass IMAGE.")
+        # The labels of an image that only the nodes pull are unknown here: use --without.
         regions = select(load_regions(), config.without)
         proof = smoke(None, image, regions, options)
         return report(_about_regions(proof, regions, load_regions()), reports)
@@ -196,7 +196,7 @@ def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: 
 
 
 def report(proof: Proof, directory: Path) -> Proof:
-    """Write every report and say where it is."""
+    """Write every report and print its path."""
     paths = write_reports(proof, directory, environ=os.environ)
     for stand_in in proof.stand_ins:
         say(f"  stand-in: {stand_in.kind} in place of {stand_in.replaces}: {stand_in.why}")

@@ -34,7 +34,7 @@ REPOSITORY = f"rshade/{REPOSITORY_NAME}"
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseConfig:
-    """What to release, from what, and to where."""
+    """What to release, from which inputs, and to which registry."""
 
     build: BuildConfig
     registry: str
@@ -42,7 +42,7 @@ class ReleaseConfig:
     architectures: tuple[Architecture, ...] = ()  # () for all
     export: Path | None = None  # seal there and publish nothing
     sources: tuple[Path, ...] = ()  # publish these seals and build nothing
-    ca: Path | None = None  # of the registry's certificate
+    ca: Path | None = None  # certificate authority of the registry
     dry_run: bool = False
     resume: bool = False
     tags: TagPolicy = field(default_factory=TagPolicy)
@@ -51,29 +51,31 @@ class ReleaseConfig:
 
     @property
     def target(self) -> str:
-        """Where to, for people and for the record; a local registry's port changes."""
+        """The destination to show and record; without a local registry's port, which changes."""
         if self.registry == LOCAL:
             return f"{LOCAL}/{self.repository}"
         return str(Repository.from_names(self.registry, self.repository))
 
     def check(self) -> None:
-        """`UsageError` when the parts do not go together."""
+        """Raise `UsageError` for options that cannot be combined."""
         parse(self.build.version)
         if MISSING in names_in(self.build.without):
-            raise UsageError("a release names the regions it leaves out: --without REGION")
+            raise UsageError("a release does not accept --without missing. Use --without REGION.")
         if self.build.without and self.sources:
-            raise UsageError("what is sealed has its regions already: drop --without, or --from")
+            raise UsageError("--without has no effect on sealed images. Drop --without or --from.")
         if self.export and (self.sources or self.resume or self.dry_run):
-            raise UsageError("--export builds and seals only: drop --from, --resume and --dry-run")
+            raise UsageError("--export only builds and seals. Drop --from, --resume and --dry-run.")
         if self.export and len(self.architectures) != 1:
-            raise UsageError("--export seals one architecture: give it with --arch")
+            raise UsageError("--export seals one architecture. Select it with --arch.")
         if self.architectures and not self.export:
-            raise UsageError("a release has every architecture: --arch goes with --export only")
+            raise UsageError(
+                "a release includes every architecture. Use --arch with --export only."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Where the registry is and how to get in."""
+    """Address of the registry and how to authenticate."""
 
     repository: Repository
     credentials: Credentials | None
@@ -90,9 +92,9 @@ def export(config: ReleaseConfig) -> SealedImage:
 
 
 def release(config: ReleaseConfig) -> PublishedImage | None:
-    """Publish one release with all its architectures; None when it is only planned.
+    """Publish one release for all architectures; return None for a dry run.
 
-    Raises a `HarnessError` that says what is missing, and where nothing was published.
+    Raises a `HarnessError` that says what is missing and where nothing was published.
     """
     config.check()
     version = config.build.version
@@ -126,18 +128,18 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
 
 @contextmanager
 def _told_how_to_go_on(config: ReleaseConfig) -> Iterator[None]:
-    """What was made is not lost when the rest fails, and people should know."""
+    """Print the command that resumes after a failure; finished work is kept."""
     try:
         yield
     except (KeyboardInterrupt, RegistryError):
         if (config.output / RECORD).exists() and not config.dry_run:
             again = f"harness release {config.build.version} --resume --output {config.output}"
-            warn(f"  go on with: {again}, and the same --registry and --repository")
+            warn(f"  to resume: {again}, with the same --registry and --repository")
         raise
 
 
 def _sealed(engine: Engine, config: ReleaseConfig, record: Record) -> list[SealedImage]:
-    """One sealed image for each architecture: given, made before, or made now."""
+    """One sealed image per architecture: given, reused, or built now."""
     if sources := config.sources or record.sources:
         return [unseal(source) for source in sources]
     sweep(engine.client)
@@ -152,18 +154,18 @@ def _sealed(engine: Engine, config: ReleaseConfig, record: Record) -> list[Seale
 
 
 def _kept(directory: Path) -> SealedImage | None:
-    """What a run that is continued sealed already; None when it has to be made."""
+    """The image that the resumed run already sealed; None if it must be rebuilt."""
     try:
         return unseal(directory)
     except NotProvenError as error:
-        say(f"  made again: {error}")
+        say(f"  rebuilding: {error}")
         return None
 
 
 def _made(
     engine: Engine, config: ReleaseConfig, architecture: Architecture, directory: Path
 ) -> SealedImage:
-    """The stages of one architecture; each takes what only the stage before can make."""
+    """Run the stages of one architecture; each accepts only the previous stage's output."""
     work = config.output / architecture.value
     made = replace(config.build, architecture=architecture, output=work)
     built = build(engine, made)
@@ -192,7 +194,7 @@ def _record(config: ReleaseConfig) -> Record:
 
 
 def _before(version: str, client: RegistryClient) -> tuple[str, Sizes] | None:
-    """The release before this one, to compare sizes with."""
+    """The previous release and its sizes, for comparison."""
     last = previous(version, client.tags())
     sizes = sizes_of(client, last) if last else None
     return (last, sizes) if last and sizes else None
@@ -200,7 +202,7 @@ def _before(version: str, client: RegistryClient) -> tuple[str, Sizes] | None:
 
 @contextmanager
 def _registry(config: ReleaseConfig) -> Iterator[Access]:
-    """The registry of `config`: the one there, or a local stand-in for the run."""
+    """The registry of `config`, or a local stand-in for the duration of the run."""
     if config.registry != LOCAL:
         repository = Repository.from_names(config.registry, config.repository)
         found = find_credentials(repository.host, os.environ)

@@ -1,4 +1,4 @@
-"""Finds a release of the plugin and checks that it is complete, before anything is downloaded."""
+"""Find a release of the plugin and check that it is complete, before downloading anything."""
 
 import hashlib
 import re
@@ -28,7 +28,7 @@ RELEASES = "https://github.com/rshade/finfocus-plugin-aws-public/releases/downlo
 CHECKSUMS = "checksums.txt"
 LOCAL_VERSION = "v0.0.0-local"
 MISSING = "missing"
-"""In the place of a region's name in `--without`: every region that the release does not have."""
+"""Accepted by `--without` instead of a region's name: every region that the release lacks."""
 TIMEOUT_SECONDS = (10, 60)  # to connect, between bytes
 ATTEMPTS = 5
 # As expected_checksum in image/build/download.sh reads it.
@@ -38,29 +38,29 @@ _CHECKSUM = re.compile(
 
 
 class _MayPassError(Exception):
-    """An answer that a later attempt may not get: 429, 5xx, a broken connection."""
+    """A failure that may be transient: 429, 5xx, a broken connection."""
 
 
 class UnreachableError(ReleaseError):
-    """The server was never reached, as opposed to: it answered no."""
+    """The server is unreachable, as opposed to answering with an error."""
 
 
 def check_version(version: str) -> str:
-    """`version` when it can be a release tag, such as "v0.1.5"; `UsageError` otherwise."""
+    """`version` if it can be a release tag, such as "v0.1.5"; `UsageError` otherwise."""
     number = version.removeprefix("v")
     plain = number.replace(".", "").replace("-", "").replace("+", "")
     if not version.startswith("v") or not number[:1].isdigit() or not plain.isalnum():
-        raise UsageError(f"{version!r} is not a release: give one like v0.1.5")
+        raise UsageError(f"{version!r} is not a release. Use one like v0.1.5.")
     return version
 
 
 def is_local(version: str) -> bool:
-    """Whether `version` is a stand-in by its name, such as "v0.0.0-local" or "v1.2.3-local"."""
+    """Whether `version` is a stand-in version, such as "v0.0.0-local" or "v1.2.3-local"."""
     return version.partition("-")[2] == LOCAL_VERSION.partition("-")[2]
 
 
 def chosen(table: Sequence[Region], without: Sequence[str]) -> tuple[tuple[Region, ...], bool]:
-    """The regions of `table` that `without` leaves, and whether `MISSING` is in it as well.
+    """The regions of `table` that `without` leaves, and whether `without` contains `MISSING`.
 
     Raises what `select` raises.
     """
@@ -81,24 +81,23 @@ def find_release(
 ) -> Iterator[Release]:
     """Release `version`, complete, for the duration of the block.
 
-    It has every region of `table` but those named in `without`, which may also hold `MISSING`.
-    A stand-in release is served from loopback when the real server cannot be reached at all and
-    `policy` allows it; a server that answers "no such file" is an answer and never replaced.
+    It has every region of `table` except those named in `without`, which may include `MISSING`.
+    A stand-in release is served from loopback if the real server is unreachable and `policy`
+    allows it. A server that answers, even with "not found", is never replaced.
     Raises `ReleaseError` naming every region without an asset, and what `select` raises.
     """
     regions, lenient = chosen(table, without)
     look = partial(preflight, version, architecture, regions, lenient=lenient)
-    why = "asked for by --stand-ins always"
+    why = "requested by --stand-ins always"
     if is_local(version):
-        why = f"{version} is a stand-in by its name"
+        why = f"{version} is a stand-in version"
     if policy is not StandInPolicy.ALWAYS:
         try:
             release = look(base_url)
         except UnreachableError as error:
             if policy is StandInPolicy.NEVER:
                 raise UnreachableError(
-                    f"{error}: check the network, or let a stand-in take its place with"
-                    " --stand-ins auto"
+                    f"{error}. Check the network, or allow a stand-in with --stand-ins auto."
                 ) from error
             why = str(error)
         else:
@@ -121,18 +120,18 @@ def preflight(
     *,
     lenient: bool = False,
 ) -> Release:
-    """Ask the server for every asset without downloading one.
+    """Check that the server has every asset, without downloading one.
 
     Returns the release with checksums and sizes. Raises `ReleaseError` that names each region
-    whose tarball or checksum is missing; a `lenient` look takes what is there, at least one.
+    whose tarball or checksum is missing; if `lenient`, one available region is enough.
     """
     root = f"{base_url}/{version}"
-    with step(f"looking for the {len(regions)} assets of {version} ({architecture})"):
+    with step(f"checking the {len(regions)} assets of {version} ({architecture})"):
         checksums = _request("GET", f"{root}/{CHECKSUMS}")
         if checksums.status_code != requests.codes.ok:
             raise ReleaseError(
-                f"release {version} has no {CHECKSUMS} (HTTP {checksums.status_code}):"
-                f" check the version at {base_url}"
+                f"release {version} has no {CHECKSUMS} (HTTP {checksums.status_code})."
+                f" Check the version at {base_url}"
             )
         expected = parse_checksums(checksums.text)
         names = {region: asset_name(region, version, architecture) for region in regions}
@@ -177,7 +176,7 @@ def _missing(
     regions: Sequence[Region],
     problems: Mapping[Region, str],
 ) -> str:
-    """What a release lacks, and how to build it all the same when it has anything."""
+    """What a release lacks, and how to build it without the missing regions."""
     lines = [
         (
             f"release {version} cannot be built for {architecture}: {len(problems)} of"
@@ -192,12 +191,12 @@ def _missing(
 
 
 def _size(text: str) -> int | None:
-    """A Content-Length (RFC 9110, section 8.6) as a number; None when it tells nothing."""
+    """A Content-Length (RFC 9110, section 8.6) as a number; None if invalid or 0."""
     return (int(text) or None) if text.isascii() and text.isdecimal() else None
 
 
 def parse_checksums(text: str) -> dict[str, str]:
-    """File name to SHA-256 of the lines `HEX  NAME` (sha256sum(1)); other lines are left out."""
+    """File name to SHA-256 of the lines `HEX  NAME` (sha256sum(1)); other lines are ignored."""
     found: dict[str, str] = {}
     for match in _CHECKSUM.finditer(text):
         found.setdefault(match["name"], match["digest"].lower())
@@ -210,7 +209,7 @@ def sha256_text(text: str) -> str:
 
 
 def _request(method: str, url: str) -> requests.Response:
-    """The server's answer; only what can pass is tried again, a definite no is returned."""
+    """The server's response; only transient failures are retried."""
     attempts = Retrying(
         retry=retry_if_exception_type(_MayPassError),
         stop=stop_after_attempt(ATTEMPTS),
@@ -220,7 +219,7 @@ def _request(method: str, url: str) -> requests.Response:
     try:
         return attempts(_request_once, method, url)
     except _MayPassError as error:
-        raise ReleaseError(f"the release server fails ({error}): try again later") from error
+        raise ReleaseError(f"the release server failed: {error}. Try again later.") from error
 
 
 def _request_once(method: str, url: str) -> requests.Response:
@@ -232,7 +231,7 @@ def _request_once(method: str, url: str) -> requests.Response:
     except requests.ConnectionError as error:
         if _never_connected(error):
             host = url.split("/")[2]
-            raise UnreachableError(f"{host} cannot be reached from this machine") from error
+            raise UnreachableError(f"{host} is unreachable from this machine") from error
         raise _MayPassError(f"{url}: connection broken") from error
     except requests.RequestException as error:
         raise _MayPassError(f"{url}: {type(error).__name__}") from error
@@ -243,6 +242,6 @@ def _request_once(method: str, url: str) -> requests.Response:
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:
-    """No name, no route, nobody listening: the server had no chance to answer."""
+    """Whether DNS, routing or the connection failed before the server could answer."""
     text = repr(error)
     return any(sign in text for sign in ("NameResolution", "NewConnection", "ProxyError"))

@@ -1,4 +1,4 @@
-"""Finds the base image: the real one, or a stand-in that says so."""
+"""Find the base image: the real one, or a labelled stand-in."""
 
 import docker
 from docker.errors import DockerException, ImageNotFound
@@ -21,21 +21,21 @@ def find_base_image(
     architecture: Architecture,
     policy: StandInPolicy,
 ) -> BaseImage:
-    """The base image for a build, present on the engine when this returns.
+    """Provide the base image for a build on the engine.
 
-    Raises `EnvironmentMissingError` when it cannot be pulled and `policy` or the machine allows
-    no stand-in.
+    Raises `EnvironmentMissingError` if it cannot be pulled and `policy` or the machine rules out
+    a stand-in.
     """
-    why = "asked for by --stand-ins always"
+    why = "requested by --stand-ins always"
     if policy is not StandInPolicy.ALWAYS:
         try:
             return _facts(reference, _real(client, reference, architecture))
         except DockerException as error:
-            why = f"it cannot be pulled ({_short(error)})"
+            why = f"pull failed: {_short(error)}"
         if policy is StandInPolicy.NEVER:
             raise EnvironmentMissingError(
-                f"{reference} is not here and {why}: pull or load it, or let a stand-in take its"
-                " place with --stand-ins auto"
+                f"no base image {reference}: {why}. Pull or load it, or allow a stand-in with"
+                " --stand-ins auto."
             )
     name = f"{STAND_IN_REFERENCE}-{architecture}"
     stand_in = StandIn(kind="base image", replaces=reference, why=why)
@@ -65,6 +65,6 @@ def _facts(reference: str, image: Image, stand_in: StandIn | None = None) -> Bas
 
 
 def _short(error: Exception) -> str:
-    """The reason at the end of the engine's words, without the request it wraps around it."""
+    """The reason at the end of the engine's message, without the request around it."""
     text = " ".join(str(getattr(error, "explanation", "") or error).split())
     return (text.rpartition(": ")[2] if "dial tcp" in text else text)[:160]

@@ -1,4 +1,4 @@
-"""Builds the image with docker-py and records what went in and what came out."""
+"""Build the image with docker-py and record its inputs and outputs."""
 
 import hashlib
 import json
@@ -44,12 +44,12 @@ def build_image(
 ) -> BuiltImage:
     """Build `image_directory` for `release` on `base`; the result carries the tag `reference`.
 
-    With `no_cache` nothing of an earlier build is used.
-    Raises `BuildError` with the build's own words when it fails.
+    With `no_cache` nothing from earlier builds is reused.
+    Raises `BuildError` with the build's output if it fails.
     """
     reference = reference or default_reference(release.version, release.architecture)
     began = time.monotonic()
-    # Of two runs at once, the second finds the layers of the first.
+    # The second of two concurrent runs reuses the first one's layers.
     alone = exclusive(f"build {reference}")
     with step(f"building {reference}") as progress, alone, _engine_errors():
         stream = client.api.build(
@@ -84,8 +84,8 @@ def layers_of(
 ) -> tuple[dict[str, Any], ...]:
     """The layers, the lowest first: digest (uncompressed), size in bytes, build instruction."""
     digests = list(attributes.get("RootFS", {}).get("Layers") or [])
-    # The engine's history, newest first, also has the steps that made no layer. An empty layer
-    # is in it with size 0 as well, so digests and sizes are matched only when their counts agree.
+    # The engine's history, newest first, includes steps without a layer. Empty layers have size 0
+    # too, so digests and sizes are matched only if their counts agree.
     steps = [entry for entry in reversed(history) if entry.get("Size", 0) > 0]
     if len(steps) != len(digests):
         return tuple({"digest": d, "size_bytes": None, "created_by": ""} for d in digests)
@@ -96,7 +96,7 @@ def layers_of(
 
 
 def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
-    """Show a build's output until its end; return the image ID."""
+    """Show a build's output until it ends; return the image ID."""
     output: list[str] = []
     try:
         image_id = ""
@@ -108,22 +108,22 @@ def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
                 image_id = match["id"] or match["digest"]
     except _BuildFailedError as error:
         words = [line for line in output[-40:] if not _NOISE.match(line)]
-        raise BuildError("\n  ".join([f"the image cannot be built: {error}", *words])) from None
+        raise BuildError("\n  ".join([f"the image build failed: {error}", *words])) from None
     if not image_id:
-        raise BuildError("the engine ended the build without an image: see --verbose")
+        raise BuildError("the build ended without an image. Run with --verbose for its output.")
     return image_id
 
 
 @contextmanager
 def _engine_errors() -> Iterator[None]:
-    """The engine may refuse, and it may go away in the middle of an answer."""
+    """Turn an engine's refusal or a lost connection into `BuildError`."""
     try:
         yield
     except DockerException as error:
         raise BuildError(f"the engine cannot build the image: {error}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise BuildError(
-            "the engine broke off in the middle of the build: see its own log, and build again"
+            "lost the connection to the engine during the build. Check its log and build again."
         ) from error
 
 
@@ -132,7 +132,7 @@ class _BuildFailedError(Exception):
 
 
 def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
-    """Lines of a build's output; what the engine sends does not respect line ends."""
+    """Lines of a build's output; the engine's messages may split lines."""
     rest = ""
     for message in stream:
         if "error" in message:
@@ -145,7 +145,7 @@ def _lines(stream: Iterator[dict[str, Any]]) -> Iterator[str]:
 
 
 def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
-    """Build arguments; the same inputs give the same, so that an unchanged build is cached."""
+    """Build arguments: equal for equal inputs, so that an unchanged build is cached."""
     kinds = {s.kind for s in (base.stand_in, release.stand_in) if s}
     arguments = {
         "BASE_IMAGE": base.reference,
@@ -153,7 +153,7 @@ def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
         "VERSION": release.version,
         "TARGETARCH": release.architecture.value,
         "RELEASE_BASE_URL": release.base_url,
-        # A release whose files were replaced is downloaded again.
+        # Replaced release files change it, so they are downloaded again.
         "CHECKSUMS_SHA256": release.checksums_sha256,
         "REVISION": _git("rev-parse", "HEAD"),
         "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
@@ -169,14 +169,14 @@ def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str:
-    """Git's answer about the checkout; empty outside of one."""
+    """Output of a git command in the checkout; "" outside one."""
     with suppress(CommandError):
         return run(["git", "-C", str(REPOSITORY), *arguments]).strip()
     return ""
 
 
 def build_record(image: BuiltImage, image_directory: Path) -> dict[str, Any]:
-    """What went into a build and what came out, as JSON types; see docs/build-record.md."""
+    """Inputs and outputs of a build as JSON types; see docs/build-record.md."""
     files = sorted(path for path in image_directory.rglob("*") if path.is_file())
     return {
         "schema_version": RECORD_VERSION,

@@ -1,4 +1,4 @@
-"""Waits until a release has the assets of every region: it exists before they are uploaded."""
+"""Wait for a release's assets to finish uploading."""
 
 from collections.abc import Sequence
 
@@ -21,8 +21,8 @@ def wait_for_release(
 ) -> None:
     """Return when release `version` is complete for all `architectures`.
 
-    Asks every `interval` seconds, for at most `timeout` seconds. Raises `ReleaseError` that names
-    what is still missing, and at once when the server cannot be reached at all.
+    Checks every `interval` seconds, for at most `timeout` seconds. Then raises `ReleaseError` that
+    names what is missing. Fails immediately if the server is unreachable.
     """
     check_version(version)
     missing: dict[Architecture, str] = {}

@@ -1,4 +1,4 @@
-"""Commands that build an image, examine it and run it."""
+"""Commands that build, examine and run an image."""
 
 import json
 from pathlib import Path
@@ -41,7 +41,7 @@ def prove(
     reports: Reports = Path("proof"),
     as_json: Json = False,
 ) -> None:
-    """Build the image, prove it, and write the report: the main job."""
+    """Build the image, check every requirement, and write the report."""
     config = pipeline.BuildConfig(
         version=version,
         architecture=arch,
@@ -89,7 +89,7 @@ def build(
 
 
 def verify(
-    image: Annotated[str, typer.Argument(help="Any image: a name, a digest or an ID.")],
+    image: Annotated[str, typer.Argument(help="Image: name, digest or ID.")],
     *,
     full_size: FullSize = False,
     reports: Reports = Path("proof"),
@@ -102,10 +102,12 @@ def verify(
 def run(
     image: Annotated[str, typer.Argument(help="Image to run.")],
     *,
-    region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
-    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the container.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Region to run (repeatable).")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(help="Environment variable NAME=VALUE (repeatable).")
+    ] = None,
 ) -> None:
-    """Run an image with its ports published on loopback; Ctrl+C stops it."""
+    """Run an image with its ports published on loopback; press Ctrl+C to stop."""
     with container_engine() as engine:
         raise typer.Exit(foreground.run(engine.client, image, region or [], env or []))
 
@@ -113,8 +115,8 @@ def run(
 def logs(
     container: Annotated[str, typer.Argument(help="Container, or - to read standard input.")],
     *,
-    region: Annotated[list[str] | None, typer.Option(help="Only these regions.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more.")] = False,
+    region: Annotated[list[str] | None, typer.Option(help="Region to show (repeatable).")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log.")] = False,
 ) -> None:
-    """Show a container's log for people: one colour per region."""
+    """Print a container's log with one colour per region."""
     foreground.show_logs(container, region or [], follow=follow)

@@ -15,7 +15,7 @@ from harness.stand_ins.cluster.box import sweep_boxes
 
 
 def doctor(*, as_json: Json = False) -> None:
-    """Say what this machine has, and what to do about what it lacks."""
+    """Check this machine and suggest fixes."""
     findings = machine.examine()
     if as_json:
         print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
@@ -26,9 +26,9 @@ def doctor(*, as_json: Json = False) -> None:
 
 def sweep(
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Also what running runs use.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also clean up active runs.")] = False,
 ) -> None:
-    """Remove what killed runs left: containers and the harness's own engine."""
+    """Clean up after interrupted runs: containers and the harness's own engine."""
     client = connect()
     if client is not None:
         removed = sweep_engine(client, everything=everything)
@@ -36,7 +36,7 @@ def sweep(
     for name in sweep_boxes():
         print(f"{name} removed")
     if stop_leftover_engine():
-        print("1 engine examined")
+        print("1 engine stopped")
 
 
 def version() -> None:

@@ -1,4 +1,4 @@
-"""The command line: parses, builds a config, calls the pipeline. No logic."""
+"""The command line: parse options, build a config, call the pipeline. No logic."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Builds one container image from many regional binaries, and proves it.",
+    help="Build one container image from many regional binaries and prove that it works.",
 )
 
 

@@ -1,4 +1,4 @@
-"""Commands that wait for a release of the plugin, and publish an image of it."""
+"""Commands that wait for a plugin release and publish its image."""
 
 import json
 from pathlib import Path
@@ -32,45 +32,46 @@ from harness.scan.model import IGNORE_FILE
 
 
 def release(
-    version: Annotated[str, typer.Argument(help="Release of the plugin, such as v0.1.5.")],
+    version: Annotated[str, typer.Argument(help="Plugin release, such as v0.1.5.")],
     *,
     arch: Annotated[
-        list[Architecture] | None, typer.Option(help="With --export: what to seal.")
+        list[Architecture] | None, typer.Option(help="Architecture to seal with --export.")
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Build, prove, scan and seal into this directory only.")
+        Path | None,
+        typer.Option(help="Build, prove, scan and seal into this directory; do not publish."),
     ] = None,
     source: Annotated[
-        list[Path] | None, typer.Option("--from", help="Publish what was sealed there.")
+        list[Path] | None,
+        typer.Option("--from", help="Publish a directory sealed with --export (repeatable)."),
     ] = None,
     registry: Annotated[
-        str, typer.Option(help="Host; localhost starts a local one for the run.")
+        str, typer.Option(help="Registry host; localhost starts a temporary one.")
     ] = GITHUB,
     repository: Annotated[
-        str, typer.Option(help="Name there.", envvar="HARNESS_REPOSITORY")
+        str, typer.Option(help="Repository name.", envvar="HARNESS_REPOSITORY")
     ] = releasing.REPOSITORY,
     registry_ca: Annotated[
-        Path | None, typer.Option(help="Authority of the registry's certificate, PEM.")
+        Path | None, typer.Option(help="CA certificate of the registry (PEM).")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run ended.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a failed run.")] = False,
     latest: Annotated[
-        bool | None, typer.Option("--latest/--no-latest", help="Default: by version.")
+        bool | None,
+        typer.Option("--latest/--no-latest", help="Move the tag latest; default: by version."),
     ] = None,
-    floating: Annotated[bool, typer.Option("--floating", help="Also tags v1.2 and v1.")] = False,
+    floating: Annotated[bool, typer.Option("--floating", help="Also tag v1.2 and v1.")] = False,
     base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE,
-    release_url: Annotated[str, typer.Option(help="Where the releases are.")] = RELEASES,
+    release_url: Annotated[str, typer.Option(help="Base URL of the releases.")] = RELEASES,
     stand_ins: Annotated[
         StandInPolicy | None,
-        typer.Option(
-            help="When a stand-in may be used; default: never, auto for a -local version."
-        ),
+        typer.Option(help="When to use stand-ins; default: never, or auto for a -local version."),
     ] = None,
     without: Annotated[
-        list[str] | None, typer.Option(help="Region to leave out, repeatable.")
+        list[str] | None, typer.Option(help="Region to leave out (repeatable).")
     ] = None,
     full_size: Annotated[
-        bool, typer.Option("--full-size", help="Stand-ins as large as the real ones.")
+        bool, typer.Option("--full-size", help="Use stand-ins of real size.")
     ] = False,
     db_repository: DbRepository = None,
     skip_db_update: SkipDbUpdate = False,
@@ -79,9 +80,9 @@ def release(
     ignore_file: IgnoreFile = IGNORE_FILE,
     vex: Vex = None,
     end_of_life: EndOfLifePolicy = EndOfLife.WARN,
-    output: Annotated[Path, typer.Option(help="Directory for records, seals and page.")] = Path(
-        "release-out"
-    ),
+    output: Annotated[
+        Path, typer.Option(help="Directory for records, sealed images, page.")
+    ] = Path("release-out"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Build, prove, scan and publish a release for every architecture."""
@@ -130,13 +131,15 @@ def release(
 def wait_release(
     version: Version,
     *,
-    arch: Annotated[list[Architecture] | None, typer.Option(help="Default: all.")] = None,
+    arch: Annotated[
+        list[Architecture] | None, typer.Option(help="Repeatable; default: all.")
+    ] = None,
     release_url: Url = RELEASES,
     without: Without = None,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at most.", min=0)] = 1800,
-    interval: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 20,
+    timeout: Annotated[float, typer.Option(help="Maximum seconds to wait.", min=0)] = 1800,
+    interval: Annotated[float, typer.Option(help="Seconds between checks.", min=0.1)] = 20,
 ) -> None:
-    """Wait until a release has every asset: it is created before they are uploaded."""
+    """Wait for a release's assets to finish uploading."""
     wait_for_release(
         version,
         arch or list(Architecture),

@@ -1,4 +1,4 @@
-"""The command `scan`, and the options that say how to scan; a release has them too."""
+"""The command `scan` and its options, which `release` shares."""
 
 import json
 from datetime import timedelta
@@ -14,20 +14,25 @@ from harness.scan import EndOfLife, ScanOptions, passed
 from harness.scan.model import IGNORE_FILE
 
 DbRepository = Annotated[
-    list[str] | None, typer.Option(help="OCI repository of the vulnerability database; several.")
+    list[str] | None,
+    typer.Option(help="OCI repository of the vulnerability database (repeatable)."),
 ]
 SkipDbUpdate = Annotated[
-    bool, typer.Option("--skip-db-update", help="Use the vulnerability database that is there.")
+    bool, typer.Option("--skip-db-update", help="Use the local vulnerability database as it is.")
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Let the scan ask nothing of anyone.")]
-MaxDbAge = Annotated[float, typer.Option(help="Days that the database may be old.")]
-IgnoreFile = Annotated[Path, typer.Option(help="What may stay, why, and until when (YAML).")]
-Vex = Annotated[list[Path] | None, typer.Option(help="VEX document; several.")]
-EndOfLifePolicy = Annotated[EndOfLife, typer.Option(help="A base past its end of support.")]
-ScanOutput = Annotated[Path, typer.Option(help="Directory for the reports of the scan.")]
-TrivyCache = Annotated[Path | None, typer.Option(help="Trivy's cache, with its database.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Scan without network access.")]
+MaxDbAge = Annotated[float, typer.Option(help="Maximum age of the database in days.")]
+IgnoreFile = Annotated[Path, typer.Option(help="Accepted findings: reason and expiry (YAML).")]
+Vex = Annotated[list[Path] | None, typer.Option(help="VEX document (repeatable).")]
+EndOfLifePolicy = Annotated[
+    EndOfLife, typer.Option(help="Treatment of a base past its end of support.")
+]
+ScanOutput = Annotated[Path, typer.Option(help="Directory for the scan reports.")]
+TrivyCache = Annotated[
+    Path | None, typer.Option(help="Trivy's cache directory, with its database.")
+]
 DatabaseStandIn = Annotated[
-    StandInPolicy, typer.Option(help="When a small stand-in database may be used.")
+    StandInPolicy, typer.Option(help="When to use a small stand-in database.")
 ]
 
 
@@ -43,7 +48,7 @@ def scan_options(
     stand_ins: StandInPolicy,
     cache_dir: Path | None = None,
 ) -> ScanOptions:
-    """What the options above ask for; `max_db_age` is days."""
+    """`ScanOptions` from the options above; `max_db_age` is in days."""
     return ScanOptions(
         db_repositories=tuple(db_repository or ()),
         skip_db_update=skip_db_update,
@@ -58,7 +63,7 @@ def scan_options(
 
 
 def scan(
-    image: Annotated[str, typer.Argument(help="Any image: a name, a digest or an ID.")],
+    image: Annotated[str, typer.Argument(help="Image: name, digest or ID.")],
     *,
     db_repository: DbRepository = None,
     skip_db_update: SkipDbUpdate = False,
@@ -72,7 +77,7 @@ def scan(
     output: ScanOutput = Path("scan-out"),
     as_json: Json = False,
 ) -> None:
-    """Scan an image with Trivy; fail when anything critical or high is in it."""
+    """Scan an image with Trivy; fail on critical or high findings."""
     options = scan_options(
         db_repository=db_repository,
         skip_db_update=skip_db_update,

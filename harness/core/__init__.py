@@ -1,1 +1,1 @@
-"""What every other package uses: errors, console, data, waiting."""
+"""Shared by all other packages: errors, console, data types, waiting."""

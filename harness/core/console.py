@@ -1,4 +1,4 @@
-"""What people see while the harness works. Results go to stdout, everything here to stderr."""
+"""Progress and messages. Results go to stdout, everything here to stderr."""
 
 import os
 import re
@@ -19,46 +19,46 @@ stderr = Console(
 )
 _state = {"verbose": False, "quiet": False}
 
-# C0 and C1 controls but for tab and newline, what reorders text, and lone surrogates: an image
-# may print anything, and a terminal would obey.
+# C0 and C1 controls except tab and newline, characters that break or reorder lines, and lone
+# surrogates: an image can print anything, and a terminal would interpret it.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """`text` with every character that a terminal would obey written as an escape."""
+    """`text` with every character that controls a terminal written as an escape."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def configure(*, verbose: bool, quiet: bool) -> None:
-    """Choose how much is said: `verbose` adds tool output, `quiet` leaves only errors."""
+    """Set the verbosity: `verbose` adds tool output, `quiet` leaves only errors."""
     _state.update(verbose=verbose, quiet=quiet)
 
 
 def say(text: str) -> None:
-    """One line for people."""
+    """Print one line, unless quiet."""
     if not _state["quiet"]:
         stderr.print(printable(text), markup=False)
 
 
 def warn(text: str) -> None:
-    """One line that is printed even when quiet."""
+    """Print one line, even when quiet."""
     stderr.print(printable(text), markup=False, style="yellow")
 
 
 def detail(text: str) -> None:
-    """One line that only `--verbose` shows."""
+    """Print one line if `--verbose` is given."""
     if _state["verbose"]:
         stderr.print(printable(text), markup=False, style="dim")
 
 
 def interactive() -> bool:
-    """Whether a person watches: a terminal, not CI, not quiet."""
+    """Whether a person is watching: a terminal, not CI, not quiet."""
     return stderr.is_terminal and not _state["quiet"]
 
 
 @contextmanager
 def step(title: str) -> Iterator["Step"]:
-    """A piece of work: a live line with its latest news on a terminal, else one plain line."""
+    """Report a piece of work: a live status line on a terminal, else one plain line."""
     current = Step(title)
     if not interactive():
         say(f"• {title}")
@@ -73,19 +73,19 @@ def step(title: str) -> Iterator["Step"]:
 
 
 class Step:
-    """The running piece of work; `news` replaces its latest news."""
+    """Work in progress; `news` replaces its status."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.show = detail
 
     def news(self, text: str) -> None:
-        """Show the latest news, shortened to one line."""
+        """Show the latest status, shortened to one line."""
         line = printable(" ".join(text.split()))[:100]
         if line:
             self.show(line)
 
 
 def die(text: str) -> None:
-    """The last words of a failed run."""
+    """Print the error that ends the run."""
     print(f"error: {printable(text)}", file=sys.stderr, flush=True)

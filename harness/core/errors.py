@@ -2,8 +2,8 @@
 
 Exit codes of the command, documented in docs/reference.md:
 0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
-5 build failed, 6 the scan's gate does not let it pass, 7 no scan possible,
-8 registry refused or failed, 9 tag conflict, 70 a defect of the harness, 130 interrupted.
+5 build failed, 6 scan gate failed, 7 no scan possible, 8 registry refused or failed,
+9 tag conflict, 70 internal error, 130 interrupted.
 """
 
 from typing import ClassVar
@@ -16,27 +16,27 @@ class HarnessError(Exception):
 
 
 class NotProvenError(HarnessError):
-    """The image was examined and at least one requirement does not hold."""
+    """The image was examined and at least one requirement is not met."""
 
 
 class UsageError(HarnessError):
-    """What the caller asked for cannot be done as asked."""
+    """The request is invalid."""
 
     exit_code = 2
 
 
 class EnvironmentMissingError(HarnessError):
-    """The machine lacks something that the harness may not or cannot provide."""
+    """The machine lacks something that the harness must not or cannot provide."""
 
     exit_code = 3
 
 
 class NoProcessorError(EnvironmentMissingError):
-    """The engine runs no image of that architecture, and no emulator can be had: not proven."""
+    """The engine cannot run images of the architecture, and no emulator is available."""
 
 
 class ReleaseError(HarnessError):
-    """The release lacks assets, or its server cannot be reached."""
+    """The release lacks assets, or its server is unreachable."""
 
     exit_code = 4
 
@@ -48,25 +48,25 @@ class BuildError(HarnessError):
 
 
 class ScanGateError(HarnessError):
-    """The scan found what the gate does not let pass."""
+    """The scan has findings that the gate rejects."""
 
     exit_code = 6
 
 
 class ScanImpossibleError(HarnessError):
-    """There is no scan, and so no pass: no Trivy, no database, or one that cannot be trusted."""
+    """No scan, and so no pass: Trivy or its database is missing, or the database is untrusted."""
 
     exit_code = 7
 
 
 class RegistryError(HarnessError):
-    """The registry refused, failed, or has other content than it was given."""
+    """The registry refused, failed, or holds content that differs from what was pushed."""
 
     exit_code = 8
 
 
 class TagConflictError(HarnessError):
-    """A tag that must not move has other content, or another release of it is running."""
+    """A tag that must not move has other content, or another run is releasing it."""
 
     exit_code = 9
 
@@ -76,8 +76,8 @@ class CommandError(EnvironmentMissingError):
 
 
 class WaitTimeoutError(HarnessError):
-    """A condition did not come true in time."""
+    """A condition was not met in time."""
 
 
 class ContainerDiedError(HarnessError):
-    """A container ended that was expected to run."""
+    """A container exited that was expected to run."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file writes."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from tempfile import NamedTemporaryFile
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace the file at `path`; a reader sees the old text or the new one, never a part."""
+    """Replace the file at `path` atomically: readers see the old or the new text, never a part."""
     with NamedTemporaryFile(
         "w", encoding="utf-8", newline="\n", dir=path.parent, prefix=f".{path.name}.", delete=False
     ) as file:
@@ -15,7 +15,7 @@ def write_whole(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-            # A temporary file is private; a report is to be collected by other users' tools.
+            # Temporary files are private, but other users' tools must read the reports.
             temporary.chmod(0o644)
             temporary.replace(path)
         except BaseException:

@@ -1,7 +1,7 @@
 """Tools that are published as Go modules: compiled once per version and kept in the cache.
 
 The source comes from the Go module proxy and is checked against the Go checksum database
-(https://go.dev/ref/mod#checksum-database), so that a machine which reaches only package registries
+(https://go.dev/ref/mod#checksum-database), so that a machine that reaches only package registries
 gets the same code as the upstream release.
 """
 
@@ -37,19 +37,19 @@ class GoTool:
 
     @property
     def path(self) -> Path:
-        """Where the program is, once it was compiled."""
+        """Path of the program, once compiled."""
         return cache_directory() / "tools" / f"{self.name}-{self.version}" / self.name
 
     def provide(self) -> Path:
-        """Path of the program, compiled when it is not there yet.
+        """Return the path of the program; compile it first if needed.
 
-        Raises `EnvironmentMissingError` when there is no Go, and `CommandError` with Go's words.
+        Raises `EnvironmentMissingError` if Go is missing, and `CommandError` with Go's output.
         """
         path = self.path
         if path.exists():
             return path
         if not shutil.which("go"):
-            raise EnvironmentMissingError(f"{self.name} needs Go (https://go.dev/dl/)")
+            raise EnvironmentMissingError(f"{self.name} needs Go. Install it: https://go.dev/dl/")
         path.parent.mkdir(parents=True, exist_ok=True)
         with (path.parent / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -59,10 +59,10 @@ class GoTool:
 
     def _compile(self, path: Path) -> None:
         with (
-            step(f"compiling {self.name} {self.version} (once; it takes {self.takes})"),
+            step(f"compiling {self.name} {self.version} (once; takes {self.takes})"),
             tempfile.TemporaryDirectory(dir=path.parent) as made,
         ):
-            # Another architecture in the environment would be installed elsewhere, not to run here.
+            # GOOS or GOARCH in the environment would cross-compile and install elsewhere.
             here = {"CGO_ENABLED": "0", "GOOS": "", "GOARCH": "", "GOBIN": made}
             command = ["go", "install", "-trimpath", f"-ldflags={self.ldflags}"]
             run(

@@ -1,4 +1,4 @@
-"""The labels everything of the harness carries, so that people and `sweep` can tell it apart."""
+"""Labels on everything the harness creates, so that people and `sweep` can identify it."""
 
 import os
 import uuid
@@ -13,15 +13,15 @@ STAND_IN = "com.finfocus.stand-in"
 
 
 def process_identity(pid: int) -> str | None:
-    """Process `pid` of this boot as text that no later process can have; None when it is gone.
+    """Text that identifies process `pid` and no later process; None if it has exited.
 
-    Boot ID and start time, proc(5): a process ID alone comes back.
+    It has the boot ID and start time (proc(5)), because process IDs are reused.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        # No /proc (macOS): the process ID has to do.
+        # No /proc (macOS): the process ID must suffice.
         return f"{pid}" if _exists(pid) and not Path("/proc/self").exists() else None
     state, started = stat.rpartition(")")[2].split()[0], stat.rpartition(")")[2].split()[19]
     return None if state in "ZX" else f"{pid}.{started}.{boot}"
@@ -47,14 +47,14 @@ def own_identity() -> str:
 
 
 def run_labels() -> dict[str, str]:
-    """Labels of one thing that this process makes and will remove."""
+    """Labels for one object that this process creates and will remove."""
     return {RUN: uuid.uuid4().hex, OWNER: own_identity()}
 
 
 def is_orphan(labels: Mapping[str, str], *, running: bool = False) -> bool:
-    """Whether the process that made a thing with `labels` is gone.
+    """Whether the process that created an object with `labels` has exited.
 
-    What is `running` although it was made at another boot is another machine's, and never one.
+    A `running` object from another boot belongs to another machine and is never an orphan.
     """
     owner = labels.get(OWNER)
     if owner is None or (running and _boot(owner) != _boot(own_identity())):

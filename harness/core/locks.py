@@ -1,4 +1,4 @@
-"""Locks between runs on one machine; the kernel frees them however their process ends."""
+"""Locks between runs on one machine; the kernel releases them when their process exits."""
 
 import fcntl
 import hashlib
@@ -10,7 +10,7 @@ from harness.core.cache import cache_directory
 
 @contextmanager
 def exclusive(name: str, *, taken: Exception | None = None) -> Iterator[None]:
-    """Only one run at a time holds `name`; another waits, or raises `taken` if that is given."""
+    """Hold the lock `name`; if another run has it, wait, or raise `taken` if given."""
     directory = cache_directory() / "locks"
     directory.mkdir(exist_ok=True)
     path = directory / hashlib.sha256(name.encode()).hexdigest()[:24]

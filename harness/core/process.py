@@ -1,4 +1,4 @@
-"""Runs external tools, and installs the Debian packages they come in where that is possible."""
+"""Run external tools, and install their Debian packages where possible."""
 
 import os
 import shlex
@@ -25,9 +25,8 @@ def run(
     """Run `command` and return its standard output.
 
     `environ` is added to this process's environment and `stdin` is its input; neither is ever
-    printed. Raises
-    `CommandError` with the end of the tool's own words when it fails, is missing or takes longer
-    than `timeout` seconds.
+    printed. Raises `CommandError` with the end of the tool's output if it fails, is missing or
+    runs longer than `timeout` seconds.
     """
     quoted = shlex.join(command)
     detail(f"$ {quoted}")
@@ -44,9 +43,9 @@ def run(
             env={**os.environ, **(environ or {})},
         )
     except FileNotFoundError as error:
-        raise CommandError(f"{command[0]} is not installed; wanted for: {quoted}") from error
+        raise CommandError(f"{command[0]} is not installed. It is needed for: {quoted}") from error
     except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{quoted}: no end within {timeout:g} s") from error
+        raise CommandError(f"{quoted}: timed out after {timeout:g} s") from error
     if done.returncode != 0:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise CommandError(f"{quoted}: exit {done.returncode}\n{words}")
@@ -66,7 +65,7 @@ def may_install() -> bool:
 def ensure_tools(packages: Mapping[str, str], *, wanted_for: str) -> None:
     """Make every tool in `packages` (tool name to Debian package) available on PATH.
 
-    Raises `EnvironmentMissingError` with the command to run when this process may not install.
+    Raises `EnvironmentMissingError` with the command to run if this process may not install.
     """
     missing = sorted({package for tool, package in packages.items() if not shutil.which(tool)})
     if not missing:
@@ -74,10 +73,12 @@ def ensure_tools(packages: Mapping[str, str], *, wanted_for: str) -> None:
     names = " ".join(missing)
     if not shutil.which("apt-get"):
         raise EnvironmentMissingError(
-            f"{wanted_for} needs {names}, and this machine has no apt-get: install it by hand"
+            f"{wanted_for} needs {names}. This machine has no apt-get: install manually."
         )
     if not is_root():
-        raise EnvironmentMissingError(f"{wanted_for} needs {names}: sudo apt-get install {names}")
+        raise EnvironmentMissingError(
+            f"{wanted_for} needs {names}. Run: sudo apt-get install {names}"
+        )
     install_packages(missing)
 
 
@@ -104,9 +105,9 @@ _LUA_LIBRARIES = ("lua-posix", "lua-cjson")
 
 
 def ensure_host_tools(*, wanted_for: str) -> None:
-    """Make what the image's shell, Lua and proxy parts run with available on this host.
+    """Install the tools that run the image's shell, Lua and proxy parts on this host.
 
-    Raises `EnvironmentMissingError` with the command to run when this process may not install.
+    Raises `EnvironmentMissingError` with the command to run if this process may not install.
     """
     ensure_tools(_HOST_TOOLS, wanted_for=wanted_for)
     try:
@@ -115,13 +116,13 @@ def ensure_host_tools(*, wanted_for: str) -> None:
         names = " ".join(_LUA_LIBRARIES)
         if not may_install():
             raise EnvironmentMissingError(
-                f"{wanted_for} needs {names}: sudo apt-get install {names}"
+                f"{wanted_for} needs {names}. Run: sudo apt-get install {names}"
             ) from error
         install_packages(_LUA_LIBRARIES)
 
 
 def main() -> None:
-    """Install what the tests of the image's parts need, where that is possible; else say so."""
+    """Install what the tests of the image's parts need, or say that they will be skipped."""
     try:
         ensure_host_tools(wanted_for="tests of the image's parts")
     except EnvironmentMissingError as error:

@@ -1,7 +1,7 @@
 """What a verification run found, as plain data.
 
 The checks fill these dataclasses and the report writers read them. Nothing here opens a file,
-runs a command or looks at the clock. Durations are seconds and sizes are bytes everywhere.
+runs a command or reads the clock. Durations are seconds and sizes are bytes everywhere.
 """
 
 import math
@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 SCHEMA_VERSION = 1
-"""Version of the JSON form. It goes up only when an old reader would misread a new file."""
+"""Version of the JSON format. It increases only when an old reader would misread a new file."""
 
 CONTAINER = "-"
 """The `TimelineEvent.region` of an event that concerns the container, not one region."""
@@ -35,12 +35,12 @@ class EventKind(StrEnum):
     READY = "ready"  # its endpoint answered for the first time
     DOWN = "down"  # its endpoint stopped answering
     UP = "up"  # its endpoint answers again
-    EXIT = "exit"  # the process ended by itself
+    EXIT = "exit"  # the process exited on its own
     RESTART = "restart"  # the supervisor started it again
     FAULT = "fault"  # the scenario broke something on purpose
     SIGNAL = "signal"  # a signal was sent
-    KILLED = "killed"  # it was ended by SIGKILL
-    STOPPED = "stopped"  # it ended as asked
+    KILLED = "killed"  # it was killed with SIGKILL
+    STOPPED = "stopped"  # it stopped on request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Check:
     """One acceptance check and what it measured. Several checks may serve one requirement.
 
     A pass is `floor <= value <= bound` for a check that measures a number; either limit may be
-    absent. The reports never work the status out themselves, they only draw those numbers.
+    absent. The reports never compute the status; they only draw these numbers.
     """
 
     requirement: str  # requirement id: "FR-013", "SC-002", "US-1"
@@ -62,7 +62,7 @@ class Check:
     unit: str = ""  # "s", "ms", "B", or "" for a plain count
     detail: str = ""  # why it failed or was skipped; may have several lines
     seconds: float = 0.0  # how long the check took
-    scenario: str = ""  # `Scenario.name` it was made in; "" when it needs no container
+    scenario: str = ""  # `Scenario.name` it ran in; "" if it needs no container
     headline: bool = False  # show it as a key figure at the top of the page
 
     def __post_init__(self) -> None:
@@ -87,22 +87,22 @@ class TimelineEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One life of a container, from start to end, as it was observed."""
+    """One lifecycle of a container, from start to exit, as observed."""
 
     name: str  # short and unique in the proof: "idle", "under load", "while starting"
     title: str  # what the scenario shows, as a sentence
     seconds: float  # how long it was watched
     regions: tuple[str, ...] = ()
     events: tuple[TimelineEvent, ...] = ()
-    exit_code: int | None = None  # of the container; None when it never ended
+    exit_code: int | None = None  # of the container; None if it never exited
     log_tail: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # region: last lines
-    ready_limit: float | None = None  # seconds from the start in which all regions must be ready
-    stop_limit: float | None = None  # seconds from the signal in which the container must end
+    ready_limit: float | None = None  # seconds from the start until all regions must be ready
+    stop_limit: float | None = None  # seconds from the signal until the container must exit
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandIn:
-    """A part that was not the real one, so that nobody takes the proof for more than it is."""
+    """A part that replaced the real one; reports always name it."""
 
     kind: str  # "base image", "plugin", "processor", "release server", "engine", "registry", …
     replaces: str  # the real thing
@@ -114,7 +114,7 @@ class Layer:
     """One layer of the image, the lowest first."""
 
     digest: str  # "sha256:…"
-    size_bytes: int | None  # None when the engine does not tell
+    size_bytes: int | None  # None if the engine does not report it
     created_by: str = ""  # the build instruction
 
 
@@ -122,12 +122,12 @@ class Layer:
 class ImageFacts:
     """The image that was verified, as the engine describes it."""
 
-    reference: str  # as it was asked for: "ghcr.io/owner/name:v0.1.0"
+    reference: str  # as requested: "ghcr.io/owner/name:v0.1.0"
     image_id: str  # "sha256:…"
     repo_digests: tuple[str, ...] = ()
     architecture: str = ""
     os: str = "linux"
-    created: str = ""  # RFC 3339, as the image says
+    created: str = ""  # RFC 3339, from the image
     size_bytes: int = 0
     layers: tuple[Layer, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -151,7 +151,7 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """Everything one verification run found out about one image."""
+    """All results of one verification run on one image."""
 
     started_at: datetime  # with a time zone
     finished_at: datetime  # with a time zone
@@ -163,7 +163,7 @@ class Proof:
     checks: tuple[Check, ...] = ()
     scenarios: tuple[Scenario, ...] = ()
     required: tuple[str, ...] = ()  # requirement ids the run set out to check
-    regions: tuple[str, ...] = ()  # that the image has; () when that was not recorded
+    regions: tuple[str, ...] = ()  # in the image; () if not recorded
     left_out: tuple[str, ...] = ()  # regions of the table that the image was built without
     schema_version: int = SCHEMA_VERSION
 
@@ -184,12 +184,12 @@ class Proof:
 
     @property
     def proven(self) -> bool:
-        """Whether something was shown and nothing was refuted: a run of skips shows nothing."""
+        """Whether at least one check passed and none failed."""
         return self.counts[Status.PASSED] > 0 and self.counts[Status.FAILED] == 0
 
     @property
     def outcome(self) -> str:
-        """The verdict without numbers; a proof that needed stand-ins never says just "proven"."""
+        """The verdict without numbers; with stand-ins it is never just "proven"."""
         if not self.proven:
             return "not proven"
         kinds = ", ".join(dict.fromkeys(stand_in.kind for stand_in in self.stand_ins))
@@ -197,14 +197,14 @@ class Proof:
 
     @property
     def tally(self) -> str:
-        """How many checks ended how, and the regions that the image does not have."""
+        """Number of checks by status, and the regions that the image lacks."""
         count = self.counts
         tally = ", ".join(f"{count[status]} {status}" for status in Status if count[status])
         return "; ".join(filter(None, [tally or "no checks", self.coverage]))
 
     @property
     def coverage(self) -> str:
-        """Which of the table's regions the image has; "" when it has all."""
+        """Which of the table's regions the image has; "" if it has all."""
         if not self.left_out:
             return ""
         total = len(self.regions) + len(self.left_out)
@@ -221,19 +221,19 @@ class Proof:
         return {id_: tuple(c for c in self.checks if c.requirement == id_) for id_ in ids}
 
     def requirements_without_check(self, required: Sequence[str]) -> tuple[str, ...]:
-        """Those of `required` that no check was made for, each once, in the order of ids."""
+        """Those of `required` without a check, each once, in the order of ids."""
         checked = {check.requirement for check in self.checks}
         return tuple(sorted(set(required) - checked, key=_id_order))
 
     def to_json_dict(self) -> dict[str, Any]:
         """This proof in JSON types, described by `harness/report/proof.schema.json`."""
         plain: dict[str, Any] = _encode(self)
-        # Derived, for readers that have no use for the rest; `from_json_dict` ignores them.
+        # Derived, for readers that need only the result; `from_json_dict` ignores them.
         return {**plain, "proven": self.proven, "verdict": self.verdict}
 
     @classmethod
     def from_json_dict(cls, data: Mapping[str, Any]) -> "Proof":
-        """The proof that `to_json_dict` wrote; `ValueError` when this is not one."""
+        """The proof that `to_json_dict` wrote; `ValueError` if `data` is not a proof."""
         version = data.get("schema_version")
         if version != SCHEMA_VERSION:
             raise ValueError(
@@ -264,7 +264,7 @@ def _encode(value: Any) -> Any:
 
 def _decode(kind: Any, data: Any, where: str) -> Any:
     """Rebuild a value of the annotated type `kind`; `where` names the place in messages."""
-    if isinstance(kind, UnionType):  # the model has no other unions than `X | None`
+    if isinstance(kind, UnionType):  # the model's only unions are `X | None`
         return None if data is None else _decode(get_args(kind)[0], data, where)
     if get_origin(kind) is tuple:
         items = _expect(list, data, where)

@@ -1,4 +1,4 @@
-"""Turns what a check finds, or how it breaks, into one entry of the proof."""
+"""Turn the result of a check, or its failure to run, into one entry of the proof."""
 
 import time
 from collections.abc import Iterator
@@ -21,24 +21,24 @@ class _SkippedError(Exception):
 
 
 class Mortal(Protocol):
-    """What is examined and may end before its time: a container."""
+    """A container under test, which may exit early."""
 
     @property
     def dead(self) -> Event:
-        """Set when it has ended."""
+        """Set when it has exited."""
 
     def obituary(self) -> str:
-        """How it ended, for people."""
+        """How it exited, for people."""
 
 
 @dataclass(kw_only=True)
 class Limits:
-    """What a measured number may be; see `harness.core.proof.Check`."""
+    """Limits of a measured number; see `harness.core.proof.Check`."""
 
     unit: str = ""
     bound: float | None = None
     floor: float | None = None
-    note: str = ""  # what the reader of the limit must know: "emulated, not the promise"
+    note: str = ""  # qualifies the limit for readers: "emulated"
 
     @property
     def text(self) -> str:
@@ -58,7 +58,7 @@ class Limits:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with its unit, as people write it."""
+    """Format a number with its unit."""
     match unit:
         case "B":
             return f"{value / GIGA:.2f} GB" if value >= GIGA else f"{value / 1e6:.1f} MB"
@@ -71,7 +71,7 @@ def quantity(value: float, unit: str) -> str:
 
 @dataclass(kw_only=True)
 class Finding:
-    """What a check found so far."""
+    """What a check has found so far."""
 
     measured: str = ""
     value: float | None = None
@@ -79,16 +79,16 @@ class Finding:
     note: str = ""
 
     def fail(self, problem: str) -> None:
-        """Note one thing that is not as required."""
+        """Record a problem."""
         self.problems.append(problem)
 
     def expect(self, condition: object, problem: str) -> None:
-        """Note `problem` unless `condition` holds."""
+        """Record `problem` unless `condition` holds."""
         if not condition:
             self.fail(problem)
 
     def skip(self, reason: str) -> NoReturn:
-        """End the check here: it cannot be made, and why."""
+        """Skip the rest of the check, for `reason`."""
         raise _SkippedError(reason)
 
 
@@ -110,9 +110,9 @@ class Recorder:
         container: Mortal | None = None,
         headline: bool = False,
     ) -> Iterator[Finding]:
-        """One check: it passes when the block ends without a problem and its value is in limits.
+        """Run one check: it passes if the block records no problem and the value is in limits.
 
-        Whatever the block raises becomes the reason of a failure: an image may be bad in any way.
+        Any exception in the block fails the check: an image can be broken in any way.
         """
         finding, limits, began = Finding(), limits or Limits(), time.monotonic()
         skipped = ""
@@ -160,9 +160,9 @@ class Recorder:
             if not finding.problems:
                 finding.fail("nothing was measured")
         elif limits.bound is not None and value > limits.bound:
-            finding.fail(f"{quantity(value, limits.unit)} is more than {limits.text}")
+            finding.fail(f"{quantity(value, limits.unit)} exceeds the limit: {limits.text}")
         elif limits.floor is not None and value < limits.floor:
-            finding.fail(f"{quantity(value, limits.unit)} is less than {limits.text}")
+            finding.fail(f"{quantity(value, limits.unit)} is below the limit: {limits.text}")
 
 
 def _shortened(problems: list[str]) -> list[str]:
@@ -175,7 +175,7 @@ def _note(finding: Finding) -> list[str]:
 
 
 def _brief(text: str, limit: int) -> str:
-    """An image may print what no reader of a report wants whole."""
+    """Truncate text: an image can print more than fits a report."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
 
 

@@ -12,16 +12,16 @@ from harness.core.labels import REGIONS
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CHECKOUT = _PACKAGE.parent
 REPOSITORY = _CHECKOUT if (_CHECKOUT / "image" / "regions").is_file() else _PACKAGE / "data"
-"""The checkout; of an installed package, its copy of `image/` and `deploy/`."""
+"""The checkout, or an installed package's copy of `image/` and `deploy/`."""
 
 IMAGE_DIRECTORY = REPOSITORY / "image"
 METRICS_PORT = 9090
-PLUGIN_PORT_OFFSET = 10000  # the plugin itself listens so far above its public port
+PLUGIN_PORT_OFFSET = 10000  # the plugin listens this far above its public port
 BINARY_PREFIX = "finfocus-plugin-aws-public-"
 ALL_BUT = "all but "
-"""Starts the label of an image that `docker build` made with WITHOUT and no more."""
+"""Prefix of the regions label if `docker build` was given WITHOUT but not REGIONS."""
 
-# As the shell reads it: blanks and tabs only, no sign, no leading zero (which means octal there).
+# As the shell reads it: spaces and tabs only, no sign, no leading zero (octal in the shell).
 _ROW = re.compile(r"[ \t]*(?P<name>[a-z]{2}(-[a-z]+)+-[0-9])[ \t]+(?P<port>[1-9][0-9]{0,4})[ \t]*")
 _MAX_PORT = 65535 - PLUGIN_PORT_OFFSET
 
@@ -42,18 +42,16 @@ class Region:
 def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
     """The rows of `image_directory/regions`, in its order.
 
-    Raises `UsageError` for a missing file, a row that is not `name port`, and a name or port that
-    appears twice.
+    Raises `UsageError` for a missing file, a row that is not `name port`, or a duplicate name or
+    port.
     """
     path = image_directory / "regions"
     try:
         text = path.read_bytes().decode("utf-8")
     except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read ({error.strerror}): run inside a checkout"
-        ) from error
+        raise UsageError(f"cannot read {path}: {error.strerror}. Run inside a checkout.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not text in UTF-8 ({error}): restore it") from error
+        raise UsageError(f"{path} is not valid UTF-8: {error}. Restore the file.") from error
     regions = tuple(
         _parse_row(line, f"{path.name} line {number}")
         for number, line in enumerate(text.split("\n"), 1)
@@ -61,9 +59,9 @@ def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
     )
     seen = Counter([r.name for r in regions] + [str(r.port) for r in regions])
     if twice := [value for value, count in seen.items() if count > 1]:
-        raise UsageError(f"{path.name}: {twice[0]} appears twice, give each region its own")
+        raise UsageError(f"{path.name}: {twice[0]} appears twice. Names and ports are unique.")
     if not regions:
-        raise UsageError(f"{path.name} has no region: add a row 'name port'")
+        raise UsageError(f"{path.name} lists no region. Add a row 'name port'.")
     return regions
 
 
@@ -75,41 +73,41 @@ def _parse_row(line: str, where: str) -> Region:
 
 
 def names_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """The names in lists that commas or blanks separate, each once."""
+    """The names in lists separated by commas or spaces, each once."""
     return tuple(
         dict.fromkeys(name for text in texts for name in re.split(r"[,\s]+", text) if name)
     )
 
 
 def select(table: Sequence[Region], without: Iterable[str]) -> tuple[Region, ...]:
-    """The regions of `table` but those that the lists `without` name.
+    """The regions of `table` except those in the lists `without`.
 
-    Raises `UsageError` for a name that `table` does not have, and when no region is left.
+    Raises `UsageError` for a name that is not in `table`, and if no region is left.
     """
     left_out = names_in(without)
     _refuse_unknown(left_out, table, "--without")
     chosen = tuple(region for region in table if region.name not in left_out)
     if not chosen:
-        raise UsageError("--without leaves out every region: an image needs at least one")
+        raise UsageError("--without leaves out every region. An image needs at least one.")
     return chosen
 
 
 def regions_in_image(labels: Mapping[str, str], table: Sequence[Region]) -> tuple[Region, ...]:
-    """The regions of an image, as its `labels` name them, in the order of `table`.
+    """The regions of an image according to its `labels`, in the order of `table`.
 
-    All of `table` for an image without that label. Raises `UsageError` for a label that names
-    a region `table` does not have.
+    All of `table` if the image has no such label. Raises `UsageError` if the label names a region
+    that is not in `table`.
     """
     label = labels.get(REGIONS, "")
     if not label:
         return tuple(table)
     all_but = label.startswith(ALL_BUT)
     names = names_in([label.removeprefix(ALL_BUT)])
-    _refuse_unknown(names, table, "the image's label of its regions")
+    _refuse_unknown(names, table, "the image's regions label")
     return tuple(region for region in table if (region.name in names) is not all_but)
 
 
 def _refuse_unknown(names: Iterable[str], table: Sequence[Region], where: str) -> None:
     known = [region.name for region in table]
     if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"{where} names {unknown[0]!r}, which is none of {', '.join(known)}")
+        raise UsageError(f"{where} names {unknown[0]!r}, which is not one of {', '.join(known)}")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def render(text: str, sections: Mapping[str, str]) -> str:
-    """`text` with the content of `sections`, by name, in place of its generated sections."""
+    """Replace the generated sections of `text` with the content of `sections`, by name."""
     for name, content in sections.items():
         head = rf"(?P<head>^[^\n]*generated: {re.escape(name)}[^\n]*\n)"
         pattern = head + r".*?(?P<end>^[^\n]*end of generated)"
         text = re.sub(
             pattern,
-            # A replacement string would have its backslashes interpreted.
+            # `re.sub` would interpret backslashes in a replacement string.
             partial(_replace, content),
             text,
             flags=re.MULTILINE | re.DOTALL,
@@ -26,7 +26,7 @@ def _replace(content: str, match: re.Match[str]) -> str:
 
 
 def outdated(paths: Sequence[Path], sections: Mapping[str, str], *, write: bool) -> list[Path]:
-    """Those of `paths` whose sections differ from `sections`; they are rewritten when `write`."""
+    """Those of `paths` whose sections differ from `sections`; `write` updates them."""
     different = []
     for path in paths:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Things of the whole machine that the first user makes and the last one removes."""
+"""Machine-wide resources that the first user creates and the last one removes."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -7,11 +7,11 @@ from pathlib import Path
 
 
 class SharedUse:
-    """Counts the users of one thing by locks that the kernel frees however a process ends.
+    """Counts the users of a resource with locks that the kernel releases when a process exits.
 
-    `start` is held while the thing is made or removed, `users` is shared by everyone who uses it.
-    Who can have `users` alone is the last one. `directory` holds both; it must be the same for
-    everybody who may use the thing.
+    `start` is held while the resource is created or removed; all users hold `users` shared. A user
+    that can lock `users` exclusively is the last one. `directory` holds both locks and must be the
+    same for all users.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -19,10 +19,10 @@ class SharedUse:
 
     @contextmanager
     def using(self, make: Callable[[], None], remove: Callable[[], object]) -> Iterator[None]:
-        """The thing is there for the block's time.
+        """Provide the resource for the duration of the block.
 
-        `make` is called by every user and must accept that the thing is there already; `remove`
-        by the last one, and by one whose `make` failed while there was no other.
+        Every user calls `make`, which must accept an existing resource. The last user calls
+        `remove`, and so does a user whose `make` failed while there was no other.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "users.lock").open("w") as users:
@@ -40,7 +40,7 @@ class SharedUse:
                     _as_the_only_one(users.fileno(), remove)
 
     def sweep(self, remove: Callable[[], object]) -> None:
-        """Call `remove` unless somebody uses the thing: a killed run may have left it."""
+        """Call `remove` unless the resource is in use: an interrupted run may have left it."""
         if not self.directory.exists():
             return
         with self._starting(), (self.directory / "users.lock").open("w") as users:

@@ -1,4 +1,4 @@
-"""What the stages hand to each other."""
+"""Data passed between pipeline stages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Architecture(StrEnum):
 
 
 class StandInPolicy(StrEnum):
-    """When a stand-in may take the place of the real thing."""
+    """When a stand-in may replace the real thing."""
 
-    AUTO = "auto"  # when the real one cannot be reached
+    AUTO = "auto"  # when the real one is unreachable
     NEVER = "never"
     ALWAYS = "always"
 
@@ -53,7 +53,7 @@ class Release:
     base_url: str  # the assets are under {base_url}/{version}/
     assets: tuple[Asset, ...]
     checksums_sha256: str
-    left_out: tuple[Region, ...] = ()  # of the table: the image is built without them
+    left_out: tuple[Region, ...] = ()  # regions of the table that the image lacks
     stand_in: StandIn | None = None
 
     @property
@@ -74,14 +74,14 @@ class BaseImage:
 
     reference: str
     image_id: str
-    digest: str  # "" when no registry gave one
+    digest: str  # "" if no registry provided one
     size_bytes: int
     stand_in: StandIn | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class BuiltImage:
-    """An image that the build made, and the record of how."""
+    """A built image and how it was built."""
 
     reference: str
     image_id: str
@@ -95,13 +95,13 @@ class BuiltImage:
 
     @property
     def stand_ins(self) -> tuple[StandIn, ...]:
-        """Everything in it that is not the real thing."""
+        """Every part of it that is a stand-in."""
         return tuple(s for s in (self.base.stand_in, self.release.stand_in) if s)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedImage:
-    """A built image whose proof holds; only `harness.pipeline.verified` makes one."""
+    """A built image whose proof passed; only `harness.pipeline.verified` makes one."""
 
     built: BuiltImage
     proof: Proof

@@ -1,4 +1,4 @@
-"""Temporary directories whose names tell their owner, so that those of killed runs are found."""
+"""Temporary directories named after their owner, so that interrupted runs can be cleaned up."""
 
 import os
 import re
@@ -16,10 +16,10 @@ _NAME = re.compile(r"finfocus-[a-z-]+-(?P<owner>(?P<pid>\d+)\.[0-9a-f.-]+)@")
 
 @contextmanager
 def temporary_directory(purpose: str, *, parent: Path | None = None) -> Iterator[Path]:
-    """A directory for the block's time; `purpose` is a word of its name, for people.
+    """A directory for the duration of the block; `purpose` is part of its name, for people.
 
-    It is made in `parent`, which is the system's directory for such things or `SHARED_MEMORY`:
-    the places that `sweep_directories` looks into.
+    `parent` is the system's temporary directory or `SHARED_MEMORY`, the places that
+    `sweep_directories` searches.
     """
     prefix = f"finfocus-{purpose}-{own_identity()}@"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
@@ -27,7 +27,7 @@ def temporary_directory(purpose: str, *, parent: Path | None = None) -> Iterator
 
 
 def sweep_directories() -> list[str]:
-    """Remove the directories of this user whose process is gone; returns their names."""
+    """Remove this user's directories whose process has exited; return their names."""
     removed = []
     for parent in {Path(tempfile.gettempdir()), SHARED_MEMORY}:
         for path in parent.glob("finfocus-*@*"):

@@ -1,4 +1,4 @@
-"""Words for people."""
+"""Numbers formatted for people."""
 
 _TWO_DIGITS_FROM = 10
 _MINUTE = 60

@@ -1,4 +1,4 @@
-"""Progress of work on bytes: how many, how fast, how long still."""
+"""Progress of byte transfers: amount, speed and time left."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TOLD_EVERY_SECONDS = 10
 
 
 class Transfer:
-    """Bytes on their way; call it with the number of bytes that went."""
+    """A transfer in progress; call it with the number of bytes transferred."""
 
     def __init__(self, title: str, total: int) -> None:
         self.title = title
@@ -31,7 +31,7 @@ class Transfer:
         self._bar: Progress | None = None
 
     def __call__(self, count: int) -> None:
-        """`count` more bytes went; negative when they have to go again."""
+        """Add `count` transferred bytes; negative if they must be sent again."""
         self.done += count
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=self.done + self.skipped)
@@ -40,7 +40,7 @@ class Transfer:
             say(f"  {self._share()} % of {human_size(self.total)}, {self.speed}")
 
     def skip(self, count: int) -> None:
-        """`count` bytes need not go."""
+        """Add `count` bytes that need no transfer."""
         self.skipped += count
         self(0)
 
@@ -54,15 +54,15 @@ class Transfer:
 
     @property
     def summary(self) -> str:
-        """What went, in one line."""
+        """A one-line summary."""
         seconds = human_seconds(time.monotonic() - self._began)
-        already = f" ({human_size(self.skipped)} were there already)" if self.skipped else ""
+        already = f" ({human_size(self.skipped)} already present)" if self.skipped else ""
         return f"✓ {self.title}: {human_size(self.done)} in {seconds}, {self.speed}{already}"
 
 
 @contextmanager
 def transfer(title: str, total: int) -> Iterator[Transfer]:
-    """Work on `total` bytes: a bar on a terminal, else a line now and then, and one at the end."""
+    """Show the progress of `total` bytes: a bar on a terminal, else a line every few seconds."""
     current = Transfer(title, total)
     if interactive():
         columns = (

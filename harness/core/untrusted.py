@@ -1,4 +1,4 @@
-"""What comes from outside and is not as it should be: every way in which reading it can fail."""
+"""Validation of untrusted input: every way in which reading it can fail."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,16 +10,16 @@ from requests.adapters import HTTPAdapter
 from harness.core.errors import HarnessError
 
 MOST_BYTES = 4 << 20
-"""Of an answer that is kept in memory; a registry need not take larger manifests either.
+"""Size limit of a response kept in memory; registries need not accept larger manifests either.
 
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-manifests
 """
 
 UNREADABLE = (
-    ArithmeticError,  # 1e400 as a whole number
+    ArithmeticError,  # 1e400 as an integer
     AttributeError,
     LookupError,
-    RecursionError,  # brackets in brackets
+    RecursionError,  # deeply nested brackets
     TypeError,
     ValueError,
 )
@@ -27,7 +27,7 @@ UNREADABLE = (
 
 @contextmanager
 def reading(what: str, error: type[HarnessError], remedy: str) -> Iterator[None]:
-    """Turns a failure to read `what` into `error`, which says what to do: `remedy`."""
+    """Turn a failure to read `what` into `error`, which names the `remedy`."""
     try:
         yield
     except UNREADABLE as problem:
@@ -37,13 +37,13 @@ def reading(what: str, error: type[HarnessError], remedy: str) -> Iterator[None]
 
 
 class TooLargeError(requests.RequestException):
-    """A server sends more than anybody asked for, perhaps without an end."""
+    """A response exceeds the size limit and may be endless."""
 
 
 def bounded_session() -> requests.Session:
-    """A session whose answers are read to at most `MOST_BYTES`, unless they are streamed.
+    """A session that caps responses at `MOST_BYTES`, unless they are streamed.
 
-    Beyond that, in redirects too, its requests raise `TooLargeError`.
+    Larger responses, redirects included, raise `TooLargeError`.
     """
     session = requests.Session()
     for scheme in ("https://", "http://"):
@@ -56,7 +56,7 @@ class _BoundedAdapter(HTTPAdapter):
         self, request: requests.PreparedRequest, *, stream: bool, **options: Any
     ) -> requests.Response:
         answer = super().send(request, stream=stream, **options)
-        # What a redirect says is read whole by requests, streamed or not.
+        # requests reads the whole body of a redirect, streamed or not.
         if not stream or answer.is_redirect:
             answer.raw.stream = _bounded(answer.raw.stream)  # type: ignore[method-assign]
         return answer
@@ -68,7 +68,7 @@ def _bounded(stream: Callable[..., Iterator[bytes]]) -> Callable[..., Iterator[b
         for piece in stream(*arguments, **options):
             size += len(piece)
             if size > MOST_BYTES:
-                raise TooLargeError(f"the answer is too large, more than {MOST_BYTES} bytes")
+                raise TooLargeError(f"the response exceeds the limit of {MOST_BYTES} bytes")
             yield piece
 
     return pieces

@@ -1,4 +1,4 @@
-"""The one way to wait: until a condition holds, never for a fixed time."""
+"""The only way to wait: until a condition holds, never for a fixed time."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,8 +20,9 @@ def wait_until(
 ) -> T:
     """Call `condition` until its result is true and return that result.
 
-    `timeout` and `interval` are seconds. `explain` is called once, after the last attempt, for
-    the state to put into the `WaitTimeoutError`. What `condition` raises ends the wait.
+    `timeout` and `interval` are seconds; `what` completes "waiting until …". `explain` is called
+    once, after the last attempt, for the state to put into the `WaitTimeoutError`. An exception
+    from `condition` ends the wait.
     """
     attempts = Retrying(
         retry=retry_if_result(lambda result: not result),
@@ -32,4 +33,5 @@ def wait_until(
         return attempts(condition)
     except RetryError:
         state = explain()
-    raise WaitTimeoutError(f"{what}: not within {timeout:g} s" + (f"\n{state}" if state else ""))
+    message = f"timed out after {timeout:g} s waiting until {what}"
+    raise WaitTimeoutError(message + (f"\n{state}" if state else ""))

@@ -1,7 +1,7 @@
-"""Makes this machine's kernel run executables of another architecture through QEMU, for a while.
+"""Run executables of another architecture on this machine through QEMU, temporarily.
 
-https://docs.kernel.org/admin-guide/binfmt-misc.html: what is registered holds for the whole
-machine, so it is counted who uses it, and the last user removes what the harness registered.
+https://docs.kernel.org/admin-guide/binfmt-misc.html: registrations are machine-wide, so users are
+counted, and the last one removes what the harness registered.
 """
 
 import platform
@@ -26,10 +26,10 @@ _PARTS = 8  # ":name:type:offset:magic:mask:interpreter:flags" split at the colo
 
 @contextmanager
 def emulator(architecture: Architecture, works: Callable[[], bool]) -> Iterator[None]:
-    """Executables of `architecture` run on this machine, also in containers, for the block's time.
+    """Run executables of `architecture` on this machine and in containers during the block.
 
-    `works` tries it out. What was registered before is used and left as it is. Raises
-    `EnvironmentMissingError` with the reason when it does not work and cannot be made to.
+    `works` tests whether they run. Existing registrations are used and left unchanged. Raises
+    `EnvironmentMissingError` with the reason if emulation cannot be set up.
     """
     if not (platform.system() == "Linux" and is_root()):
         if not works():
@@ -41,13 +41,13 @@ def emulator(architecture: Architecture, works: Callable[[], bool]) -> Iterator[
 
 
 def remove() -> list[str]:
-    """Take back whatever the harness registered and mounted; returns the names of the entries."""
+    """Unregister and unmount what the harness added; return the names of the entries."""
     entries = sorted(DIRECTORY.glob(f"{OURS}*"))
     for entry in entries:
         entry.write_text("-1", encoding="ascii")
     mounted = STATE / _MOUNTED
     if mounted.exists():
-        # Somebody else may have registered something meanwhile: then the mount is theirs.
+        # If another program has registered an emulator since, it needs the mount.
         if {path.name for path in DIRECTORY.glob("*")} <= {"register", "status"}:
             with suppress(HarnessError):
                 run(["umount", str(DIRECTORY)])
@@ -56,7 +56,7 @@ def remove() -> list[str]:
 
 
 def sweep() -> list[str]:
-    """Take back what a killed run left; returns the names of the entries."""
+    """Unregister what an interrupted run left; return the names of the entries."""
     found: list[str] = []
     with suppress(OSError):
         SharedUse(STATE).sweep(lambda: found.extend(remove()))
@@ -70,7 +70,7 @@ def _provide(architecture: Architecture, works: Callable[[], bool]) -> None:
     description = _DESCRIPTIONS / f"qemu-{name}.conf"
     if not description.exists():
         ensure_tools({f"qemu-{name}-static": "qemu-user-static"}, wanted_for="emulation")
-        if works():  # the package's own scripts registered it
+        if works():  # the package's scripts registered it
             return
     if not description.exists():
         raise EnvironmentMissingError(f"the package qemu-user-static has no {description}")
@@ -79,7 +79,7 @@ def _provide(architecture: Architecture, works: Callable[[], bool]) -> None:
         _mount()
         _register(description.read_text(encoding="ascii").strip())
     except (OSError, HarnessError) as error:
-        raise EnvironmentMissingError(f"the kernel refuses an emulator: {error}") from error
+        raise EnvironmentMissingError(f"the kernel rejected the emulator: {error}") from error
     if not works():
         raise EnvironmentMissingError("the engine does not use this machine's emulator")
 
@@ -92,13 +92,13 @@ def _mount() -> None:
 
 
 def _register(description: str) -> None:
-    """Register a line of binfmt.d(5) under a name of the harness's own."""
+    """Register a binfmt.d(5) line under a name that belongs to the harness."""
     parts = description.split(":")
     if len(parts) != _PARTS:
-        raise EnvironmentMissingError(f"{description!r} is no line of binfmt.d(5)")
+        raise EnvironmentMissingError(f"{description!r} is not a binfmt.d(5) line")
     parts[1] = f"{OURS}{parts[1]}"
-    # F: the kernel opens the emulator now, so that containers need not have it. P: the program
-    # is told its own name, which decides what a busybox does.
+    # F: the kernel opens the emulator now, so containers do not need it. P: the program receives
+    # its own name, from which busybox selects the applet.
     parts[7] = "".join(sorted({*parts[7], *"FP"}))
     if not (DIRECTORY / parts[1]).exists():
         (DIRECTORY / "register").write_text(":".join(parts), encoding="ascii")

@@ -1,4 +1,4 @@
-"""One container under test: its life, its ports, its log and its early death."""
+"""One container under test: its lifecycle, ports, log and early exit."""
 
 import signal
 import threading
@@ -32,7 +32,7 @@ class Options:
 
     ports: Sequence[int] = ()  # container ports to publish on free loopback ports
     environ: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, Any] = field(default_factory=dict)  # docker-py's names
+    extra: Mapping[str, Any] = field(default_factory=dict)  # docker-py's arguments
 
 
 class RunningContainer:
@@ -50,7 +50,7 @@ class RunningContainer:
         self._watch = threading.Thread(target=self._await_death, daemon=True)
 
     def start(self, ports: Sequence[int]) -> None:
-        """Start it and learn its published ports; its log is followed from the first byte."""
+        """Start it and read its published ports; its log is followed from the first byte."""
         try:
             self._start()
         except APIError as error:
@@ -67,7 +67,7 @@ class RunningContainer:
         )
 
     def _start(self) -> None:
-        """The engine picks free ports without asking the system: another may have one of them."""
+        """Start it, with retries: the engine may pick a port that is already in use."""
         for attempt in range(START_ATTEMPTS):
             self.started_at = time.monotonic()
             try:
@@ -93,12 +93,12 @@ class RunningContainer:
         self.dead.set()
 
     def address(self) -> str:
-        """Its IP address in the engine's network, which a local Linux engine's host can reach."""
+        """Its IP address in the engine's network, reachable from a local Linux engine's host."""
         self.container.reload()
         networks = self.container.attrs["NetworkSettings"]["Networks"]
         found = [str(network["IPAddress"]) for network in networks.values()]
         if not found or not found[0]:
-            raise HarnessError("the container has no address: it needs a network of its own")
+            raise HarnessError("the container has no IP address. It needs its own network.")
         return found[0]
 
     def url(self, port: int, path: str = "") -> str:
@@ -106,31 +106,31 @@ class RunningContainer:
         return f"http://127.0.0.1:{self.host_ports[port]}{path}"
 
     def signal(self, name: str) -> float:
-        """Send a signal to PID 1; returns the time it was sent."""
+        """Send a signal to PID 1; return the time it was sent."""
         sent = time.monotonic()
         try:
             self.container.kill(signal=name)
         except APIError as error:
             if not self.dead.wait(1):
-                raise HarnessError(f"{name} cannot be sent: {error.explanation}") from error
+                raise HarnessError(f"cannot send {name}: {error.explanation}") from error
         return sent
 
     def execute(self, command: Sequence[str], *, user: str = "") -> tuple[int, bytes]:
         """Exit code and output (stdout and stderr) of a command inside the container.
 
-        Raises `HarnessError` when it cannot run, does not end, or prints without end.
+        Raises `HarnessError` if it cannot run, times out, or prints too much.
         """
         try:
             return execute(self.container, command, user)
         except APIError as error:
             self.expect_alive()
-            raise HarnessError(f"{command[0]} cannot run inside: {error.explanation}") from error
+            raise HarnessError(f"cannot run {command[0]} inside: {error.explanation}") from error
         except HarnessError:
             self.expect_alive()
             raise
 
     def output(self) -> str:
-        """What an ended container has printed; the first mebibyte, when it is more."""
+        """The output of an exited container, capped at the first mebibyte."""
         text = bytearray()
         for chunk in self.container.logs(stream=True, follow=False):
             text += chunk
@@ -139,19 +139,19 @@ class RunningContainer:
         return bytes(text[:LOG_BYTES]).decode(errors="replace")
 
     def expect_alive(self) -> None:
-        """Raise `ContainerDiedError`, with all that is known of the end, when it has ended."""
+        """Raise `ContainerDiedError`, with all known details, if it has exited."""
         if self.dead.is_set():
             raise ContainerDiedError(self.obituary())
 
     def wait_dead(self, timeout: float) -> bool:
-        """Whether it has ended within `timeout` seconds; the log is complete then."""
+        """Whether it exits within `timeout` seconds; the log is then complete."""
         if not self.dead.wait(timeout):
             return False
         self.log.finish()
         return True
 
     def exit_time(self) -> float:
-        """When PID 1 ended; the engine takes down its network after that, before it tells."""
+        """When PID 1 exited; the engine tears down the network before it reports the exit."""
         self.container.reload()
         text = str(self.container.attrs["State"]["FinishedAt"])
         # RFC 3339 with nanoseconds; datetime has microseconds.
@@ -187,7 +187,7 @@ class RunningContainer:
 
 
 def _signal_words(code: int | None) -> str:
-    """The signal that an exit code tells of, as shells count: 128 and the signal's number."""
+    """The signal in an exit code, by the shell's convention: 128 plus the signal's number."""
     try:
         return f" ({signal.Signals((code or 0) - 128).name})"
     except ValueError:
@@ -198,7 +198,7 @@ def _signal_words(code: int | None) -> str:
 def running(
     client: docker.DockerClient, image: str, regions: Sequence[str], options: Options
 ) -> Iterator[RunningContainer]:
-    """A container of `image`, started, and removed with its volumes whatever happens."""
+    """A started container of `image`, always removed with its volumes."""
     with created(client, image, regions, options) as container:
         container.start(options.ports)
         yield container
@@ -213,8 +213,8 @@ def created(
     *,
     published: Mapping[str, tuple[str, int]] | None = None,
 ) -> Iterator[RunningContainer]:
-    """A container of `image`, not started yet, and removed with its volumes whatever happens."""
-    # In a thread, which no Ctrl+C interrupts: what the engine has made is known, and so removed.
+    """A container of `image`, not started yet, always removed with its volumes."""
+    # Ctrl+C does not interrupt a thread, so every created container is known and removed.
     pool = ThreadPoolExecutor(1)
     making: Future[Container] = pool.submit(
         client.containers.create,
@@ -231,7 +231,7 @@ def created(
             under_test = RunningContainer(making.result(), regions)
         except APIError as error:
             raise HarnessError(
-                f"no container can be made of {image}: {error.explanation}"
+                f"cannot create a container of {image}: {error.explanation}"
             ) from error
         yield under_test
     finally:

@@ -1,4 +1,4 @@
-"""Whether an engine can run images of an architecture, and what it takes."""
+"""Check whether an engine runs images of an architecture, and provide an emulator if not."""
 
 import io
 import struct
@@ -33,37 +33,36 @@ _HEADERS = struct.Struct("<16sHHIQQQIHHHHHH IIQQQQQQ")
 
 @contextmanager
 def processor_for(engine: Engine, architecture: str) -> Iterator[StandIn | None]:
-    """`engine` can run images of `architecture` for the block's time.
+    """Let `engine` run images of `architecture` for the duration of the block.
 
-    Yields None when its own processor does, else the stand-in that does: an emulator, which is
-    registered with the kernel for as long as it is needed where that is possible. Raises
-    `NoProcessorError` where it is not.
+    Yields None for the engine's own processor, else the stand-in: an emulator, registered with the
+    kernel while it is needed. Raises `NoProcessorError` if no emulator can be provided.
     """
     own = engine.architecture
     if architecture == own:
         yield None
         return
     if architecture not in {*Architecture}:
-        raise NoProcessorError(f"{architecture}: not proven: there is no release for it")
+        raise NoProcessorError(f"{architecture}: not proven: no release supports it")
     wanted = Architecture(architecture)
     stand_in = StandIn(
         kind=PROCESSOR,
         replaces=wanted.value,
-        why=f"emulated on {own}: times have other limits and show neither SC-002 nor SC-003",
+        why=f"emulated on {own}: time limits are relaxed and prove neither SC-002 nor SC-003",
     )
     with ExitStack() as stack:
         try:
             stack.enter_context(emulator(wanted, lambda: runs(engine.client, wanted)))
         except EnvironmentMissingError as error:
             raise NoProcessorError(
-                f"{wanted}: not proven: this {own} engine cannot run it ({error}):"
-                " install qemu-user-static, or use a machine of that architecture"
+                f"{wanted}: not proven: this {own} engine cannot run it ({error})."
+                " Install qemu-user-static, or use a machine of that architecture"
             ) from error
         yield stand_in
 
 
 def runs(client: docker.DockerClient, architecture: Architecture) -> bool:
-    """Whether `client`'s engine runs a program of `architecture`: tried with a tiny one."""
+    """Whether `client`'s engine runs a tiny program of `architecture`."""
     container = client.containers.create(
         _probe(client, architecture),
         network_mode="none",
@@ -74,14 +73,14 @@ def runs(client: docker.DockerClient, architecture: Architecture) -> bool:
         container.start()
         return int(container.wait(timeout=_PROBE_SECONDS)["StatusCode"]) == _ANSWER
     except (DockerException, requests.RequestException):
-        return False  # "exec format error", in the words of this engine's version
+        return False  # "exec format error"; the wording depends on the engine's version
     finally:
         with suppress(NotFound):
             container.remove(force=True)
 
 
 def _probe(client: docker.DockerClient, architecture: Architecture) -> str:
-    """Reference of an image with nothing but a program that ends with `_ANSWER`."""
+    """Reference of an image that holds only a program that exits with `_ANSWER`."""
     reference = f"finfocus-standin/probe:{architecture}"
     with suppress(ImageNotFound):
         client.images.get(reference)

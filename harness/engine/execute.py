@@ -1,4 +1,4 @@
-"""One command inside a running container, bounded in time and output: an image may do anything."""
+"""Run one command in a running container, limited in time and output."""
 
 import threading
 from collections.abc import Generator, Sequence
@@ -16,10 +16,10 @@ OUTPUT_BYTES = 16 << 20
 
 
 def execute(container: Container, command: Sequence[str], user: str = "") -> tuple[int, bytes]:
-    """Exit code (-1 when the engine has none) and output, stdout and stderr, of a command inside.
+    """Exit code (-1 if the engine has none) and output, stdout and stderr, of a command inside.
 
-    Raises `HarnessError` when it does not end within a minute, prints more than 16 MiB, or the
-    engine breaks off, and docker-py's `APIError` when the container cannot have another command.
+    Raises `HarnessError` if it runs longer than a minute, prints more than 16 MiB, or the
+    connection breaks, and docker-py's `APIError` if the container accepts no further command.
     """
     client: Any = container.client
     api = client.api
@@ -32,19 +32,19 @@ def execute(container: Container, command: Sequence[str], user: str = "") -> tup
                 for chunk in chunks:
                     output.extend(chunk)
                     if len(output) > OUTPUT_BYTES:
-                        problems.append(f"prints more than {OUTPUT_BYTES} bytes")
+                        problems.append(f"printed more than {OUTPUT_BYTES} bytes")
                         return
         except APIError as error:
-            problems.append(f"cannot run: {error.explanation}")
+            problems.append(f"failed to run: {error.explanation}")
         except BROKEN as error:
-            problems.append(f"broke off: {error}")
+            problems.append(f"lost its connection: {error}")
 
-    # A read from the engine has no time limit of its own; the container's end ends it.
+    # A read from the engine has no timeout; it ends when the container exits.
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     reader.join(EXECUTE_SECONDS)
     if reader.is_alive():
-        problems.append(f"does not end within {EXECUTE_SECONDS} s")
+        problems.append(f"timed out after {EXECUTE_SECONDS} s")
     if problems:
         raise HarnessError(f"{command[0]} inside the container {problems[0]}")
     code = api.exec_inspect(name)["ExitCode"]
@@ -52,14 +52,14 @@ def execute(container: Container, command: Sequence[str], user: str = "") -> tup
 
 
 def _output_of(api: Any, name: str) -> Generator[bytes, None, None]:
-    """What a command inside prints, as it comes.
+    """The output of a command inside, as a stream.
 
-    docker-py's own `exec_start` reads past the buffer of the answer's head: what comes together
-    with the head, as from an engine that is slow, is lost.
+    docker-py's own `exec_start` skips the buffer of the response header and so loses output that
+    arrives together with the header, as it does from a slow engine.
     """
     url, how = api._url("/exec/{0}/start", name), {"Detach": False, "Tty": False}  # noqa: SLF001
     answer = api._post_json(url, data=how, stream=True)  # noqa: SLF001
-    # Closed also when nobody reads on: the engine tells of no end before its last reader is gone.
+    # Close even after a partial read: the engine reports no exit while a reader is connected.
     with closing(answer):
         api._raise_for_status(answer)  # noqa: SLF001
         yield from api._multiplexed_response_stream_helper(answer)  # noqa: SLF001

@@ -1,4 +1,4 @@
-"""Runs an image for a person, and shows logs for people."""
+"""Run an image in the foreground, and print logs for people."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +25,9 @@ STOP_SECONDS = 10
 def run(
     client: docker.DockerClient, image: str, regions: Sequence[str], environ: Sequence[str]
 ) -> int:
-    """Run `image` until it ends or Ctrl+C; returns the container's exit code.
+    """Run `image` until it exits or Ctrl+C; return the container's exit code.
 
-    `regions` selects some; `environ` has entries `NAME=VALUE`.
+    `regions` limits which regions run; `environ` has entries `NAME=VALUE`.
     """
     table = regions_in_image(find_image(client, image).labels, load_regions())
     given = dict(entry.partition("=")[::2] for entry in environ)
@@ -39,7 +39,7 @@ def run(
     with created(client, image, names, options, published=ports) as container:
         container.log.listen(lambda line: _print(line, []))
         container.start(())
-        say(f"ready at http://127.0.0.1:{METRICS_PORT}/readyz; Ctrl+C stops it")
+        say(f"readiness: http://127.0.0.1:{METRICS_PORT}/readyz; press Ctrl+C to stop")
         try:
             container.dead.wait()
         except KeyboardInterrupt:
@@ -53,12 +53,12 @@ def _ports(regions: Sequence[str], table: Sequence[Region]) -> Iterator[int]:
     ports = {region.name: region.port for region in table}
     for name in regions or ports:
         if name not in ports:
-            raise UsageError(f"region {name!r} is not in the image: use {', '.join(ports)}")
+            raise UsageError(f"region {name!r} is not in the image. Use one of {', '.join(ports)}.")
         yield ports[name]
 
 
 def show_logs(container: str, regions: Sequence[str], *, follow: bool) -> None:
-    """Print the log of `container` ("-" for standard input), only of `regions` when given."""
+    """Print the log of `container` ("-" for standard input), limited to `regions` if given."""
     names = frozenset(region.name for region in load_regions())
     if container == "-":
         _print_all(_stdin_lines(sys.stdin.buffer), names, regions)
@@ -67,7 +67,9 @@ def show_logs(container: str, regions: Sequence[str], *, follow: bool) -> None:
         try:
             found = engine.client.containers.get(container)
         except NotFound as error:
-            raise UsageError(f"there is no container {container}: see `docker ps -a`") from error
+            raise UsageError(
+                f"no such container: {container}. Run `docker ps -a` to list them."
+            ) from error
         with suppress(KeyboardInterrupt):
             _print_all(_lines(found.logs(stream=True, follow=follow)), names, regions)
 

@@ -1,4 +1,4 @@
-"""Gives an engine an image of one layer, for any architecture, without a build."""
+"""Load a single-layer image of any architecture into an engine, without a build."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ from docker.models.images import Image
 
 from harness.core.stages import Architecture
 
-_CREATED = "2020-01-01T00:00:00Z"  # always the same: the same layer gives the same image ID
+_CREATED = "2020-01-01T00:00:00Z"  # fixed, so that the same layer gives the same image ID
 
 
 def load_layer(
@@ -23,10 +23,10 @@ def load_layer(
     architecture: Architecture,
     config: Mapping[str, object],
 ) -> Image:
-    """Image `reference` whose only layer is the tar archive `layer`.
+    """Load image `reference` whose only layer is the tar archive `layer`.
 
-    The engine's import would take the architecture of its own machine; `docker load` takes it
-    from the image. `config` is the object of that name in the image's configuration. Format:
+    `docker import` would use the architecture of the engine's machine; `docker load` reads it from
+    the image. `config` is the object of that name in the image's configuration. Format:
     https://github.com/moby/docker-image-spec/blob/main/spec.md, "combined image JSON".
     """
     with layer.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Reads container logs: splits lines, judges each, and keeps the last ones per region."""
+"""Read container logs: split lines, validate each, and keep the last ones per region."""
 
 import json
 import re
@@ -16,12 +16,12 @@ from docker.errors import DockerException
 from docker.models.containers import Container
 
 BROKEN = (DockerException, requests.RequestException, urllib3.exceptions.HTTPError, OSError)
-"""What reading from an engine may end with."""
+"""Exceptions that reading from an engine may raise."""
 NO_REGION = "-"
 KEPT_LINES = 50
 KEPT_PROBLEMS = 20
 KEPT_CHARACTERS = 4096  # of one line, and of one of its fields
-LONGEST_LINE = 8 * 1024 * 1024  # the log writer ends a line at 4 MiB and puts a prefix before it
+LONGEST_LINE = 8 * 1024 * 1024  # the log writer splits lines at 4 MiB and adds a prefix
 _LONG_NUMBER = 4300  # digits: sys.int_info.default_max_str_digits
 _PREFIXED = re.compile(rb"\[([^\]\s]+)\] ")
 
@@ -39,17 +39,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
-    """One line and what can be said of it."""
+    """One line and its validation result."""
 
     text: str
-    region: str  # NO_REGION for the container's own lines, "" when it has none
-    fields: dict[str, Any] | None  # of a JSON object, None for another line
-    problem: str  # why it is not as required, "" when it is
+    region: str  # NO_REGION for the container's own lines, "" if it has none
+    fields: dict[str, Any] | None  # of a JSON object, None for any other line
+    problem: str  # why the line is invalid, "" if it is valid
     at: float  # when it was read, time.monotonic()
 
 
 def judge(raw: bytes, at: float, regions: frozenset[str]) -> LogLine:
-    """Parse one line, without its newline, and say what is wrong with it."""
+    """Parse and validate one line, given without its newline."""
     text = raw.decode("utf-8", errors="replace")
     if raw.lstrip().startswith(b"{"):
         return _judge_object(raw, text, at, regions)
@@ -66,7 +66,7 @@ def _no_json(constant: str) -> NoReturn:
 
 
 def _whole_number(digits: str) -> int | str:
-    """RFC 8259 has numbers of any length; int() refuses long ones, which stay text."""
+    """RFC 8259 allows numbers of any length; int() rejects long ones, which stay text."""
     return int(digits) if len(digits) <= _LONG_NUMBER else digits
 
 
@@ -85,14 +85,14 @@ def _judge_object(raw: bytes, text: str, at: float, regions: frozenset[str]) -> 
     region = fields.get("region")
     known = isinstance(region, str) and (region in regions or region == NO_REGION)
     missing = [key for key in ("region", "timestamp", "level") if key not in fields]
-    problem = f"without {', '.join(missing)}" if missing else ""
+    problem = f"missing {', '.join(missing)}" if missing else ""
     if not problem and not known:
         problem = f"region is {region!r}"
     return LogLine(text=text, region=region if known else "", fields=fields, problem=problem, at=at)
 
 
 def shortened(line: LogLine) -> LogLine:
-    """`line` as it is kept in memory: without what is too long to be read by anybody."""
+    """`line` as kept in memory: long text is truncated, and long fields are dropped."""
     if len(line.text) <= KEPT_CHARACTERS:
         return line
     fields = line.fields and {
@@ -107,8 +107,8 @@ def shortened(line: LogLine) -> LogLine:
 class LogStream:
     """Follows a container's log in a thread, from its first line to its last.
 
-    Memory is bounded: only counts, the last lines per region and the first problems are kept, of
-    a long line its beginning, and one without an end is cut.
+    Memory is bounded: only counts, the last lines per region and the first problems are kept. Long
+    lines are truncated, and endless ones are split.
     """
 
     def __init__(self, container: Container, regions: Sequence[str]) -> None:
@@ -128,7 +128,7 @@ class LogStream:
         self.last_at: dict[str, float] = {}
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start following."""
         self._thread.start()
 
     def listen(self, listener: Callable[[LogLine], None]) -> None:
@@ -136,10 +136,9 @@ class LogStream:
         self._listeners.append(listener)
 
     def finish(self, timeout: float = 10) -> None:
-        """Return when the last line of an ended container is read.
+        """Return when the last line of an exited container is read.
 
-        After `timeout` seconds what is left is given up, which is noted as a problem: the image
-        prints more than anybody reads.
+        After `timeout` seconds the rest is dropped and recorded as a problem.
         """
         if self._thread.ident is None:
             return
@@ -149,17 +148,17 @@ class LogStream:
             self._thread.join(1)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
-        """Whether `condition` came true within `timeout` seconds; it is asked at every line."""
+        """Whether `condition` holds within `timeout` seconds; it is evaluated at every line."""
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
     @property
     def lines(self) -> int:
-        """How many lines there were."""
+        """Number of lines so far."""
         return self.json_lines.total() + self.text_lines.total()
 
     def tail(self, count: int) -> dict[str, tuple[str, ...]]:
-        """The last lines of each region; those without one are under "-"."""
+        """The last lines of each region; lines without a region are under "-"."""
         with self._changed:
             return {
                 region: tuple(line.text for line in list(lines)[-count:])
@@ -184,7 +183,7 @@ class LogStream:
                     self._take(bytes(rest), problem=f"longer than {LONGEST_LINE} bytes")
                     rest.clear()
                 if self._given_up.is_set():
-                    self._take(bytes(rest), problem="the log goes on after the container's end")
+                    self._take(bytes(rest), problem="the log continues after the container's exit")
                     return
         if rest:
             self._take(bytes(rest))

@@ -1,4 +1,4 @@
-"""The container engine: the one that is there, or one started for the time it is needed."""
+"""The container engine: an existing one, or one started while it is needed."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from harness.core.process import ensure_tools, is_root, run
 from harness.core.shared_use import SharedUse
 from harness.core.wait import wait_until
 
-ANSWER_SECONDS = 15  # an engine that lives answers a ping, if late
+ANSWER_SECONDS = 15  # a running engine answers a ping within this time, even if busy
 START_SECONDS = 60
 STOP_SECONDS = 60
 _PACKAGES = {"dockerd": "docker.io", "iptables": "iptables"}
@@ -31,7 +31,7 @@ class Engine:
 
     client: docker.DockerClient
     host: str  # value for DOCKER_HOST; "" for the default
-    provisioned: bool  # started by the harness, which also stops it
+    provisioned: bool  # started, and therefore stopped, by the harness
 
     @property
     def architecture(self) -> str:
@@ -44,9 +44,9 @@ class Engine:
 def container_engine() -> Iterator[Engine]:
     """A working engine for the duration of the block.
 
-    A reachable engine is used and left as it is. Else, as root on Debian, one is installed and
-    started, and stopped when its last user leaves; its data stays in the cache directory.
-    Raises `EnvironmentMissingError` with what to do when neither is possible.
+    A reachable engine is used and left unchanged. Otherwise, as root on Debian, one is installed
+    and started, and its last user stops it; its data stays in the cache directory.
+    Raises `EnvironmentMissingError` with a remedy if neither is possible.
     """
     client = connect()
     if client is not None:
@@ -64,7 +64,7 @@ def container_engine() -> Iterator[Engine]:
 
 
 def connect() -> docker.DockerClient | None:
-    """A client of the engine that DOCKER_HOST or the default socket leads to, if it answers."""
+    """A client of the engine at DOCKER_HOST or the default socket; None if it does not answer."""
     try:
         with _closing(client := docker.from_env(timeout=ANSWER_SECONDS)):
             client.ping()
@@ -83,7 +83,7 @@ def _closing(client: docker.DockerClient) -> Iterator[None]:
 
 @contextmanager
 def _exported(host: str) -> Iterator[None]:
-    """Child processes and libraries find the engine where everyone looks: DOCKER_HOST."""
+    """Set DOCKER_HOST, so that child processes and libraries find the engine."""
     os.environ["DOCKER_HOST"] = host
     try:
         yield
@@ -94,22 +94,22 @@ def _exported(host: str) -> Iterator[None]:
 def _explain_when_not_possible() -> None:
     if host := os.environ.get("DOCKER_HOST"):
         raise EnvironmentMissingError(
-            f"no container engine answers at DOCKER_HOST={host}: start it or unset DOCKER_HOST"
+            f"no container engine answers at DOCKER_HOST={host}. Start it or unset DOCKER_HOST."
         )
     if not is_root():
         raise EnvironmentMissingError(
-            "no container engine answers and only root may start one:"
-            " sudo apt-get install docker.io && sudo usermod -aG docker $USER, then log in again"
+            "no container engine answers, and only root can start one. Run: sudo apt-get install"
+            " docker.io && sudo usermod -aG docker $USER, then log in again"
         )
 
 
 class PrivateEngine:
-    """A dockerd with data and sockets of its own, shared by all harness runs of this user.
+    """A dockerd with its own data and sockets, shared by all harness runs of this user.
 
-    The first of them starts it and the last one stops it.
+    The first run starts it and the last one stops it.
 
-    With `bridge` its containers are on that bridge, which the caller makes and removes, and it
-    changes no firewall rule: so it may stand beside another engine.
+    With `bridge` its containers use that bridge, which the caller creates and removes, and it
+    changes no firewall rules, so it can run beside another engine.
     """
 
     def __init__(self, directory: Path, bridge: str = "") -> None:
@@ -127,12 +127,12 @@ class PrivateEngine:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """It answers for the block's time."""
+        """Keep it running for the duration of the block."""
         with self._use.using(self._provide, self._stop):
             yield
 
     def stop_leftover(self) -> bool:
-        """Stop it when nobody uses it; returns whether it ran."""
+        """Stop it if it is unused; return whether it was running."""
         stopped: list[bool] = []
         self._use.sweep(lambda: stopped.append(self._stop()))
         return any(stopped)
@@ -156,7 +156,7 @@ class PrivateEngine:
         (self.directory / "made-bridge").unlink(missing_ok=True)
         if not has_bridge:
             (self.directory / "made-bridge").touch()
-        self._stop()  # one that does not answer
+        self._stop()  # it may be running but not answering
         self._end_containerd()
         command = ["dockerd", "--host", self.host, "--data-root", str(self.directory / "data")]
         command += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.pid_file)]
@@ -173,7 +173,7 @@ class PrivateEngine:
                 explain=self._last_words,
             )
         if dockerd.poll() is not None:
-            raise EnvironmentMissingError(f"dockerd cannot start here:\n{self._last_words()}")
+            raise EnvironmentMissingError(f"dockerd failed to start:\n{self._last_words()}")
 
     def _stop(self) -> bool:
         pid = self._pid()
@@ -182,7 +182,7 @@ class PrivateEngine:
         say("• stopping the container engine")
         os.kill(pid, signal.SIGTERM)
         with suppress(HarnessError):
-            wait_until(lambda: not _runs(pid), timeout=STOP_SECONDS, what="dockerd ends")
+            wait_until(lambda: not _runs(pid), timeout=STOP_SECONDS, what="dockerd exits")
         if _runs(pid):
             os.kill(pid, signal.SIGKILL)
         self.socket.unlink(missing_ok=True)
@@ -194,10 +194,10 @@ class PrivateEngine:
         return True
 
     def _end_containerd(self) -> None:
-        """End the containerd of a dockerd that was killed.
+        """Kill the containerd of a dockerd that was killed.
 
-        dockerd goes by the process ID in its file alone: one that another process has by now, or
-        that nobody reaped, it takes for its containerd and waits for in vain.
+        dockerd trusts the process ID in its file: if it now belongs to another process or to a
+        zombie, dockerd takes that for its containerd and waits for it in vain.
         """
         pid_file = self.directory / "exec" / "containerd" / "containerd.pid"
         with suppress(OSError, ValueError):
@@ -207,7 +207,7 @@ class PrivateEngine:
         pid_file.unlink(missing_ok=True)
 
     def _unmount(self) -> None:
-        """Unmount what dockerd leaves, such as the network namespace of `--network host`."""
+        """Unmount what dockerd leaves behind, such as the network namespace of `--network host`."""
         mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
         for path in reversed([line.split()[1] for line in mounts]):
             if path.startswith(f"{self.directory}/"):
@@ -226,12 +226,12 @@ class PrivateEngine:
 
 
 def _name(pid: int) -> str:
-    """The name of process `pid`; `OSError` when there is none."""
+    """The name of process `pid`; `OSError` if there is none."""
     return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
 
 
 def _runs(pid: int) -> bool:
-    """Whether `pid` lives; reaps it when it is our own child."""
+    """Whether `pid` is running; reaps it if it is our own child."""
     with suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0] == pid:
             return False
@@ -239,5 +239,5 @@ def _runs(pid: int) -> bool:
 
 
 def stop_leftover_engine() -> bool:
-    """Stop the harness's own engine when a killed run left it; returns whether it was running."""
+    """Stop the harness's own engine if an interrupted run left it; return whether it ran."""
     return PrivateEngine(cache_directory() / "engine").stop_leftover()

@@ -1,4 +1,4 @@
-"""Images that are on the engine, or can be pulled."""
+"""Find images on the engine, or pull them."""
 
 import docker
 from docker.errors import DockerException, ImageNotFound
@@ -8,7 +8,7 @@ from harness.core.errors import UsageError
 
 
 def find_image(client: docker.DockerClient, reference: str) -> Image:
-    """Image `reference`, pulled when it is not on the engine; `UsageError` if it is nowhere."""
+    """Image `reference`, pulled if it is not on the engine; `UsageError` if unavailable."""
     try:
         return client.images.get(reference)
     except ImageNotFound:
@@ -19,6 +19,6 @@ def find_image(client: docker.DockerClient, reference: str) -> Image:
         return client.images.pull(reference)
     except DockerException as error:
         raise UsageError(
-            f"image {reference} is neither here nor can it be pulled: build it with"
-            " `harness build VERSION`, or check the name"
+            f"image {reference} is not on the engine and cannot be pulled. Build it with"
+            " `harness build VERSION`, or check the name."
         ) from error

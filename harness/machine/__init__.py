@@ -1,1 +1,1 @@
-"""This machine: what it has, and what interrupted runs left on it."""
+"""Diagnosis of this machine, and cleanup after interrupted runs."""

@@ -1,4 +1,4 @@
-"""Examines the machine: what is there, and what to do about what is not."""
+"""Check this machine and suggest fixes."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ DISK_BYTES = 12_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked for."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -35,13 +35,13 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything the harness may need, in the order of need."""
+    """Check everything that the harness may need, the most important first."""
     return [_engine(), _base(), _release(), _go(), _trivy(), _emulation(), _cluster(), _disk()]
 
 
 def show(findings: list[Finding]) -> None:
-    """Print the findings for people."""
-    table = Table("", "what", "found", "what to do")
+    """Print the findings as a table."""
+    table = Table("", "check", "found", "fix")
     for finding in findings:
         mark = "✓" if finding.ok else ("-" if finding.optional else "✗")
         table.add_row(mark, finding.name, finding.found, "" if finding.ok else finding.remedy)
@@ -59,7 +59,7 @@ def _engine() -> Finding:
         ok=possible,
         optional=False,
         found="none; one is started when needed" if possible else "none",
-        remedy="sudo apt-get install docker.io, and be in the group docker",
+        remedy="sudo apt-get install docker.io, and join the group docker",
     )
 
 
@@ -76,7 +76,7 @@ def _base() -> Finding:
         ok=here,
         optional=True,
         found="on the engine" if here else "not on the engine",
-        remedy="it is pulled when a registry answers; else a stand-in is made (Debian, root)",
+        remedy="pulled if a registry is reachable; else a stand-in is built (root on Debian)",
     )
 
 
@@ -90,8 +90,8 @@ def _release() -> Finding:
         name="plugin releases",
         ok=reachable,
         optional=True,
-        found=f"{RELEASES} {'answers' if reachable else 'cannot be reached'}",
-        remedy="stand-in plugins are used, and the report says so",
+        found=f"{RELEASES} {'answers' if reachable else 'is unreachable'}",
+        remedy="stand-in plugins are used, and reports name them",
     )
 
 
@@ -124,20 +124,20 @@ def _emulation() -> Finding:
         ok=there or possible,
         optional=True,
         found="works" if there else found,
-        remedy="sudo apt-get install qemu-user-static, or build on such a machine",
+        remedy=f"sudo apt-get install qemu-user-static, or use a machine with {other}",
     )
 
 
 def _cluster() -> Finding:
     with_kind = kind.is_installed() and shutil.which("kubectl") is not None
     possible = may_install() and shutil.which("go") is not None
-    without = "none; a stand-in node is made when needed" if possible else "none"
+    without = "none; a stand-in node is started when needed" if possible else "none"
     return Finding(
         name="Kubernetes, for smoke tests",
         ok=with_kind or possible,
         optional=True,
         found="kind and kubectl" if with_kind else without,
-        remedy="install kind and kubectl: https://kind.sigs.k8s.io; or Go, as root on Debian",
+        remedy="install kind and kubectl (https://kind.sigs.k8s.io), or Go as root on Debian",
     )
 
 
@@ -149,5 +149,5 @@ def _disk() -> Finding:
         ok=free > DISK_BYTES,
         optional=True,
         found=f"{free / 1e9:.0f} GB free",
-        remedy=f"an image of full size needs {DISK_BYTES / 1e9:.0f} GB",
+        remedy=f"a full-size image needs {DISK_BYTES / 1e9:.0f} GB",
     )

@@ -1,4 +1,4 @@
-"""Removes what a killed run left behind."""
+"""Clean up after interrupted runs."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,11 +15,11 @@ from harness.kubernetes import kind
 
 
 def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]:
-    """Remove what harness runs that have ended left; returns the names of it.
+    """Remove what finished harness runs left behind; return the names.
 
-    That is containers, nodes of kind clusters among them, directories and emulators.
+    That is containers (including kind nodes), directories and emulators.
 
-    With `everything` those of running runs as well.
+    With `everything`, also the containers of active runs.
     """
     removed = []
     for container in _left(client, everything=everything):
@@ -29,7 +29,7 @@ def sweep(client: docker.DockerClient, *, everything: bool = False) -> list[str]
     removed += sweep_directories()
     removed += binfmt.sweep()
     if removed:
-        say(f"• removed what an earlier run left: {', '.join(removed)}")
+        say(f"• cleaned up after an earlier run: {', '.join(removed)}")
     return removed
 
 

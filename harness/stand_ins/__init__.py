@@ -1,1 +1,1 @@
-"""Parts that take the place of what cannot be reached, and say so."""
+"""Stand-ins for services that are unreachable; reports always name them."""

@@ -1,4 +1,4 @@
-"""Prints the applets of a busybox executable without running it: it may be another machine's."""
+"""Print the applets of a busybox executable of any architecture, without running it."""
 
 import sys
 from pathlib import Path
@@ -10,7 +10,7 @@ _END = b"\0\0"
 
 
 def applets(executable: bytes) -> list[str]:
-    """Names of the applets in a busybox `executable`; `ValueError` when it is none."""
+    """Names of the applets in a busybox `executable`; `ValueError` if it is not busybox."""
     begin = executable.index(_FIRST) + 1
     return executable[begin : executable.index(_END, begin)].decode("ascii").split("\0")
 

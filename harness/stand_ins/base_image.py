@@ -1,4 +1,4 @@
-"""A base image made from Debian's packages, for machines that reach no image registry."""
+"""A base image made from Debian's packages, for machines without access to an image registry."""
 
 import hashlib
 import shlex
@@ -25,8 +25,8 @@ PACKAGES = (
 _APK = Path(__file__).with_name("apk.sh")
 _EXCLUDED = ("doc", "man", "locale", "info", "lintian")
 
-# What Debian's maintainer scripts would do and an extracted tree lacks; $1 is the tree, $2 the
-# applets of its busybox. Nothing of the tree runs here: it may be another architecture's.
+# Replaces the parts of Debian's maintainer scripts that the image needs; $1 is the tree, $2 the
+# applets of its busybox. Nothing in the tree runs here: it may be of another architecture.
 _FINISH = r"""
 set -eu
 for applet in $2; do
@@ -48,9 +48,9 @@ def make_base_image(
 ) -> Image:
     """Image `reference` with the same commands and paths as Alpine's, made from Debian's packages.
 
-    Made once per machine: an image of that name with the stand-in label is used again. The machine
-    need not be of that `architecture`.
-    Raises `EnvironmentMissingError` when the packages cannot be had.
+    Made once per machine: an image of that name with the stand-in label is reused. The machine can
+    have another `architecture`.
+    Raises `EnvironmentMissingError` if the packages are unavailable.
     """
     try:
         existing = client.images.get(reference)
@@ -71,7 +71,7 @@ def make_base_image(
 
 
 def fingerprint(architecture: Architecture) -> str:
-    """Changes when this recipe does, so that an image of an older recipe is not used."""
+    """Hash of the recipe, so that images of older recipes are not reused."""
     recipe = repr((SUITE, PACKAGES, _EXCLUDED, _FINISH, architecture.value))
     recipe += _APK.read_text(encoding="utf-8")
     return hashlib.sha256(recipe.encode()).hexdigest()[:16]
@@ -85,8 +85,8 @@ def _mmdebstrap(directory: Path, tree: Path, architecture: Architecture) -> list
     apk.write_bytes(_APK.read_bytes())
     apk.chmod(0o755)
     names = shlex.join([sys.executable, str(Path(applets.__file__))])
-    # Only extract hooks run in this variant, and no package is configured: nothing of Debian's
-    # runs inside the tree.
+    # This variant runs extract hooks only and configures no package, so no Debian program runs
+    # inside the tree.
     return [
         *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(PACKAGES)}"),
         f"--architectures={architecture.value}",  # Debian and Docker name these two alike

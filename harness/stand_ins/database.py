@@ -1,4 +1,4 @@
-"""A small vulnerability database in Trivy's own format, for machines that reach no registry."""
+"""A small vulnerability database in Trivy's format, for machines without registry access."""
 
 import hashlib
 import json
@@ -17,21 +17,21 @@ from harness.core.process import run
 
 SOURCE = Path(__file__).parent / "trivydb"
 STAND_IN_SOURCE = "Stand-in"
-"""How the names of this database's data sources begin, which Trivy repeats with each finding."""
+"""Prefix of this database's source names, which Trivy repeats with each finding."""
 
 GO = "go::GitHub Security Advisory Go"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advisory:
-    """One vulnerability of one package, as the database has it."""
+    """One vulnerability of one package, as stored in the database."""
 
     id: str
     package: str
     severity: str = "CRITICAL"
     bucket: str = GO  # or a system: "debian 12", "alpine 3.19"
     vulnerable: str = ""  # version range of a Go module: "< 0.17.0"
-    fixed: str = ""  # first good version; "" when there is none
+    fixed: str = ""  # first fixed version; "" if there is none
     title: str = ""
 
 
@@ -43,7 +43,7 @@ KNOWN = Advisory(
     fixed="0.17.0",
     title="rapid stream resets can cause excessive work in net/http",
 )
-"""What any database knows; `harness.scan.database` looks for it before it trusts one."""
+"""In every database; `harness.scan.database` trusts only databases that contain it."""
 
 
 def make_database(
@@ -54,7 +54,7 @@ def make_database(
 ) -> None:
     """Write `trivy.db` and `metadata.json` with `advisories` into `directory`.
 
-    Raises `ScanImpossibleError` when it cannot be made, such as for want of Go.
+    Raises `ScanImpossibleError` if that fails, such as when Go is missing.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("trivy.db", "metadata.json"):
@@ -69,11 +69,11 @@ def make_database(
         check=False,
     )
     if done.returncode != 0:
-        raise ScanImpossibleError(f"the stand-in database cannot be made: {done.stderr.strip()}")
+        raise ScanImpossibleError(f"cannot create the stand-in database: {done.stderr.strip()}")
 
 
 def _input(advisories: tuple[Advisory, ...], updated_at: datetime) -> dict[str, Any]:
-    """What `trivydb/` reads."""
+    """Input of the program in `trivydb/`."""
     severities = {"LOW": 1, "MEDIUM": 2, "HIGH": 3, "CRITICAL": 4}
     ids = {"go::": "ghsa", "debian": "debian", "alpine": "alpine"}
     sources: dict[str, Mapping[str, str]] = {}
@@ -125,12 +125,12 @@ def _program() -> Path:
     program.parent.mkdir(parents=True, exist_ok=True)
     building = program.with_suffix(f".{os.getpid()}")
     command = ["go", "build", "-trimpath", "-buildvcs=false", "-o", str(building), "."]
-    with step("compiling what makes the stand-in database"):
+    with step("compiling the generator of the stand-in database"):
         try:
             run(command, cwd=SOURCE, environ={"CGO_ENABLED": "0"})
         except EnvironmentMissingError as error:
             raise ScanImpossibleError(
-                f"a stand-in database needs Go (https://go.dev/dl/): {error}"
+                f"the stand-in database needs Go (https://go.dev/dl/): {error}"
             ) from error
         building.replace(program)
     return program

@@ -1,7 +1,7 @@
 """A registry on loopback that is as strict as a real one: TLS, and a token for every request.
 
-It is Debian's `docker-registry`. The authority of its certificate, the user's password and the
-token server (https://distribution.github.io/distribution/spec/auth/token/) are made for the run.
+It is Debian's `docker-registry`. The certificate authority, the user's password and the token
+server (https://distribution.github.io/distribution/spec/auth/token/) are created for the run.
 """
 
 import base64
@@ -42,7 +42,7 @@ _PACKAGES = {"docker-registry": "docker-registry", "setpriv": "util-linux"}
 
 @dataclass(frozen=True, kw_only=True)
 class LocalRegistry:
-    """A running registry and how to get in."""
+    """A running registry and how to authenticate."""
 
     host: str  # "127.0.0.1:40001"
     ca: Path  # its certificate authority, PEM
@@ -57,10 +57,10 @@ class LocalRegistry:
 def local_registry(
     directory: Path, *, port: int = 0, token_seconds: float = TOKEN_SECONDS, keep: bool = False
 ) -> Iterator[LocalRegistry]:
-    """An authenticated TLS registry whose content is under `directory`, for the block's time.
+    """A TLS registry with authentication and its content in `directory`, for the block.
 
-    With `keep` it begins with what a former one had there. Raises `EnvironmentMissingError` when
-    Debian's docker-registry cannot be had.
+    With `keep` it starts with the existing content. Raises `EnvironmentMissingError` if Debian's
+    docker-registry is unavailable.
     """
     ensure_tools(_PACKAGES, wanted_for="a local registry")
     if not keep:
@@ -91,14 +91,14 @@ def local_registry(
                 stand_in=StandIn(
                     kind="registry",
                     replaces="ghcr.io",
-                    why="asked for by --registry localhost; it is gone when the run ends",
+                    why="requested by --registry localhost; it stops when the run ends",
                 ),
                 process=process,
             )
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
+    """A free port on loopback."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -136,7 +136,7 @@ def _configuration(directory: Path, host: str, realm: str) -> str:
 
 @contextmanager
 def _process(directory: Path, host: str, ca: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    # It ends with us, also when we are killed; Ctrl+C reaches it only through us.
+    # The kernel kills it if this process dies; its own session keeps Ctrl+C from it.
     command = ["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve"]
     command.append(str(directory / "config.yml"))
     log = directory / "registry.log"
@@ -158,7 +158,7 @@ def _process(directory: Path, host: str, ca: Path) -> Iterator["subprocess.Popen
     try:
         if registry.poll() is not None:
             words = log.read_text(errors="replace")[-2000:]
-            raise EnvironmentMissingError(f"docker-registry cannot start here:\n{words}")
+            raise EnvironmentMissingError(f"docker-registry failed to start:\n{words}")
         yield registry
     finally:
         registry.terminate()
@@ -178,14 +178,14 @@ def _answers(host: str, ca: Path) -> bool:
 
 
 class TokenServer:
-    """Gives tokens to the one user, for what is asked."""
+    """Issues tokens to the only user, for the requested scopes."""
 
     def __init__(
         self, credentials: Credentials, certificate: trustme.LeafCert, seconds: float
     ) -> None:
         self.seconds = seconds
         self.given = 0
-        self.failures: list[int] = []  # statuses to answer instead, once each
+        self.failures: list[int] = []  # statuses to return instead, once each
         self.expected = credentials.basic
         self._key: PrivateKeyTypes = load_pem_private_key(
             certificate.private_key_pem.bytes(), password=None
@@ -196,7 +196,7 @@ class TokenServer:
         server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(context)
-        # The handshake is left to the thread of each connection.
+        # Each connection's thread does its own handshake.
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False
         )
@@ -204,7 +204,7 @@ class TokenServer:
         self.url = f"https://127.0.0.1:{server.server_port}/token"
 
     def token(self, scopes: list[str]) -> str:
-        """A signed token that allows what `scopes` ask for."""
+        """A signed token that grants `scopes`."""
         now = time.time()
         access = []
         for scope in " ".join(scopes).split():
@@ -221,7 +221,7 @@ class TokenServer:
             "exp": now + self.seconds,
             "access": access,
         }
-        # The registry allows a minute for clocks that differ (its `Leeway`).
+        # The registry tolerates a minute of clock difference (its `Leeway`).
         claims["exp"] = int(now + self.seconds)
         return jwt.encode(claims, self._key, algorithm="ES256", headers={"x5c": self._x5c})  # type: ignore[arg-type]
 
@@ -251,7 +251,7 @@ class TokenServer:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """Say nothing: requests carry secrets."""
+                """Log nothing: requests carry secrets."""
 
         return Handler
 

@@ -27,15 +27,15 @@ SOURCE = Path(__file__).parent / "plugin"
 REAL_BINARY_BYTES = 158_000_000
 """Size of a real regional binary; twelve of them and the base make the 2.0 GB of SC-001."""
 SMALL_LIST_BYTES = 40_000
-"""Size of all price lists of a region where they are to cost nothing."""
+"""Size of all price lists of a region if not at full size."""
 
-# A stable port keeps the build's arguments, and with them its cache, the same from run to run.
+# A fixed port keeps the build's arguments the same, so its cache works across runs.
 _USUAL_PORT = 18765
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandInPlugin:
-    """How the stand-in binaries are made."""
+    """How to build the stand-in binaries."""
 
     full_size: bool = False  # price lists as large as the real ones; else a few kB
 
@@ -44,9 +44,9 @@ class StandInPlugin:
 def serve_release(
     plugin: StandInPlugin, version: str, architecture: Architecture, regions: Sequence[Region]
 ) -> Iterator[str]:
-    """Base URL of a loopback server with a complete stand-in release, for the block's time.
+    """Base URL of a loopback server with a complete stand-in release, for the block.
 
-    Raises `EnvironmentMissingError` when Go is missing.
+    Raises `EnvironmentMissingError` if Go is missing.
     """
     root = make_release(plugin, version, architecture, regions)
     with serve_directory(root) as url:
@@ -55,7 +55,7 @@ def serve_release(
 
 @contextmanager
 def serve_directory(root: Path) -> Iterator[str]:
-    """URL of a loopback server for the files under `root`, for the block's time."""
+    """URL of a loopback server for the files under `root`, for the duration of the block."""
     handler = partial(_QuietHandler, directory=str(root))
     try:
         server = _QuietServer(("127.0.0.1", _USUAL_PORT), handler)
@@ -77,7 +77,7 @@ class _QuietServer(ThreadingHTTPServer):
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:
-        """Say nothing of a client that went away, as an interrupted run does."""
+        """Ignore clients that disconnect, as an interrupted run does."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -86,13 +86,13 @@ class _QuietHandler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base's name)
-        """Say nothing: the build's output shows what was fetched."""
+        """Log nothing: the build's output shows what was downloaded."""
 
 
 def make_release(
     plugin: StandInPlugin, version: str, architecture: Architecture, regions: Sequence[Region]
 ) -> Path:
-    """Directory with `{version}/` full of tarballs and checksums.txt; made once per recipe."""
+    """Directory with the tarballs and checksums.txt in `{version}/`; made once per recipe."""
     program = build_plugin(version, architecture)
     attach = _build_pricelist()
     recipe = hashlib.sha256(program.read_bytes() + attach.read_bytes())
@@ -170,7 +170,7 @@ def _pack(attach: Path, program: Path, plugin: StandInPlugin, region: Region, pa
 def _attach_lists(
     attach: Path, program: Path, plugin: StandInPlugin, region: Region, output: Path
 ) -> None:
-    """Write the region's executable: `program` with price lists behind it."""
+    """Write the region's executable: `program` with price lists appended."""
     small = SMALL_LIST_BYTES
     size = REAL_BINARY_BYTES - program.stat().st_size if plugin.full_size else small
     options = {

@@ -42,9 +42,9 @@ REQUIRED = (
 )
 """Every requirement of the image."""
 ALSO_RUNNING = {"FR-007", "FR-012", "FR-015"}
-"""What the image alone tells only in part."""
+"""Requirements that also need a running container."""
 NEEDS_NO_CONTAINER = {"FR-018"}
-"""What only a build tells."""
+"""Requirements that only a build can show."""
 
 
 def verify(
@@ -56,11 +56,11 @@ def verify(
     recorder: Recorder | None = None,
     stand_ins: tuple[StandIn, ...] = (),
 ) -> Proof:
-    """Examine image `reference` from outside and return everything that was found.
+    """Examine image `reference` from outside and return all results.
 
-    A bad image makes failed checks, never an exception. `recorder` may hold earlier findings,
-    and `stand_ins` tells more of them than the image's label does. Raises `UsageError` when there
-    is no such image, and `NoProcessorError` when it is of an architecture that cannot be run here.
+    A bad image results in failed checks, never an exception. `recorder` may hold earlier findings,
+    and `stand_ins` has more details than the image's label. Raises `UsageError` if there is no
+    such image, and `NoProcessorError` if its architecture cannot be run here.
     """
     started = datetime.now(UTC)
     target = Target(
@@ -98,10 +98,9 @@ def verify(
 
 @contextmanager
 def _runnable(engine: Engine, target: Target) -> Iterator[StandIn | None]:
-    """The image can be run for the block's time; yields the emulator when it takes one.
+    """Let the image run for the duration of the block; yields the emulator if it needs one.
 
-    Where it cannot be run, what can be seen from outside is checked before `NoProcessorError`
-    says so.
+    If it cannot run, check what is visible from outside before raising `NoProcessorError`.
     """
     with ExitStack() as stack:
         try:
@@ -114,7 +113,7 @@ def _runnable(engine: Engine, target: Target) -> Iterator[StandIn | None]:
 
 
 def _give_up(target: Target, reason: str) -> None:
-    """Skip the requirements that need a usable container, with the reason why there is none."""
+    """Skip the requirements that need a usable container, and state why there is none."""
     checked = {check.requirement for check in target.recorder.checks} | NEEDS_NO_CONTAINER
     for requirement in REQUIRED:
         if requirement not in checked or requirement in ALSO_RUNNING:
@@ -123,13 +122,13 @@ def _give_up(target: Target, reason: str) -> None:
 
 
 def steady(target: Target) -> str:
-    """A container that starts, serves, and is stopped while idle.
+    """Start a container, check its service, and stop it while idle.
 
-    Returns why its service cannot be checked, "" when it can: at least one region was ready.
+    Returns why the service cannot be checked, or "" if at least one region was ready.
     """
     with target.scenario(
         "idle",
-        "it comes up, serves, and SIGTERM arrives while it is idle",
+        "the container starts, serves, and receives SIGTERM while idle",
         environ=ENVIRON,
         ready_limit=target.times.ready,
         stop_limit=target.times.stop,
@@ -148,7 +147,7 @@ def steady(target: Target) -> str:
 
 
 def why_unusable(target: Target, container: RunningContainer, watch: Watch) -> str:
-    """Why the first container's service cannot be checked, "" when it can."""
+    """Why the first container's service cannot be checked, "" if it can."""
     if container.dead.is_set():
         return "the first container ended before it could be checked"
     if not watch.ready_seconds:
@@ -157,7 +156,7 @@ def why_unusable(target: Target, container: RunningContainer, watch: Watch) -> s
 
 
 def describe(engine: Engine) -> Environment:
-    """The machine and the tools of this run."""
+    """The machine and tools of this run."""
     client: docker.DockerClient = engine.client
     version, info = client.version(), client.info()
     return Environment(

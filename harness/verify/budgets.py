@@ -1,4 +1,4 @@
-"""How long the run waits where no requirement says how long."""
+"""Timeouts for waits that no requirement limits."""
 
 import re
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ STARTUP_VARIABLE = "FINFOCUS_STARTUP_SECONDS"
 STARTUP_DEFAULT = 120
 STARTUP_LONGEST = 300
 MARGIN = 15
-"""Seconds for the engine, the entrypoint and the proxy, which the image's start time leaves out."""
+"""Seconds for the engine, the entrypoint and the proxy, on top of the regions' start time."""
 RESTART_PAUSES = 2
-"""Seconds: the longest pause before one of three restarts, 0.8 s, and the proxy's next check."""
+"""Seconds: the longest backoff of three restarts (0.8 s) plus the proxy's next check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Budgets:
 
     ready: float  # until all regions of another container answer
     requests: float  # until the load has reached every region
-    recovery: float  # until a killed region answers again, or the container has ended
+    recovery: float  # until a killed region answers again or the container exits
     health_ms: float  # one run of the health check, in milliseconds
 
     @classmethod
@@ -41,10 +41,10 @@ class Budgets:
 
 
 def patience(environ: Sequence[str], times: TimeLimits = PROMISED) -> float:
-    """How many seconds the first container may take before the run gives up on it.
+    """Seconds to wait for the first container to become ready.
 
-    `environ` is the image's `Env`: the time that the image gives its regions to start, and a
-    margin. A value that the image refuses counts as the default.
+    This is the start timeout in the image's `Env` (`environ`) plus a margin. A value that the image
+    rejects counts as the default.
     """
     given = dict(entry.partition("=")[::2] for entry in environ).get(STARTUP_VARIABLE, "")
     seconds = int(given) if re.fullmatch("[0-9]{1,6}", given) else STARTUP_DEFAULT

@@ -1,4 +1,4 @@
-"""What only a build shows: its inputs, and that it fails when one is missing."""
+"""Checks that need a build: its inputs, and that it fails if one is missing."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ def check_build(
     regions: tuple[Region, ...],
     recorder: Recorder,
 ) -> None:
-    """FR-001, FR-002, FR-003 and FR-018 of the image that was just built."""
+    """FR-001, FR-002, FR-003 and FR-018 for the image that was just built."""
     with recorder.check("FR-001", "the Dockerfile's default base", limit=DEFAULT_BASE) as finding:
         text = (image_directory / "Dockerfile").read_text(encoding="utf-8")
         finding.measured = ", ".join(sorted(set(_DEFAULT_BASE.findall(text)))) or "none"
@@ -49,7 +49,7 @@ def _check_missing(
     regions: tuple[Region, ...],
     recorder: Recorder,
 ) -> None:
-    """A release that lacks two tarballs: the build names these two and no other."""
+    """Build from a release that lacks two tarballs: the error names exactly these two."""
     missing = [region.name for region in regions[-3:-1] or regions]
     title = f"a build without {len(missing)} of the tarballs fails and names them"
     with recorder.check("FR-018", title) as finding, temporary_directory("release") as root:
@@ -77,7 +77,7 @@ def _check_missing(
 def _write_release(
     directory: Path, image: BuiltImage, regions: tuple[Region, ...], missing: list[str]
 ) -> None:
-    """Tarballs of empty executables for all regions but `missing`, which only have a checksum."""
+    """Tarballs of empty executables for all regions; `missing` ones get only a checksum."""
     directory.mkdir(parents=True)
     lines = []
     for region in regions:
@@ -90,7 +90,7 @@ def _write_release(
 
 
 def _elf_header(architecture: Architecture) -> bytes:
-    """The first bytes of an ELF-64 executable, which is all that the build looks at."""
+    """The first bytes of an ELF-64 executable, which is all that the build checks."""
     machine = architecture.elf_machine.to_bytes(2, "little")
     return b"\x7fELF\x02\x01\x01".ljust(16, b"\0") + b"\x02\0" + machine + bytes(44)
 

@@ -1,4 +1,4 @@
-"""FR-014: what the plugins find in their environment."""
+"""FR-014 (environment reaches all binaries unchanged)."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from harness.verify.target import Target
 from harness.verify.watch import Watch
 
 OWN_PORT = "FINFOCUS_PLUGIN_PORT"
-"""The one variable that each region gets with a value of its own."""
+"""The only variable that each region gets with its own value."""
 ENVIRON = {
     "PROOF_PLAIN": "plain",
     "PROOF_SPACES": "  two  spaces  ",
@@ -21,7 +21,7 @@ ENVIRON = {
     OWN_PORT: "7001",
     "PORT": "7002",
 }
-"""What the container is given. The ports are wrong for every region: none may listen there."""
+"""The container's environment. No region may listen on these ports."""
 ENGINE_ADDS = ("PATH", "HOSTNAME", "HOME", "TERM", "container")
 """Variables that an engine sets by itself."""
 

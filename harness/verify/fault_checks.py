@@ -1,4 +1,4 @@
-"""FR-017: a region that fails comes back; one that keeps failing ends the container."""
+"""FR-017: a failed region is restarted; one that keeps failing stops the container."""
 
 from harness.core.proof import CONTAINER, EventKind
 from harness.core.recorder import Limits
@@ -14,8 +14,8 @@ RESTARTS = 3
 
 
 def region_fails(target: Target) -> None:
-    """Kill one region until its budget is spent, with requests running on all of them."""
-    with target.scenario("a region fails", "one region is killed again and again") as (
+    """Kill one region until its restart budget is spent, with requests to all regions."""
+    with target.scenario("a region fails", "one region is killed repeatedly") as (
         container,
         watch,
     ):
@@ -50,7 +50,7 @@ def _check_restarts(
             killed = _kill(container, watch, victim, target.regions)
             load.wait_for(victim.name, up=False, timeout=limit)
             if not load.wait_for(victim.name, up=True, timeout=limit):
-                finding.fail(f"{victim.name} does not answer again within {limit:g} s")
+                finding.fail(f"{victim.name} did not answer again within {limit:g} s")
                 break
             container.expect_alive()
             recovered.append(watch.elapsed() - killed)
@@ -78,14 +78,14 @@ def _check_end(target: Target, container: RunningContainer, watch: Watch, victim
     limit = target.budgets.recovery
     with target.recorder.check(
         "FR-017",
-        "a region that fails a fourth time ends the container, which says so",
+        "a region that fails a fourth time stops the container, which logs the reason",
         limit="exit code not 0",
         scenario=watch.name,
         container=container,
     ) as finding:
         _kill(container, watch, victim, target.regions)
         if not container.wait_dead(limit):
-            finding.fail(f"the container still runs {limit:g} s later")
+            finding.fail(f"the container is still running {limit:g} s later")
             return
         watch.event(CONTAINER, EventKind.EXIT, f"exit {container.exit_code}")
         last = container.log.last.text if container.log.last else ""
@@ -98,7 +98,7 @@ def _check_end(target: Target, container: RunningContainer, watch: Watch, victim
 def _kill(
     container: RunningContainer, watch: Watch, victim: Region, regions: tuple[Region, ...]
 ) -> float:
-    """Kill the region's process; returns the scenario's seconds at that moment."""
+    """Kill the region's process; return the scenario's seconds at that moment."""
     pid = inside.plugins(container, regions)[victim.name]
     watch.event(victim.name, EventKind.FAULT, "SIGKILL")
     killed = watch.elapsed()

@@ -1,4 +1,4 @@
-"""What the image says and holds, without running its service."""
+"""Checks of the image's settings and content, without running its service."""
 
 from docker.errors import DockerException
 
@@ -29,7 +29,7 @@ echo "os $(. /etc/os-release && echo "$ID $VERSION_ID")"
 
 
 def check_image(target: Target) -> None:
-    """FR-001 to FR-004, FR-007 to FR-009, FR-012 and SC-001, as far as the image tells them."""
+    """FR-001 to FR-004, FR-007 to FR-009, FR-012 and SC-001, as far as the image shows them."""
     rows, system = _look_inside(target)
     _check_base(target, system)
     _check_version(target)
@@ -39,7 +39,7 @@ def check_image(target: Target) -> None:
 
 
 def check_from_outside(target: Target) -> str:
-    """FR-003 and FR-004 of an image that cannot be run here; what was found, in one line."""
+    """FR-003 and FR-004 of an image that cannot be run here; return a one-line summary."""
     rows = outside.binaries(target)
     _check_binaries(target, rows)
     machine = Architecture(target.architecture).elf_machine
@@ -55,11 +55,11 @@ def _look_inside(target: Target) -> tuple[dict[str, tuple[int, bool, bytes]], st
     rows: dict[str, tuple[int, bool, bytes]] = {}
     system = ""
     options = Options(extra={"entrypoint": ["sh", "-c", _BINARIES], "network_mode": "none"})
-    with target.recorder.check("FR-004", "the image can be looked into") as finding:
+    with target.recorder.check("FR-004", "the image's files can be listed") as finding:
         with created(target.client, target.reference, target.names, options) as container:
             container.start(())
             if not container.wait_dead(30):
-                raise HarnessError("a shell in the image does not end within 30 s")
+                raise HarnessError("a shell in the image timed out after 30 s")
             output = container.output()
         for line in output.splitlines():
             match line.split():
@@ -78,7 +78,7 @@ def _check_base(target: Target, system: str) -> None:
         finding.measured = system
         kinds = [stand_in.kind for stand_in in target.stand_ins()]
         if "base image" in kinds:
-            finding.skip(f"the base is a stand-in ({system}), as the image's label says")
+            finding.skip(f"the base is a stand-in ({system}), according to the image's label")
         finding.expect(system.startswith("alpine 3.19"), f"the base is {system or 'unknown'}")
 
 
@@ -91,7 +91,7 @@ def _check_version(target: Target) -> None:
 def _check_binaries(target: Target, rows: dict[str, tuple[int, bool, bytes]]) -> None:
     count = len(target.names)
     exactly = Limits(floor=count, bound=count)
-    title = "every regional binary is there and executable"
+    title = "every regional binary is present and executable"
     with target.recorder.check("FR-004", title, limits=exactly) as finding:
         good = [name for name in target.names if name in rows and rows[name][1]]
         finding.value = len(good)
@@ -143,15 +143,15 @@ def _check_settings(target: Target) -> None:
 def _check_size(target: Target, rows: dict[str, tuple[int, bool, bytes]]) -> None:
     size = int(target.image.attrs["Size"])
     stands_in = "plugin" in [stand_in.kind for stand_in in target.stand_ins()]
-    # The target is that of all regions of the table.
+    # The target size is for all regions of the table.
     aim = SIZE_TARGET * len(target.regions) / len(load_regions())
     limits = Limits(unit="B", floor=aim * (1 - SIZE_TOLERANCE), bound=aim * (1 + SIZE_TOLERANCE))
     with target.recorder.check("SC-001", "image size", limits=limits, headline=True) as finding:
         finding.measured = quantity(size, "B")
         if stands_in and not target.full_size:
-            finding.skip("the stand-in plugins are small: run again with --full-size")
+            finding.skip("the stand-in plugins are small. Run again with --full-size.")
         finding.value = size
-    title = "what is not a regional binary adds little to the base"
+    title = "everything but the regional binaries adds little to the base"
     limits = Limits(unit="B", bound=OVERHEAD_LIMIT)
     with target.recorder.check("SC-001", title, limits=limits) as finding:
         binaries = sum(rows[name][0] for name in rows)
@@ -159,7 +159,7 @@ def _check_size(target: Target, rows: dict[str, tuple[int, bool, bytes]]) -> Non
 
 
 def _base_size(target: Target) -> int:
-    """Size of the image's base: the one its label names, else its lowest layer."""
+    """Size of the image's base: the image in its label, else its lowest layer."""
     facts = target.facts()
     try:
         base = target.client.images.get(facts.labels["org.opencontainers.image.base.name"])

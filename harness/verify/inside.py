@@ -1,4 +1,4 @@
-"""Looks into a running container through its own shell."""
+"""Inspect a running container through its own shell."""
 
 import base64
 import re
@@ -30,7 +30,7 @@ class Process:
 
 
 def shell(container: RunningContainer, script: str, *, user: str = "") -> str:
-    """Output of a shell script inside; `HarnessError` when it fails."""
+    """Output of a shell script inside; `HarnessError` if it fails."""
     code, output = container.execute(["sh", "-c", script], user=user)
     text = output.decode(errors="replace")
     if code != 0:
@@ -53,10 +53,10 @@ def processes(container: RunningContainer) -> tuple[Process, ...]:
 
 
 def own_command(command: tuple[str, ...]) -> tuple[str, ...]:
-    """A command line without the emulator that the kernel put in front of it.
+    """A command line without the emulator that the kernel prepended.
 
     https://docs.kernel.org/admin-guide/binfmt-misc.html: the emulator and the program's path
-    replace the program's own name, which follows them when the emulator is registered with P.
+    replace the program's own name, which follows them if the emulator is registered with P.
     """
     if len(command) < 2 or not _EMULATOR.search(command[0]):  # noqa: PLR2004
         return command
@@ -79,7 +79,7 @@ def plugins(container: RunningContainer, regions: Sequence[Region]) -> dict[str,
 def environment(container: RunningContainer, pid: int) -> dict[bytes, bytes]:
     """The environment that process `pid` was started with, byte for byte (proc(5)).
 
-    Of a name that is there twice the first value counts, as for getenv(3) and Go.
+    For a duplicate name the first value counts, as in getenv(3) and Go.
     """
     text = shell(container, f"base64 </proc/{pid}/environ")
     entries = base64.b64decode("".join(text.split())).split(b"\0")

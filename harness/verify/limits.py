@@ -1,4 +1,4 @@
-"""Limits of the requirements: what the product promises, and what an emulator gets."""
+"""Time limits of the requirements, and the relaxed ones for an emulator."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from harness.core.recorder import Limits
 class TimeLimits:
     """The largest times allowed; seconds, except the health check.
 
-    They do not depend on how fast the image is; what does is in `harness.verify.budgets`.
+    They do not depend on the image's speed; those that do are in `harness.verify.budgets`.
     """
 
     ready: float  # SC-002: from the container's start until every region answers
-    stop: float  # SC-003: from the signal to the container's end
-    give_up: float  # after the signal: the container is killed
+    stop: float  # SC-003: from the signal to the container's exit
+    give_up: float  # from the signal until the container is killed
     health_ms: float  # one run of the health check, in milliseconds
-    note: str = ""  # put behind every limit in the reports
+    note: str = ""  # appended to every limit in the reports
 
     def seconds(self, bound: float) -> Limits:
         """`bound` as a check's limit."""
@@ -29,7 +29,7 @@ class TimeLimits:
 
 PROMISED = TimeLimits(ready=10, stop=5, give_up=15, health_ms=50)
 
-# Five times what twelve stand-ins took on two cores that six others used as well (QEMU 7.2, load
-# of 30): ready after 7.6 s, stopped after 1.7 s, health check in 199 ms. They show that the image
-# works, not how fast it is.
+# Five times what twelve stand-ins took on two cores shared with six others (QEMU 7.2, load of 30):
+# ready after 7.6 s, stopped after 1.7 s, health check in 199 ms. They show that the image works,
+# not how fast it is.
 EMULATED = TimeLimits(ready=40, stop=10, give_up=30, health_ms=1000, note="emulated")

@@ -1,4 +1,4 @@
-"""The log of a whole life of the container."""
+"""Checks of a container's complete log."""
 
 from harness.core.recorder import Limits
 from harness.engine.container import RunningContainer
@@ -8,13 +8,13 @@ from harness.verify.watch import Watch
 
 
 def check_logs(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """FR-013 and FR-020, on every line from the first to the last; the container has ended."""
+    """FR-013 and FR-020, on every line from the first to the last; the container has exited."""
     log, count = container.log, len(target.regions)
     log.finish()
     check_own_lines(target, container, watch)
     with target.recorder.check(
         "FR-013",
-        "no log line is without its region or broken",
+        "every log line is valid and has its region",
         limits=Limits(bound=0),
         scenario=watch.name,
     ) as finding:
@@ -22,7 +22,7 @@ def check_logs(target: Target, container: RunningContainer, watch: Watch) -> Non
         finding.measured = f"{log.problem_count} of {log.lines} lines"
         for line in log.problems:
             finding.fail(f"{line.problem}: {line.text[:200]}")
-        finding.expect(log.lines, "there is no log line at all")
+        finding.expect(log.lines, "the log is empty")
     for requirement, title, lines in (
         ("FR-013", "every region has plain lines with its prefix", log.text_lines),
         ("FR-020", "every region has JSON lines with region, timestamp and level", log.json_lines),
@@ -41,7 +41,7 @@ def check_logs(target: Target, container: RunningContainer, watch: Watch) -> Non
         if line.fields and line.region != NO_REGION and "plugin_version" in line.fields
     }
     with target.recorder.check(
-        "FR-002", "the binaries are of the image's version", scenario=watch.name
+        "FR-002", "the binaries have the image's version", scenario=watch.name
     ) as finding:
         finding.measured = ", ".join(sorted(versions)) or "no plugin_version in the log"
         finding.expect(
@@ -51,7 +51,7 @@ def check_logs(target: Target, container: RunningContainer, watch: Watch) -> Non
 
 
 def check_own_lines(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """FR-020 for the lines of supervisor, proxy and log writer; the container has ended."""
+    """FR-020 for the lines of supervisor, proxy and log writer; the container has exited."""
     log = container.log
     log.finish()
     with target.recorder.check(
@@ -67,5 +67,5 @@ def check_own_lines(target: Target, container: RunningContainer, watch: Watch) -
         finding.value = text
         finding.measured = f"{text} of {total} lines are not JSON"
         for line in [x for x in log.kept().get(NO_REGION, ()) if x.fields is None]:
-            finding.fail(f"no JSON: {line.text[:200]}")
-        finding.expect(total, "the container has no line of its own")
+            finding.fail(f"not JSON: {line.text[:200]}")
+        finding.expect(total, "the container logged no line of its own")

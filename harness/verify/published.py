@@ -1,4 +1,4 @@
-"""Looks into an image that cannot be run here: through the engine's export of its files."""
+"""Inspect an image that cannot be run here, through the engine's export of its files."""
 
 import io
 import tarfile
@@ -36,10 +36,10 @@ class _Stream(io.RawIOBase):
 
 
 def binaries(target: Target) -> dict[str, tuple[int, bool, bytes]]:
-    """Per region its binary's size, whether everybody may execute it, and its first bytes."""
+    """Per region: its binary's size, whether any user may execute it, and its first bytes."""
     found = {}
     with created(target.client, target.reference, target.names, Options()) as container:
-        # docker-py gives the bytes as they come, whatever its stubs say.
+        # docker-py returns an iterator of bytes, contrary to its stubs.
         chunks = cast("Iterator[bytes]", container.container.export())
         with tarfile.open(fileobj=io.BufferedReader(_Stream(chunks)), mode="r|") as tar:
             for member in tar:

@@ -1,4 +1,4 @@
-"""SC-002: how long the regions take to be ready."""
+"""SC-002 (ready within 10 s)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -10,10 +10,10 @@ from harness.verify.watch import Watch
 
 
 def check_ready(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """SC-002 and US-2's first half: every region's milliseconds to ready.
+    """SC-002 and the first half of US-2: every region's milliseconds to ready.
 
-    A start that misses the limit is measured all the same, as long as the image allows one to
-    last. Sets `target.ready_seconds`, from which the budgets of all later checks follow, and
+    A start that misses the limit is still measured, up to the image's own start timeout. Sets
+    `target.ready_seconds`, from which the budgets of all later checks follow, and
     `target.never_ready`.
     """
     title = f"all {len(target.regions)} regions answer HTTP on their published ports"
@@ -38,20 +38,20 @@ def check_ready(target: Target, container: RunningContainer, watch: Watch) -> No
         if container.dead.is_set():
             finding.fail(container.obituary())
         else:
-            finding.fail(f"never ready, within {target.patience:g} s: {', '.join(late)}")
+            finding.fail(f"not ready within {target.patience:g} s: {', '.join(late)}")
             finding.note += "\n" + "\n".join(_last_lines(container, late))
 
 
 def _measure_ready(
     target: Target, container: RunningContainer, watch: Watch
 ) -> Mapping[str, float]:
-    """Each ready region's milliseconds; waits beyond the limit, and says so."""
+    """Each ready region's milliseconds; reports when it waits beyond the limit."""
     milliseconds = watch.await_ready(target.times.ready)
     if len(milliseconds) == len(target.names) or container.dead.is_set():
         return milliseconds
     say(
         f"    {len(milliseconds)} of {len(target.names)} regions are ready after"
-        f" {target.times.ready:g} s: waiting on, up to {target.patience:g} s"
+        f" {target.times.ready:g} s; waiting up to {target.patience:g} s"
     )
     return watch.await_ready(target.patience)
 

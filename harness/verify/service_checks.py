@@ -1,4 +1,4 @@
-"""The service in its steady state: calls, processes, environment, health, metrics."""
+"""Checks of the steady state: calls, processes, environment, health, metrics."""
 
 import json
 import statistics
@@ -25,7 +25,7 @@ NAME_PATH = "/finfocus.v1.CostSourceService/Name"
 
 
 def check_service(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """Everything that a healthy container shows from outside."""
+    """Check everything that a healthy container shows from outside."""
     _check_http(target, container, watch)
     _check_processes(target, container, watch)
     check_environment(target, container, watch)
@@ -69,7 +69,9 @@ def _check_processes(target: Target, container: RunningContainer, watch: Watch) 
         entrypoint = (target.config.get("Entrypoint") or [""])[0]
         first = inside.shell(container, f"head -n 1 '{entrypoint}'").strip()
         finding.note = f"{entrypoint}: {first}"
-        finding.expect(first.startswith("#!") and "sh" in first, f"{entrypoint} is no shell script")
+        finding.expect(
+            first.startswith("#!") and "sh" in first, f"{entrypoint} is not a shell script"
+        )
     with target.recorder.check(
         "FR-007", "no process runs as root", scenario=watch.name, container=container
     ) as finding:
@@ -91,17 +93,17 @@ def _health_command(target: Target) -> list[str]:
 def _check_health(target: Target, container: RunningContainer, watch: Watch) -> None:
     with target.recorder.check(
         "FR-015",
-        "the health check passes, quietly",
+        "the health check passes without output",
         scenario=watch.name,
         container=container,
     ) as finding:
         code, output = container.execute(_health_command(target))
         finding.measured = f"exit {code}"
         finding.expect(code == 0, f"exit {code}: {output.decode(errors='replace').strip()}")
-        finding.expect(not output, "it prints although all is well")
+        finding.expect(not output, "it prints output although it passes")
     with target.recorder.check(
         "FR-015",
-        "one health check is quick",
+        "one health check is fast",
         limits=target.times.milliseconds(target.budgets.health_ms),
         scenario=watch.name,
         container=container,
@@ -111,7 +113,7 @@ def _check_health(target: Target, container: RunningContainer, watch: Watch) -> 
 
 
 def health_milliseconds(target: Target, container: RunningContainer) -> list[float]:
-    """Time of one probe in each of three rounds, without the engine's way into the container."""
+    """Time of one probe in each of three rounds, without the engine's exec overhead."""
 
     def seconds(runs: int) -> float:
         loop = f'i=0; while [ $i -lt {runs} ]; do "$@" || exit 1; i=$((i+1)); done'
@@ -125,7 +127,7 @@ def health_milliseconds(target: Target, container: RunningContainer) -> list[flo
 
 
 def _check_frozen(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """A region that hangs must fail the health check, which names it."""
+    """Check that the health check fails for a region that hangs, and names it."""
     victim = target.regions[-1]
     with target.recorder.check(
         "FR-015",
@@ -165,7 +167,7 @@ def _check_metrics(target: Target, container: RunningContainer, watch: Watch) ->
         right = 0
         for region in target.regions:
             counted: set[str] = set()
-            # The engine's health check asks all regions at once: what it hits is looked at again.
+            # The engine's own health check requests all regions: retry if it interferes.
             for _ in range(COUNT_ATTEMPTS):
                 counted = _counted_for(container, region.port)
                 if counted == {region.name}:
@@ -198,7 +200,7 @@ def _count_requests(
 
 
 def _samples(container: RunningContainer, ending: str) -> Iterator[tuple[str, float]]:
-    """Per region the sum of the samples of the family whose name ends so, and has a region."""
+    """Per region: the sum of the samples with a region whose name has this `ending`."""
     text = body_of(container.url(METRICS_PORT, "/metrics")).decode()
     seen: set[str] = set()
     totals: dict[str, float] = {}

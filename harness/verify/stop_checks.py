@@ -1,4 +1,4 @@
-"""Stopping: in time, with code 0, whatever the container is doing."""
+"""SC-003: stop in time with code 0, in any state of the container."""
 
 from harness.core.proof import CONTAINER, EventKind
 from harness.core.recorder import SHOWN, Finding, Limits
@@ -17,7 +17,7 @@ def stop_and_check(
     title: str,
     headline: bool = True,
 ) -> None:
-    """Send the signal and measure the time to the end, its code and who was left."""
+    """Send the signal; measure the time to exit, the exit code and the surviving processes."""
     times = target.times
     limits = times.seconds(times.stop)
     with target.recorder.check(
@@ -30,7 +30,7 @@ def stop_and_check(
         container=container,
     ) as finding:
         if container.dead.is_set():
-            return  # the recorder has said so
+            return  # the recorder has reported it
         sent = watch.signal(signal)
         if not container.dead.wait(times.stop):
             _note_survivors(container, finding, times.stop)
@@ -40,7 +40,7 @@ def stop_and_check(
             finding.expect(container.exit_code == 0, f"exit code {container.exit_code}")
             watch.event(CONTAINER, EventKind.STOPPED, f"exit {container.exit_code}")
         else:
-            finding.fail(f"it still runs {times.give_up:g} s after {signal}")
+            finding.fail(f"it is still running {times.give_up:g} s after {signal}")
             container.signal("SIGKILL")
             container.wait_dead(times.give_up)
             watch.event(CONTAINER, EventKind.KILLED)
@@ -50,15 +50,15 @@ def _note_survivors(container: RunningContainer, finding: Finding, limit: float)
     top = container.container.top(ps_args="-eo pid,args")
     commands = [" ".join(row[1:]) for row in top.get("Processes") or []]
     shown = "; ".join(command[:100] for command in commands[:SHOWN])
-    finding.fail(f"{len(commands)} processes live after {limit:g} s: {shown}")
+    finding.fail(f"{len(commands)} processes still running after {limit:g} s: {shown}")
 
 
 def check_forwarding(target: Target, container: RunningContainer, watch: Watch) -> None:
-    """FR-006: nobody had to be killed, so the signal reached every region."""
+    """FR-006: every region logged after the signal, so the signal reached it."""
     count = len(target.regions)
     with target.recorder.check(
         "FR-006",
-        "every region ends by the forwarded SIGTERM",
+        "every region exits on the forwarded SIGTERM",
         limits=Limits(floor=count, bound=count),
         scenario=watch.name,
     ) as finding:
@@ -85,7 +85,7 @@ def stopped_under_load(target: Target) -> None:
 
 
 def stopped_while_starting(target: Target) -> None:
-    """SC-003 at moments of the start: at its first log line, and with some regions ready."""
+    """SC-003 during the start: at the first log line, and with some regions ready."""
     with target.scenario(
         "while starting", "SIGTERM arrives at the first log line", stop_limit=target.times.stop
     ) as (container, watch):
@@ -98,11 +98,11 @@ def stopped_while_starting(target: Target) -> None:
 
 
 def _stopped_with_some_ready(target: Target, count: int) -> None:
-    """SC-003 in the middle of the start: `count` regions are ready, the others start or wait."""
+    """SC-003 during the start: `count` regions are ready, the others are starting or waiting."""
     moment = f"{count} of {len(target.regions)} regions ready"
     with target.scenario(
         f"while starting, {moment}",
-        f"SIGTERM arrives in the middle of the start: {moment}",
+        f"SIGTERM arrives during the start: {moment}",
         stop_limit=target.times.stop,
     ) as (container, watch):
         container.start(target.ports)
@@ -135,7 +135,7 @@ def interrupted(target: Target) -> None:
 
 
 def restricted(target: Target) -> None:
-    """FR-007's sense: the strictest settings an operator would use."""
+    """FR-007 with the strictest settings an operator would use."""
     extra = {
         "read_only": True,
         "cap_drop": ["ALL"],

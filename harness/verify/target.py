@@ -1,4 +1,4 @@
-"""What is verified: the image, its regions, and how to run containers of it."""
+"""The image under verification, its regions, and how to run containers of it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,14 +19,14 @@ from harness.verify.budgets import Budgets, patience
 from harness.verify.limits import PROMISED, TimeLimits
 from harness.verify.watch import Watch
 
-# Far above what the image needs and far below what a machine stands: an image may multiply.
+# Far more than the image needs, and few enough to protect the machine from a fork bomb.
 PROCESSES = {"pids_limit": 1024}
 VERSION_LABEL = "org.opencontainers.image.version"
 
 
 @dataclass(kw_only=True)
 class Target:
-    """The image under verification and where findings go."""
+    """The image under verification and its recorder."""
 
     client: docker.DockerClient
     reference: str
@@ -51,7 +51,7 @@ class Target:
 
     @property
     def patience(self) -> float:
-        """Seconds in which one region of the first container must be ready."""
+        """Seconds until at least one region of the first container must be ready."""
         return patience(self.config.get("Env") or [], self.times)
 
     @property
@@ -71,7 +71,7 @@ class Target:
 
     @property
     def version(self) -> str:
-        """The plugin's version as the image says."""
+        """The plugin's version, from the image's label."""
         return self.labels.get(VERSION_LABEL, "")
 
     @property
@@ -90,9 +90,9 @@ class Target:
         stop_limit: float | None = None,
         ready_limit: float | None = None,
     ) -> Iterator[tuple[RunningContainer, Watch]]:
-        """One life of a container, created and not started, with a watch on its timeline.
+        """One lifecycle of a container, not started yet, with a watch on its timeline.
 
-        What ends the block before all its checks are made becomes a failed check.
+        A `HarnessError` that ends the block early becomes a failed check.
         """
         given = {**PROCESSES, **(extra or {})}
         options = Options(ports=self.ports, environ=environ or {}, extra=given)
@@ -124,7 +124,7 @@ class Target:
         )
 
     def stand_ins(self) -> tuple[StandIn, ...]:
-        """The stand-ins that the image's label admits."""
+        """The stand-ins in the image's label."""
         kinds = [kind.strip() for kind in self.labels.get(STAND_INS, "").split(",")]
-        why = "the image's own label says so"
+        why = "declared in the image's label"
         return tuple(StandIn(kind=kind, replaces="the real one", why=why) for kind in kinds if kind)

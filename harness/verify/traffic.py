@@ -1,4 +1,4 @@
-"""Steady requests to every region, and what became of them."""
+"""Steady requests to every region, with their results."""
 
 import threading
 from collections import Counter
@@ -11,10 +11,10 @@ from harness.verify.probe import PROBE_PAUSE, answers
 
 
 class Load:
-    """Requests to every region, one after the other on each, with the failures counted.
+    """Sends sequential requests to each region and counts the failures.
 
-    `on_turn` is called with a region's name and UP or DOWN when it comes to answer or not to;
-    `pause` is in seconds, between two requests to one region.
+    `on_turn` is called with a region's name and UP or DOWN when it starts or stops answering;
+    `pause` is the seconds between two requests to one region.
     """
 
     def __init__(
@@ -40,25 +40,25 @@ class Load:
         ]
 
     def start(self) -> None:
-        """Begin."""
+        """Start sending."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """End; returns when the last request is done."""
+        """Stop; return when the last request is done."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
     def wait_for(self, region: str, *, up: bool, timeout: float) -> bool:
-        """Whether `region` came to answer (`up`) or not to answer within `timeout` seconds."""
+        """Whether `region` starts (`up`) or stops answering within `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: self._up.get(region) is up or self._container.dead.is_set(), timeout
             )
 
     def await_requests(self, count: int, timeout: float) -> bool:
-        """Whether every region had `count` more requests within `timeout` seconds."""
+        """Whether every region gets `count` more requests within `timeout` seconds."""
         with self._changed:
             before = Counter(self.requests)
             return self._changed.wait_for(
@@ -74,7 +74,7 @@ class Load:
                 self._changed.notify_all()
 
     def _take(self, name: str, *, good: bool) -> None:
-        """Count one answer; `_changed` is held."""
+        """Count one response; `_changed` is held."""
         self.requests[name] += 1
         self.failures[name] += not good
         if self._on_turn and self._up.get(name, good) is not good:

@@ -1,4 +1,4 @@
-"""Watches one container: when each region answers, falls silent and answers again."""
+"""Watch one container: when each region starts, stops and resumes answering."""
 
 import threading
 import time
@@ -18,9 +18,9 @@ _SHARE = 0.02
 def pause_before_probe(elapsed: float) -> float:
     """Seconds until a region is probed again, `elapsed` seconds after the container's start.
 
-    A start that takes long is probed less often, because probes take processor time that the
-    regions need: at a fixed 20 ms the harness and the proxy took 3.8 s of it in a start of 12 s,
-    and 2.0 s so. The ready time is measured at most 2 % too late.
+    A long start is probed less often, because probes take processor time from the regions: in a
+    start of 12 s the harness and the proxy used 3.8 s at a fixed 20 ms, and 2.0 s this way. The
+    ready time is measured at most 2 % too late.
     """
     return min(max(PROBE_PAUSE, _SHARE * elapsed), LONGEST_PAUSE)
 
@@ -43,7 +43,7 @@ class Watch:
         self._seconds = 0.0
 
     def event(self, region: str, kind: EventKind, detail: str = "", at: float = 0) -> None:
-        """Note what happened `at` (time.monotonic(); 0 for now)."""
+        """Record an event `at` (time.monotonic(); 0 for now)."""
         seconds = (at or time.monotonic()) - (self.container.started_at or time.monotonic())
         with self._lock:
             self._events.append(
@@ -55,7 +55,7 @@ class Watch:
         return time.monotonic() - self.container.started_at
 
     def signal(self, name: str) -> float:
-        """Send a signal to the container and note it; returns when."""
+        """Send a signal to the container and record it; return when."""
         self.signalled_at = self.container.signal(name)
         self.event(CONTAINER, EventKind.SIGNAL, name, self.signalled_at)
         return self.signalled_at
@@ -63,8 +63,8 @@ class Watch:
     def await_ready(self, timeout: float, *, count: int | None = None) -> dict[str, float]:
         """Milliseconds from the start to each region's first HTTP 200, for those that had one.
 
-        Returns when all have, or `count` of them, when `timeout` seconds since the start are over,
-        or at once when the container ends. It may be called again, to wait on.
+        Returns when all regions (or `count`) are ready, `timeout` seconds after the start, or when
+        the container exits. Call it again to continue waiting.
         """
         deadline = self.container.started_at + timeout
         enough = len(self.regions) if count is None else count
@@ -78,7 +78,7 @@ class Watch:
         for thread in threads:
             thread.start()
         for thread in threads:
-            # One that waits for an answer does not delay the return when enough are ready.
+            # A pending request does not delay the return once enough regions are ready.
             while thread.is_alive() and len(self.ready_seconds) < enough:
                 thread.join(PROBE_PAUSE)
         return {name: seconds * 1000 for name, seconds in self.ready_seconds.copy().items()}
@@ -95,7 +95,7 @@ class Watch:
 
     @contextmanager
     def load(self) -> Iterator[Load]:
-        """Requests to every region, one after the other on each, for the block's time."""
+        """Send sequential requests to each region for the duration of the block."""
         load = Load(self.container, self.regions, on_turn=self.event)
         load.start()
         try:
@@ -104,7 +104,7 @@ class Watch:
             load.stop()
 
     def close(self) -> None:
-        """Derive what the log tells about starts and stops, and end the scenario's clock."""
+        """Derive start and stop events from the log, and stop the scenario's clock."""
         log, container = self.container.log, self.container
         if container.dead.is_set():
             log.finish()
@@ -117,7 +117,7 @@ class Watch:
                 self.event(region.name, EventKind.STOPPED, "", max(last, self.signalled_at or 0))
 
     def scenario(self, ready_limit: float | None, stop_limit: float | None) -> Scenario:
-        """What was seen, for the proof."""
+        """The observations, for the proof."""
         return Scenario(
             name=self.name,
             title=self.title,

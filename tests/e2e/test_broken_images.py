@@ -61,7 +61,7 @@ def test_sc_002_late_start_is_one_failed_check(variant: Variant, tmp_path: Path)
     (late,) = proof.by_requirement()["SC-002"]
     assert late.value is not None
     assert START_SECONDS <= late.value < STARTUP_SECONDS
-    assert "is more than ≤ 10 s" in late.detail
+    assert "exceeds the limit: ≤ 10 s" in late.detail
     unmade = [c for c in proof.checks if c.status is Status.SKIPPED and "stand-in" not in c.detail]
     assert not unmade, f"{unmade}"
     assert not set(REQUIRED) - {"FR-018"} - set(proof.by_requirement())

@@ -142,7 +142,7 @@ def test_kernel_that_refuses_is_said_in_its_own_words(
     """A machine that may not mount binfmt_misc, such as a container, gets the reason."""
     monkeypatch.setattr(binfmt, "run", refuse)
     with (
-        pytest.raises(EnvironmentMissingError, match="refuses an emulator: mount: permission"),
+        pytest.raises(EnvironmentMissingError, match="rejected the emulator: mount: permission"),
         binfmt.emulator(Architecture.ARM64, kernel.works),
     ):
         pass

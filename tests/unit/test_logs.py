@@ -21,7 +21,7 @@ GOOD = '"region":"us-east-1","timestamp":"t","level":"info"'
         pytest.param(f"{{{GOOD}}}x", "not valid JSON", id="FR-013-trailing"),
         pytest.param(f'{{{GOOD},"level":"x"}}', "a key appears twice", id="FR-013-duplicate-key"),
         pytest.param(f'{{{GOOD},"a":{{"b":1,"b":2}}}}', "a key appears twice", id="FR-013-nested"),
-        pytest.param('{"region":"us-east-1"}', "without timestamp, level", id="FR-020-missing"),
+        pytest.param('{"region":"us-east-1"}', "missing timestamp, level", id="FR-020-missing"),
         pytest.param(
             '{"region":"mars","timestamp":"t","level":"info"}',
             "region is 'mars'",

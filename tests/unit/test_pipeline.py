@@ -55,8 +55,8 @@ def test_version_says_whether_it_is_a_stand_in(version: str, *, local: bool) -> 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        pytest.param({"stand_ins": NEVER}, "is a stand-in by its name", id="local-and-never"),
-        pytest.param({"without": ("mars",)}, "'mars', which is none of", id="unknown-region"),
+        pytest.param({"stand_ins": NEVER}, "is a stand-in version", id="local-and-never"),
+        pytest.param({"without": ("mars",)}, "'mars', which is not one of", id="unknown-region"),
         pytest.param({"without": ("missing,mars",)}, "'mars'", id="missing-and-unknown"),
         pytest.param(
             {"without": tuple(r.name for r in load_regions())}, "every region", id="all-regions"

@@ -47,7 +47,7 @@ def test_fr_010_wait_is_bounded_and_names_what_is_missing(monkeypatch: pytest.Mo
     uploads = Uploads({Architecture.AMD64: 1, Architecture.ARM64: 10**6}, ReleaseError)
     with pytest.raises(ReleaseError, match="us-west-1 is missing for arm64") as caught:
         wait(monkeypatch, uploads, timeout=0.2)
-    assert "within 0.2 s" in str(caught.value)
+    assert "timed out after 0.2 s" in str(caught.value)
     assert "amd64" not in str(caught.value)
     assert caught.value.exit_code == 4
 

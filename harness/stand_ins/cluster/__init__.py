@@ -1,1 +1,1 @@
-"""A real Kubernetes node on this machine, for where no cluster and no node image can be had."""
+"""A real Kubernetes node on this machine, for when no cluster or node image is available."""

@@ -1,8 +1,8 @@
-"""A box on this machine for a node: namespaces and a directory of its own, gone when it is closed.
+"""A box for a node: its own namespaces and directory on this machine, removed on close.
 
 Processes, mounts, interfaces and firewall rules live in Linux namespaces (namespaces(7)) that end
-with their first process, and the kernel ends that one when this process ends, however it does.
-What can remain of a killed run, a directory and empty cgroups, is removed by `sweep_boxes`.
+with their first process. The kernel kills that process when this one exits for any reason. A
+killed run can leave a directory and empty cgroups; `sweep_boxes` removes them.
 """
 
 import os
@@ -25,9 +25,9 @@ _PREFIX = "finfocus-node-"
 _NAMESPACES = ("--mount", "--net", "--pid", "--uts", "--ipc")
 CLOSE_SECONDS = 30
 
-# $1 is the box's directory. A program in the box finds its usual paths, all of them inside it.
-# Settings of the kernel that no namespace holds belong to the whole machine: they cannot be changed
-# from here. Kubelet insists on some, so it is shown the values that it wants.
+# $1 is the box's directory, which backs the usual paths of the programs in the box. Kernel settings
+# outside any namespace are machine-wide and read-only here. Kubelet requires some values, so mounts
+# show it those.
 _SET_UP = r"""
 set -eu
 mount --make-rprivate /
@@ -62,7 +62,7 @@ class Box:
     def __init__(self, directory: Path, cgroup: str, first: int) -> None:
         self.directory = directory
         self.cgroup = cgroup  # name under every controller's root
-        self._first = first  # process ID, outside the box, of its first process
+        self._first = first  # process ID of its first process, outside the box
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def enter(self, command: Sequence[str]) -> list[str]:
@@ -70,7 +70,7 @@ class Box:
         return ["nsenter", f"--target={self._first}", *_NAMESPACES, "--", *command]
 
     def run(self, command: Sequence[str], *, timeout: float = 600) -> str:
-        """Output of a command that ends; `CommandError` when it fails."""
+        """Run a command to its end and return its output; `CommandError` if it fails."""
         return run(self.enter(command), timeout=timeout)
 
     def start(
@@ -81,9 +81,9 @@ class Box:
         environ: Mapping[str, str] | None = None,
         keep_open: Sequence[int] = (),
     ) -> None:
-        """Start a program that stays; its output goes to a log of its name.
+        """Start a program in the background; its output goes to a log of the same name.
 
-        `keep_open` are file descriptors that it inherits.
+        It inherits the file descriptors `keep_open`.
         """
         with self._log(name).open("ab") as log:
             self._started[name] = subprocess.Popen(
@@ -97,11 +97,11 @@ class Box:
             )
 
     def expect_alive(self) -> bool:
-        """True, or `HarnessError` with the last words of a program that has ended."""
+        """Return True, or raise `HarnessError` with the log's end of a program that has exited."""
         for name, process in self._started.items():
             if process.poll() is not None:
                 raise HarnessError(
-                    f"{name} of the stand-in node ended (exit {process.returncode}):\n"
+                    f"{name} of the stand-in node exited with code {process.returncode}:\n"
                     + self.last_words(name)
                 )
         return True
@@ -122,7 +122,7 @@ class Box:
         return self.directory / "log" / f"{name}.log"
 
     def close(self) -> None:
-        """End everything inside."""
+        """Kill everything inside."""
         with suppress(ProcessLookupError):
             os.kill(self._first, signal.SIGKILL)
         for process in self._started.values():
@@ -131,9 +131,9 @@ class Box:
 
 @contextmanager
 def open_box(hostname: str) -> Iterator[Box]:
-    """A new box, empty but for a loopback interface, for the block's time.
+    """A new box with only a loopback interface, for the duration of the block.
 
-    Raises `EnvironmentMissingError` where the kernel or a container forbids namespaces.
+    Raises `EnvironmentMissingError` if the kernel or a container forbids namespaces.
     """
     identity = uuid.uuid4().hex[:8]
     directory = _boxes() / f"{_PREFIX}{identity}"
@@ -155,8 +155,8 @@ def open_box(hostname: str) -> Iterator[Box]:
 
 @contextmanager
 def _first_process() -> Iterator[int]:
-    # The kernel kills `unshare` when this process ends, and `unshare` takes the box with it.
-    # bash, because it reaps the processes that the first one of a PID namespace inherits.
+    # The kernel kills `unshare` when this process exits, and `unshare` kills the box.
+    # bash reaps the orphans that the first process of a PID namespace inherits.
     command = ["setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES, "--fork"]
     command += ["--kill-child", "--mount-proc", "--propagation=private"]
     command += ["bash", "-c", "sleep infinity & wait"]
@@ -164,9 +164,7 @@ def _first_process() -> Iterator[int]:
         command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
     try:
-        yield wait_until(
-            lambda: _child_of(outer), timeout=10, what="the namespaces of the node are there"
-        )
+        yield wait_until(lambda: _child_of(outer), timeout=10, what="the node's namespaces exist")
     finally:
         outer.kill()
         outer.wait()
@@ -177,9 +175,9 @@ def _first_process() -> Iterator[int]:
 def _child_of(outer: subprocess.Popen[bytes]) -> int:
     if outer.poll() is not None:
         words = outer.stderr.read().decode(errors="replace") if outer.stderr else ""
-        raise EnvironmentMissingError(f"no namespaces can be made here: {words.strip()}")
+        raise EnvironmentMissingError(f"cannot create namespaces: {words.strip()}")
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
-    # Only when it is bash the namespaces are complete: before, it is a copy of `unshare`.
+    # The namespaces are complete once the child is bash; before, it is a copy of `unshare`.
     for child in children:
         with suppress(OSError):
             if Path(f"/proc/{child}/comm").read_text().strip() == "bash":
@@ -206,7 +204,7 @@ def _make_cgroups(name: str) -> None:
 
 
 def _remove(directory: Path) -> None:
-    """Remove what a closed box leaves on the machine."""
+    """Remove what a closed box leaves behind."""
 
     def gone() -> bool:
         for root in _cgroup_roots():
@@ -220,7 +218,7 @@ def _remove(directory: Path) -> None:
 
 
 def sweep_boxes() -> list[str]:
-    """Remove what killed runs left of their boxes; returns their names."""
+    """Remove the boxes of interrupted runs; return their names."""
     removed = []
     for directory in sorted(_boxes().glob(f"{_PREFIX}*")):
         with suppress(OSError):

@@ -1,7 +1,7 @@
-"""Carries connections from an inherited socket to a port of this network namespace.
+"""Forward connections from an inherited socket to a port of this network namespace.
 
-A socket belongs to the namespace it was made in: the harness makes one on its own loopback and
-starts this inside the node. Usage: python forward.py FD PORT
+A socket stays in the namespace that created it: the harness opens one on its own loopback and
+starts this program inside the node. Usage: python forward.py FD PORT
 """
 
 import asyncio

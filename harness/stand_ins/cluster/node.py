@@ -1,4 +1,4 @@
-"""A real Kubernetes node while it is needed: control plane, kubelet and container runtime."""
+"""A temporary real Kubernetes node: control plane, kubelet and container runtime."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ class Node:
     """A node that is ready, and how to reach it."""
 
     box: Box
-    kubeconfig: Path  # for an administrator, on this machine's loopback
+    kubeconfig: Path  # administrator access, on this machine's loopback
     kubectl: str  # program of the same version
 
     def load(self, archive: Path) -> None:
@@ -38,11 +38,11 @@ class Node:
         _ctr(self.box, "import", str(archive))
 
     def stand_in(self) -> StandIn:
-        """What a report has to say of it."""
+        """Its description in reports."""
         return StandIn(
             kind="cluster",
             replaces="a cluster of several machines",
-            why="no kubeconfig context was given; a real node of one machine was made for the run:"
+            why="no kubeconfig context was given; a real single-machine node was started:"
             " kube-apiserver, etcd, controller manager, scheduler, kubelet, kube-proxy, containerd,"
             " and kube-router for network policies",
         )
@@ -50,10 +50,10 @@ class Node:
 
 @contextmanager
 def kubernetes_node() -> Iterator[Node]:
-    """A ready node for the block's time; nothing of it remains.
+    """A ready node for the duration of the block; nothing of it remains.
 
-    Needs root and Linux. Raises `EnvironmentMissingError` when its programs cannot be had or
-    namespaces are forbidden, and `HarnessError` with their last words when they fail.
+    Needs root and Linux. Raises `EnvironmentMissingError` if its programs are unavailable or
+    namespaces are forbidden, and `HarnessError` with the end of their logs if they fail.
     """
     sweep_boxes()
     programs = node_programs()
@@ -69,12 +69,12 @@ def kubernetes_node() -> Iterator[Node]:
             files.write_kubeconfig(kubeconfig, "admin", port)
             node = Node(box=box, kubeconfig=kubeconfig, kubectl=programs.path("kubectl"))
             _await(box, "the node is ready", lambda: _is_ready(node))
-            box.start("kube-router", settings.policies(str(programs.policies)))  # asks for the node
+            box.start("kube-router", settings.policies(str(programs.policies)))  # reads the node
         yield node
 
 
 def _network(box: Box, _: Programs, __: Settings) -> None:
-    """An address of the node, and a route, without which kubelet and pods refuse to work."""
+    """Add the node's address and a route, which kubelet and pods require."""
     box.run(["ip", "link", "add", "node0", "type", "bridge"])
     box.run(["ip", "address", "add", f"{settings.NODE_ADDRESS}/24", "dev", "node0"])
     box.run(["ip", "link", "set", "node0", "up"])
@@ -119,7 +119,7 @@ def _agents(box: Box, programs: Programs, _: Settings) -> None:
 
 
 def _reach(box: Box) -> int:
-    """Port on this machine's loopback that leads to the API server in the box."""
+    """Port on this machine's loopback that forwards to the API server in the box."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         fd = listening.fileno()
         command = [sys.executable, "-I", str(Path(forward.__file__)), str(fd)]
@@ -163,7 +163,7 @@ def _ctr(box: Box, *arguments: str) -> None:
 
 
 def _write_pause_image(program: Path, archive: Path) -> None:
-    """An image of one file, in the form of `docker save` (Docker image specification v1.2)."""
+    """Write a single-file image in the format of `docker save` (Docker image spec v1.2)."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         entry = tarfile.TarInfo("pause")

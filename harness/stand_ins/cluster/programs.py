@@ -32,11 +32,11 @@ _PACKAGES = {
     "openssl": "openssl",
 }
 COMPILE_SECONDS = 3600
-# Enforces network policies by iptables and ipset: any other way needs what a kernel may lack.
+# Enforces network policies with iptables and ipset; alternatives need optional kernel features.
 _POLICIES = GoTool(
     package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
     version="2.1.0",
-    takes="some minutes",
+    takes="several minutes",
 )
 
 
@@ -44,25 +44,25 @@ _POLICIES = GoTool(
 class Programs:
     """Where the compiled programs are."""
 
-    directory: Path  # holds one program under the name of each of Kubernetes'
+    directory: Path  # contains every Kubernetes program by name
     policies: Path  # what enforces network policies
 
     def path(self, name: str) -> str:
-        """Path of a program of Kubernetes."""
+        """Path of a Kubernetes program."""
         return str(self.directory / name)
 
 
 def node_programs() -> Programs:
-    """Everything a node runs, compiled once per recipe; the first time takes minutes.
+    """Every program of a node, compiled once per recipe; the first time takes minutes.
 
-    Raises `EnvironmentMissingError` when Go or a package cannot be had.
+    Raises `EnvironmentMissingError` if Go or a package is unavailable.
     """
     ensure_tools(_PACKAGES, wanted_for="a Kubernetes node")
     return Programs(directory=_compiled(), policies=_POLICIES.provide())
 
 
 def compiled_kubectl() -> Path | None:
-    """The kubectl of a node that was compiled before, or None."""
+    """The kubectl of a previously compiled node, or None."""
     path = _directory() / "kubectl"
     return path if path.exists() else None
 
@@ -79,11 +79,11 @@ def _directory() -> Path:
 
 
 def kubernetes_version() -> str:
-    """Version of Kubernetes that the node is compiled from, such as v1.33.13."""
+    """Kubernetes version that the node is compiled from, such as v1.33.13."""
     text = (_SOURCES / "node" / "go.mod").read_text(encoding="utf-8")
     found = re.search(r"^\s+k8s\.io/kubernetes (v\S+)", text, re.MULTILINE)
     if not found:
-        raise EnvironmentMissingError("the node's go.mod requires no version of Kubernetes")
+        raise EnvironmentMissingError("the node's go.mod does not require Kubernetes")
     return found[1]
 
 
@@ -101,12 +101,12 @@ def _compiled() -> Path:
     if (directory / "kubectl").exists():
         return directory
     if not shutil.which("go"):
-        raise EnvironmentMissingError("a Kubernetes node needs Go: https://go.dev/dl/")
+        raise EnvironmentMissingError("a Kubernetes node needs Go. Install it: https://go.dev/dl/")
     directory.mkdir(parents=True, exist_ok=True)
-    with step("compiling Kubernetes (once per machine, it takes minutes)"):
+    with step("compiling Kubernetes (once per machine; takes minutes)"):
         for name in ("pause", "node"):
             building = directory / f"{name}.{os.getpid()}"
-            # Like Kubernetes' own builds: its version, no debugging tables, no local paths.
+            # As in Kubernetes' own builds: version set, no debug tables, no local paths.
             command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={_flags()}"]
             run(
                 [*command, "-o", str(building), "."],
@@ -115,7 +115,7 @@ def _compiled() -> Path:
                 timeout=COMPILE_SECONDS,
             )
             building.replace(directory / name)
-    for name in _KUBERNETES:  # kubectl is the last: it tells that all are there
+    for name in _KUBERNETES:  # kubectl is last: it marks the set as complete
         link = directory / f"{name}.{os.getpid()}"
         link.symlink_to("node")
         link.replace(directory / name)

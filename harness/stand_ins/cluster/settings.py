@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 NODE = "stand-in"
-NODE_ADDRESS = "10.245.0.1"  # in the box only, as are all of these
+NODE_ADDRESS = "10.245.0.1"  # this and the following exist in the box only
 PODS = "10.244.0.0/16"
 SERVICES = "10.96.0.0/16"
 API_PORT = 6443
@@ -16,7 +16,7 @@ PAUSE_IMAGE = "finfocus-stand-in/pause:1"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 API_CERTIFICATE = Path("kubernetes/apiserver.crt")
 
-# What each may do is decided by Kubernetes' own roles and by the Node authorizer.
+# Kubernetes' built-in roles and the Node authorizer grant their permissions.
 _USERS = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
@@ -28,7 +28,7 @@ _USERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the programs of one node are started with; `run` is the box's /run from outside."""
+    """Settings of one node's programs; `run` is the box's /run seen from outside."""
 
     run: Path
     cgroup: str
@@ -37,7 +37,7 @@ class Settings:
     )
 
     def write(self) -> None:
-        """Write every file but the users' access to the API server, which need its certificate."""
+        """Write every file except the kubeconfigs, which need the API server's certificate."""
         directory = self.run / "kubernetes"
         for name in ("containerd", "cni", "kubernetes"):
             (self.run / name).mkdir(exist_ok=True)
@@ -61,7 +61,7 @@ class Settings:
             self.write_kubeconfig(path, user, API_PORT)
 
     def write_kubeconfig(self, path: Path, user: str, port: int) -> None:
-        """Write a kubeconfig of `user`, for its owner only, for the API server at `port`."""
+        """Write an owner-only kubeconfig of `user` for the API server at `port`."""
         certificate = self.run / API_CERTIFICATE
         text = json.dumps(_kubeconfig(self.tokens[user], certificate.read_bytes(), port))
         path.touch(mode=0o600)
@@ -71,7 +71,7 @@ class Settings:
 def _kubeconfig(token: str, certificate: bytes, port: int) -> Mapping[str, object]:
     cluster = {
         "server": f"https://127.0.0.1:{port}",
-        # The API server's own certificate names the cluster's addresses, not this one.
+        # The API server's certificate has the cluster's addresses, not this one.
         "tls-server-name": "kubernetes.default.svc",
         "certificate-authority-data": base64.b64encode(certificate).decode(),
     }
@@ -86,12 +86,12 @@ def _kubeconfig(token: str, certificate: bytes, port: int) -> Mapping[str, objec
 
 
 def etcd() -> list[str]:
-    """Keeps everything in memory: the cluster lives as long as the run."""
+    """etcd; its data directory is in memory and lasts as long as the run."""
     return ["etcd", "--data-dir=/var/lib/etcd/data", "--log-outputs=stderr"]
 
 
 def api_server(program: str) -> list[str]:
-    """With the admission plugins that are on by default, Pod Security among them."""
+    """The API server with the default admission plugins, including Pod Security."""
     return [
         program,
         f"--advertise-address={NODE_ADDRESS}",
@@ -110,7 +110,7 @@ def api_server(program: str) -> list[str]:
 
 
 def controller_manager(program: str) -> list[str]:
-    """All controllers; pods get their addresses from the node's range."""
+    """All controllers; pods get addresses from the node's range."""
     return [
         program,
         "--allocate-node-cidrs=true",
@@ -125,7 +125,7 @@ def controller_manager(program: str) -> list[str]:
 
 
 def scheduler(program: str) -> list[str]:
-    """The default profile."""
+    """The scheduler with its default profile."""
     kubeconfig = "--kubeconfig=/run/kubernetes/scheduler.kubeconfig"
     return [program, kubeconfig, "--leader-elect=false"]
 
@@ -147,12 +147,12 @@ def kubelet(program: str) -> list[str]:
 
 
 def proxy(program: str) -> list[str]:
-    """Leads the Services' addresses to pods."""
+    """Routes Service addresses to pods."""
     return [program, "--config=/run/kubernetes/proxy.json", f"--hostname-override={NODE}"]
 
 
 def policies(program: str) -> list[str]:
-    """Enforces network policies, and does nothing else of what it could."""
+    """Enforces network policies, with all other features off."""
     return [
         program,
         "--run-firewall=true",
@@ -160,14 +160,14 @@ def policies(program: str) -> list[str]:
         "--run-service-proxy=false",
         "--health-port=0",
         f"--hostname-override={NODE}",
-        # No role that comes with Kubernetes lets nodes and policies be read.
+        # No built-in role of Kubernetes may read nodes and policies.
         "--kubeconfig=/run/kubernetes/admin.kubeconfig",
         f"--service-cluster-ip-range={SERVICES}",
     ]
 
 
-# Raising its own priority against the out-of-memory killer needs CAP_SYS_RESOURCE, which a
-# container or a small virtual machine may lack; the sandbox would not start.
+# Lowering oom_score_adj needs CAP_SYS_RESOURCE, which a container or small virtual machine may
+# lack; without this setting the sandbox would not start there.
 _CONTAINERD = f"""\
 version = 2
 [plugins."io.containerd.grpc.v1.cri"]
@@ -181,7 +181,7 @@ version = 2
   snapshotter = "overlayfs"
 """
 
-# Routed pairs, no bridge: what goes from a pod to a Service comes back the same way.
+# Routed pairs, no bridge: replies from a Service to a pod take the same path back.
 _CNI = {
     "cniVersion": "0.4.0",
     "name": "pods",
@@ -205,7 +205,7 @@ _PROXY = {
     "mode": "iptables",
     "clusterCIDR": PODS,
     "clientConnection": {"kubeconfig": "/run/kubernetes/proxy.kubeconfig"},
-    # Limits of connection tracking belong to the whole machine: left as they are.
+    # Connection tracking limits are machine-wide: leave them unchanged.
     "conntrack": {
         "maxPerCore": 0,
         "tcpEstablishedTimeout": "0s",
@@ -218,7 +218,7 @@ def _kubelet(cgroup: str) -> Mapping[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        # Reached from inside the box only.
+        # Reachable from inside the box only.
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
         "cgroupDriver": "cgroupfs",
@@ -226,7 +226,7 @@ def _kubelet(cgroup: str) -> Mapping[str, object]:
         "clusterDNS": ["10.96.0.10"],
         "clusterDomain": "cluster.local",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
-        # The machine's disk is not this node's to keep free.
+        # This node must not manage the machine's free disk space.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "failSwapOn": False,

@@ -115,7 +115,7 @@ def test_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
     """No engine at DOCKER_HOST: code 3 and what to do."""
     code, words = ended(harness("verify", "x", host=f"unix://{tmp_path}/none.sock"))
     assert code == 3
-    assert "start it or unset DOCKER_HOST" in words
+    assert "Start it or unset DOCKER_HOST" in words
 
 
 def test_engine_that_never_answers_is_told(tmp_path: Path) -> None:

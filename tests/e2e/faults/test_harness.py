@@ -62,7 +62,7 @@ def test_full_disk_is_told(engine: Engine, image: BuiltImage, tmp_path: Path) ->
     output = str(tmp_path / "out")
     code, words = ended(harness("build", LOCAL_VERSION, "--output", output, prepare=no_room), 120)
     assert code == 3, words
-    assert "is there room" in words
+    assert "Check free disk space" in words
 
 
 def test_two_builds_at_once_make_the_same_image(

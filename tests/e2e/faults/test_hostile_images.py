@@ -65,7 +65,7 @@ USER 65532:65532
 IMAGES = {
     "endless-log": Hostile(
         dockerfile=_bash("trap '' TERM INT HUP; while :; do echo xxxxxxxxxxxxxxx; done"),
-        says="it still runs 15 s after SIGTERM",
+        says="it is still running 15 s after SIGTERM",
         slow=True,
     ),
     "one-line-of-100-mb": Hostile(
@@ -99,29 +99,29 @@ IMAGES = {
     ),
     "deaf": Hostile(
         dockerfile=_bash("trap '' TERM INT HUP; while :; do sleep 1; done"),
-        says="processes live after 5 s",
+        says="processes still running after 5 s",
         slow=True,
     ),
     "fork-bomb": Hostile(
         dockerfile=_bash("b() { b | b & }; b; sleep 600"),
-        says="never ready, within 20 s",
+        says="not ready within 20 s",
         slow=True,
     ),
     "endless-answers": Hostile(
         dockerfile=_ALL_ENDLESS,
-        says="the answer is too large",
+        says="the response exceeds the limit",
         slow=True,
         seconds=PROVEN_SECONDS,
     ),
     "huge-health": Hostile(
         dockerfile="HEALTHCHECK --interval=1s CMD head -c 9000000 /dev/zero\n",
-        says="it prints although all is well",
+        says="it prints output although it passes",
         slow=True,
         seconds=PROVEN_SECONDS,
     ),
     "endless-health": Hostile(
         dockerfile="HEALTHCHECK --interval=1s CMD yes\n",
-        says="sh inside the container prints more than",
+        says="sh inside the container printed more than",
         slow=True,
         seconds=PROVEN_SECONDS,
     ),

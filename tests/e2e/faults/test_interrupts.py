@@ -21,11 +21,11 @@ END = (130, "error: interrupted")
 # The words that begin each stage of `harness prove`, in order; those that come late are marked.
 STAGES = {
     "base": ("• pulling ", False),
-    "release": ("• looking for the 12 assets", False),
+    "release": ("• checking the 12 assets", False),
     "build": ("• building finfocus-plugin-aws-public", False),
     "broken-build": ("• building finfocus-fr-018", False),
     "verification": ("• verifying ", False),
-    "image": ("FR-004 the image can be looked into", False),
+    "image": ("FR-004 the image's files can be listed", False),
     "start": ("FR-005 the container starts", False),
     "service": ("SC-002 all 12 regions answer", False),
     "stop": ("FR-015 the health check fails and names", False),

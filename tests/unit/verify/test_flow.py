@@ -137,7 +137,7 @@ def test_fr_017_region_that_stays_away_fails_with_the_time_waited(
     restarts(monkeypatch, target, FakeLoad(comes_back=False))
     (check,) = target.recorder.checks
     assert check.status is Status.FAILED
-    assert f"{NAMES[0]} does not answer again within 42 s" in check.detail
+    assert f"{NAMES[0]} did not answer again within 42 s" in check.detail
 
 
 def test_fr_017_leaves_out_a_region_that_was_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:

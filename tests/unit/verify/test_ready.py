@@ -78,8 +78,8 @@ def test_sc_002_missed_is_measured_and_everything_else_is_checked(
     assert check.value is not None
     assert check.value > LIMIT
     assert target.ready_seconds == check.value
-    assert "is more than ≤ 0.05 s" in check.detail
-    assert "0 of 12 regions are ready after 0.05 s: waiting on, up to 135 s" in said[0]
+    assert "exceeds the limit: ≤ 0.05 s" in check.detail
+    assert "0 of 12 regions are ready after 0.05 s; waiting up to 135 s" in said[0]
     assert service == ["check_service", "stop_and_check", "check_forwarding", "check_logs"]
 
 
@@ -107,7 +107,7 @@ def test_sc_002_one_region_that_is_never_ready_does_not_end_the_run(
     check = sc_002(target)
     assert ("still parsing" in check.detail, "PORT=18002" in check.detail) == (True, False)
     assert (check.status, check.measured) == (Status.FAILED, "11 of 12 regions")
-    assert f"never ready, within 0.3 s: {NAMES[0]}" in check.detail
+    assert f"not ready within 0.3 s: {NAMES[0]}" in check.detail
     assert target.never_ready == (NAMES[0],)
     assert "check_service" in service
 
