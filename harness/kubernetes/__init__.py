@@ -1,1 +1,1 @@
-"""The manifests, and the smoke test that deploys them."""
+"""The Kubernetes manifests, and the smoke test that deploys them."""

@@ -1,4 +1,4 @@
-"""The smoke test, in order: cluster, image, manifests, story, disruptions, proof."""
+"""Run the smoke test: cluster, image, manifests, user story, disruptions, proof."""
 
 import platform
 from collections.abc import Iterator
@@ -33,11 +33,11 @@ REQUIRED = ("FR-007", "FR-017", "FR-019", "SC-003", "US-1")
 
 @dataclass(frozen=True, kw_only=True)
 class SmokeOptions:
-    """Where a smoke test happens."""
+    """The options of a smoke test."""
 
-    context: str = ""  # of the kubeconfig; "" to make a cluster
+    context: str = ""  # of the kubeconfig; "" to create a cluster
     kind: ClusterKind = ClusterKind.AUTO
-    drain: bool = False  # also drain a node of a cluster that is not the run's own
+    drain: bool = False  # also drain a node of a cluster that this run did not create
 
 
 def smoke(
@@ -48,10 +48,10 @@ def smoke(
     *,
     stand_ins: tuple[StandIn, ...] = (),
 ) -> Proof:
-    """Deploy `image` with the shipped manifests and return everything that was found.
+    """Deploy `image` with the shipped manifests, check it, and return the proof.
 
-    `engine` has the image; it may be None when `options` name a context, whose nodes pull it.
-    Bad behaviour makes failed checks. Raises `EnvironmentMissingError` when no cluster can be had.
+    `engine` has the image; it may be None if `options` name a context, whose nodes pull it.
+    Misbehaviour becomes failed checks. Raises `EnvironmentMissingError` if there is no cluster.
     """
     started = datetime.now(UTC)
     recorder = Recorder()
@@ -89,7 +89,7 @@ def _cluster(options: SmokeOptions) -> Iterator[Cluster]:
 
 
 def _facts(engine: Engine | None, stage: Stage) -> tuple[ImageFacts, tuple[StandIn, ...]]:
-    """What is known of the image, and the stand-ins that its label admits."""
+    """Return the facts about the image, and the stand-ins in its label."""
     if engine:
         image = find_image(engine.client, stage.image)
         target = Target(

@@ -1,4 +1,4 @@
-"""The cluster of a smoke test: a context that was given, kind, or a node made for the run."""
+"""The cluster of a smoke test: a given context, kind, or a stand-in node."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,25 +19,28 @@ from harness.stand_ins.cluster.programs import compiled_kubectl
 
 
 class ClusterKind(StrEnum):
-    """Which cluster a smoke test makes."""
+    """Which cluster a smoke test creates."""
 
-    AUTO = "auto"  # kind where it is installed and can start, else a stand-in
+    AUTO = "auto"  # kind if it is installed and starts, else a stand-in
     KIND = "kind"
     STAND_IN = "stand-in"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """A cluster that is ready."""
+    """A cluster that is ready to use."""
 
     kubectl: Kubectl
-    load: Callable[[Path], None] | None  # takes a `docker save` archive; None: it pulls
-    own: bool  # made for this run: its nodes may be drained
+    load: Callable[[Path], None] | None  # loads a `docker save` archive; None: nodes pull
+    own: bool  # created for this run: its nodes may be drained
     stand_in: StandIn | None = None
 
 
 def given_cluster(context: str) -> Cluster:
-    """The cluster of a kubeconfig context; `EnvironmentMissingError` when kubectl is missing."""
+    """Return the cluster of a kubeconfig context.
+
+    Raises `EnvironmentMissingError` if kubectl is missing.
+    """
     kubectl = Kubectl(program=_find_kubectl(), options=(f"--context={context}",))
     kubectl.run("version", "--output=json")
     return Cluster(kubectl=kubectl, load=None, own=False)
@@ -45,9 +48,9 @@ def given_cluster(context: str) -> Cluster:
 
 @contextmanager
 def made_cluster(kind: ClusterKind) -> Iterator[Cluster]:
-    """A cluster for the block's time, removed afterwards.
+    """Create a cluster for the block and remove it afterwards.
 
-    Raises `EnvironmentMissingError` when it cannot be had.
+    Raises `EnvironmentMissingError` if it cannot be created.
     """
     with ExitStack() as stack:
         yield _made(kind, stack)
@@ -55,14 +58,14 @@ def made_cluster(kind: ClusterKind) -> Iterator[Cluster]:
 
 def _made(kind: ClusterKind, stack: ExitStack) -> Cluster:
     if kind is ClusterKind.KIND and not kind_is_installed():
-        raise EnvironmentMissingError("kind is not installed: https://kind.sigs.k8s.io")
+        raise EnvironmentMissingError("kind is not installed: see https://kind.sigs.k8s.io")
     if kind is not ClusterKind.STAND_IN and kind_is_installed():
         try:
             made = stack.enter_context(kind_cluster())
         except EnvironmentMissingError as error:
             if kind is ClusterKind.KIND:
                 raise
-            say(f"  a stand-in node instead of kind: {str(error).splitlines()[-1]}")
+            say(f"  using a stand-in node instead of kind: {str(error).splitlines()[-1]}")
         else:
             options = (f"--kubeconfig={made.kubeconfig}",)
             kubectl = Kubectl(program=_find_kubectl(), options=options)
@@ -73,7 +76,7 @@ def _made(kind: ClusterKind, stack: ExitStack) -> Cluster:
 
 
 def save_image(engine: Engine, reference: str, directory: Path) -> Path:
-    """Archive of one image, of the platform that the engine has."""
+    """Save one image, of the engine's platform, as an archive; return its path."""
     archive = directory / "image.tar"
     with step(f"saving {reference}"), archive.open("wb") as file:
         for chunk in engine.client.images.get(reference).save(named=reference):
@@ -85,6 +88,6 @@ def _find_kubectl() -> str:
     found = shutil.which("kubectl") or compiled_kubectl()
     if not found:
         raise EnvironmentMissingError(
-            "kubectl is not installed: https://kubernetes.io/docs/tasks/tools/"
+            "kubectl is not installed: see https://kubernetes.io/docs/tasks/tools/"
         )
     return str(found)

@@ -1,7 +1,6 @@
-"""The manifests under `deploy/`: what they repeat of the regions table, and copies of them.
+"""Keep the manifests under `deploy/` in step with the regions table, and write copies of them.
 
-Some files hold generated sections, some are written whole, and none other may lie in a directory of
-those.
+Some files contain generated sections; others are generated whole, and outdated ones are removed.
 """
 
 import shutil
@@ -24,7 +23,7 @@ DEPLOY = REPOSITORY / "deploy"
 
 
 def sections(regions: Sequence[Region]) -> Mapping[str, str]:
-    """The text of every generated section, by name."""
+    """Return the text of every generated section, by name."""
     return {
         "container ports": container_ports(regions),
         "service ports": service_ports(regions),
@@ -33,16 +32,16 @@ def sections(regions: Sequence[Region]) -> Mapping[str, str]:
 
 
 def outdated_sections(deploy: Path, regions: Sequence[Region], *, write: bool) -> list[Path]:
-    """Those of the files under `deploy` whose sections differ; they are rewritten when `write`."""
+    """Return the files under `deploy` whose sections are outdated; rewrite them if `write`."""
     base = deploy / "base"
     paths = [base / f"{name}.yaml" for name in ("deployment", "service", "networkpolicy")]
     return outdated(paths, sections(regions), write=write)
 
 
 def outdated_manifests(deploy: Path, regions: Sequence[Region], *, write: bool) -> list[Path]:
-    """Those of the wholly generated files under `deploy` that differ, are missing or too many.
+    """Return the generated files under `deploy` that differ, are missing or are left over.
 
-    They are written, and removed, when `write`.
+    If `write`, they are written or removed.
     """
     expected = {deploy / name: text for name, text in manifest_files(regions).items()}
     monitoring = deploy / "components" / "monitoring"
@@ -69,12 +68,12 @@ def outdated_manifests(deploy: Path, regions: Sequence[Region], *, write: bool) 
 
 
 def write_manifests(directory: Path, regions: Sequence[Region]) -> None:
-    """Write all of `deploy/`, made for `regions`, into `directory`, which is new or empty.
+    """Write all of `deploy/`, generated for `regions`, into a new or empty `directory`.
 
-    Raises `UsageError` when it is neither.
+    Raises `UsageError` if it is not empty.
     """
     if directory.exists() and any(directory.iterdir()):
-        raise UsageError(f"{directory} is not empty: give a new directory for the manifests")
+        raise UsageError(f"{directory} is not empty: choose a new directory for the manifests")
     shutil.copytree(DEPLOY, directory, dirs_exist_ok=True)
     outdated_sections(directory, regions, write=True)
     outdated_manifests(directory, regions, write=True)

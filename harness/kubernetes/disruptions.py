@@ -1,4 +1,4 @@
-"""What happens to pods in their life: deletion, rolling restart, failures, drain of their node."""
+"""Disrupt pods: deletion, rolling restart, failing regions, node drain."""
 
 import http.client
 import json
@@ -22,7 +22,7 @@ RECOVERY_LIMIT = 10.0
 BUDGET_SECONDS = 90
 FAILURES_ALLOWED = 3  # FR-017
 
-# Kills the region's process with SIGKILL and prints its ID; nothing when it does not run.
+# Kills the region's process with SIGKILL and prints its ID; prints nothing if it is not running.
 _KILL = r"""
 for process in /proc/[0-9]*; do
   [[ $process/exe -ef /opt/finfocus/bin/$1 ]] || continue
@@ -32,9 +32,10 @@ done
 
 
 def disrupt(stage: Stage, *, drain: bool) -> None:
-    """Every disruption in turn; each leaves all pods ready. `drain` allows to drain a node.
+    """Run every disruption in turn; each must leave all pods ready.
 
-    When one does not, that is a finding and the end.
+    `drain` allows draining a node. The first disruption that fails becomes a failed check and ends
+    the sequence.
     """
     try:
         for disruption in (_delete, _restart, _kill_region, _spend_budget):
@@ -46,12 +47,12 @@ def disrupt(stage: Stage, *, drain: bool) -> None:
 
 
 def _delete(stage: Stage) -> None:
-    """SC-003: from SIGTERM, as the container logs it, to the end of its log; and its exit code."""
+    """SC-003 (exit code 0 within 5 s): time from the logged SIGTERM to the end of the log."""
     name = stage.pods()[0]["metadata"]["name"]
     with (
         stage.recorder.check(
             "SC-003",
-            "a deleted pod: SIGTERM to gone",
+            "a deleted pod: SIGTERM to exit",
             limits=Limits(unit="s", bound=PROMISED.stop),
             limit=f"≤ {PROMISED.stop:g} s, exit 0",
             scenario="delete",
@@ -60,18 +61,18 @@ def _delete(stage: Stage) -> None:
         stage.kubectl.follow("logs", "--follow", name) as log,
         stage.kubectl.follow("get", "pod", name, "--watch", f"--output=jsonpath={_EXIT}") as state,
     ):
-        wait_until(lambda: log.lines, timeout=10, what=f"the log of {name} is read")
+        wait_until(lambda: log.lines, timeout=10, what=f"{name} writes to its log")
         began = time.time()
         stage.kubectl.run("delete", "pod", name, "--wait=false")
         wait_until(
-            log.ended.is_set, timeout=2 * GRACE_SECONDS, what=f"{name} ends", explain=log.text
+            log.ended.is_set, timeout=2 * GRACE_SECONDS, what=f"{name} exits", explain=log.text
         )
         told = [_time_of(line) for _, line in log.lines if "SIGTERM: stopping" in line]
         if not told:
-            finding.fail("no SIGTERM was logged: it was killed, or its log is not complete")
+            finding.fail("no SIGTERM in the log: the pod was killed, or its log is incomplete")
             return
         finding.value = log.ended_at - told[0]
-        wait_until(lambda: state.text().strip(), timeout=10, what="its exit code is told")
+        wait_until(lambda: state.text().strip(), timeout=10, what="its exit code is reported")
         code = state.text().split()[-1]
         finding.measured = f"{finding.value:.2f} s, exit {code}"
         finding.note = f"SIGTERM came {told[0] - began:.1f} s after the deletion (preStop)"
@@ -92,8 +93,8 @@ def _restart(stage: Stage) -> None:
         stage.kubectl.run("rollout", "restart", f"deployment/{APP}")
         stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=180s", timeout=200)
         new = {pod["metadata"]["name"] for pod in stage.await_ready(REPLICAS)}
-        finding.expect(not old & new, "an old pod is still there")
-        # The old pods still serve for a while after the update is over.
+        finding.expect(not old & new, "an old pod still exists")
+        # The old pods keep serving for a while after the update is complete.
         wait_until(
             lambda: len(stage.kubectl.items("pods", SELECTOR)) == REPLICAS,
             timeout=60,
@@ -109,7 +110,7 @@ def _kill_region(stage: Stage) -> None:
     with (
         stage.recorder.check(
             "FR-017",
-            "a killed region comes back, and its pod is neither restarted nor taken out of service",
+            "a killed region restarts; its pod neither restarts nor becomes unready",
             limits=Limits(unit="s", bound=RECOVERY_LIMIT),
             scenario="killed region",
             headline=True,
@@ -120,9 +121,9 @@ def _kill_region(stage: Stage) -> None:
         before = restarts(pod)
         began = time.monotonic()
         killed = stage.kubectl.execute(name, _KILL, victim.binary)
-        finding.expect(killed, f"no process of {victim.name} was found")
+        finding.expect(killed, f"no process of {victim.name} found")
         wait_until(
-            # It answers 503 as long as it is not back.
+            # The port answers 503 until the region is back.
             lambda: (
                 _started_again(local[METRICS_PORT], victim.name)
                 and get_status(local[victim.port], "/healthz") == http.client.OK
@@ -133,9 +134,9 @@ def _kill_region(stage: Stage) -> None:
         )
         finding.value = time.monotonic() - began
         after = stage.pod(name)
-        finding.expect(restarts(after) == before, "the container was started again")
+        finding.expect(restarts(after) == before, "the container restarted")
         finding.expect(is_ready(after), "the pod is not ready")
-        finding.expect("False" not in watch.text(), "the pod was not ready for a while")
+        finding.expect("False" not in watch.text(), "the pod was temporarily not ready")
 
 
 _READY = '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
@@ -152,7 +153,7 @@ def _spend_budget(stage: Stage) -> None:
     name = stage.pods()[0]["metadata"]["name"]
     with stage.recorder.check(
         "FR-017",
-        "a region that fails once too often: Kubernetes starts the container again",
+        "a region exceeds its restart limit: Kubernetes restarts the container",
         scenario="spent budget",
         limit="exit 1, then ready",
     ) as finding:
@@ -164,10 +165,10 @@ def _spend_budget(stage: Stage) -> None:
             pod = stage.pod(name)
             if restarts(pod) > before:
                 return pod
-            # No more than the budget: the container that follows is not to be hit.
+            # No kills beyond the budget: they would hit the new container.
             if kills > FAILURES_ALLOWED:
                 return {}
-            with suppress(HarnessError):  # the container ends under the command
+            with suppress(HarnessError):  # the container may exit during the command
                 kills += bool(stage.kubectl.execute(name, _KILL, victim.binary))
             return {}
 
@@ -175,7 +176,7 @@ def _spend_budget(stage: Stage) -> None:
             restarted,
             timeout=BUDGET_SECONDS,
             interval=0.3,
-            what="the container is started again",
+            what="the container restarts",
             explain=stage.kubectl.trouble,
         )
         last = pod["status"]["containerStatuses"][0]["lastState"]["terminated"]
@@ -183,5 +184,5 @@ def _spend_budget(stage: Stage) -> None:
         finding.expect(last["exitCode"] == 1, f"exit code {last['exitCode']}")
         words = stage.kubectl.run("logs", "--previous", name).splitlines()[-1]
         finding.note = words
-        finding.expect(victim.name in words, f"its last line does not name {victim.name}")
+        finding.expect(victim.name in words, f"the last log line does not name {victim.name}")
         stage.await_ready(REPLICAS)

@@ -1,4 +1,4 @@
-"""A drained node: its pods leave it in time, and no request fails."""
+"""Drain a node: its pods are evicted in time, and no request fails."""
 
 import time
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ HELD_SECONDS = 20
 
 
 def drain_node(stage: Stage, *, allowed: bool) -> None:
-    """Drain the node of one pod, as far as `allowed`; all pods are ready again afterwards."""
+    """Drain the node of one pod, if `allowed`; all pods are ready again afterwards."""
     nodes = [n for n in stage.kubectl.items("nodes") if not n["spec"].get("unschedulable")]
     node = stage.pods()[0]["spec"]["nodeName"]
-    title = "a drained node: evicted pods, and no request fails"
+    title = "draining a node evicts its pods, and no request fails"
     if not allowed:
         with stage.recorder.check("US-1", title, scenario="drain") as finding:
-            finding.skip("the cluster was not made for this run: give --drain to cordon a node")
+            finding.skip("the cluster was not created for this run: use --drain to drain a node")
         return
     if len(nodes) > 1:
         with under_load(stage, "drain", title) as finding, _cordoned(stage, node):
@@ -32,19 +32,23 @@ def drain_node(stage: Stage, *, allowed: bool) -> None:
 
 
 def _drain_only_node(stage: Stage, node: str) -> None:
-    """With one node the budget has to hold the last pod, until it is only one that is asked for."""
-    title = "a drain of the only node: the budget keeps one pod, and no request fails"
+    """Drain the only node: the disruption budget must keep one of two pods.
+
+    With one replica the pod must leave.
+    """
+    title = "draining the only node: the disruption budget keeps one pod, and no request fails"
     with under_load(stage, "drain", title) as finding, _cordoned(stage, node):
         try:
             stage.kubectl.run(*_drain_command(node, HELD_SECONDS), timeout=60)
-            finding.fail("both pods were evicted although none could take their place")
+            finding.fail("both pods were evicted although no replacement could run")
         except HarnessError as error:
             finding.expect(
                 "disruption budget" in str(error) or "timed out" in str(error), str(error)
             )
-        finding.expect(sum(map(is_ready, stage.pods())) == REPLICAS - 1, "not one pod is ready")
+        ready = sum(map(is_ready, stage.pods()))
+        finding.expect(ready == REPLICAS - 1, f"{ready} pods are ready, expected {REPLICAS - 1}")
     stage.await_ready(REPLICAS)
-    title = "one replica leaves a drained node in time"
+    title = "a single replica leaves a drained node in time"
     limits = Limits(unit="s", bound=GRACE_SECONDS)
     with stage.recorder.check("US-1", title, limits=limits, scenario="drain") as finding:
         stage.kubectl.run("scale", f"deployment/{APP}", "--replicas=1")
@@ -63,7 +67,7 @@ def _drain_only_node(stage: Stage, node: str) -> None:
 
 @contextmanager
 def _cordoned(stage: Stage, node: str) -> Iterator[None]:
-    """The block drains the node; pods may come back to it afterwards."""
+    """Uncordon the node after the block, which drains it."""
     try:
         yield
     finally:
@@ -71,5 +75,5 @@ def _cordoned(stage: Stage, node: str) -> Iterator[None]:
 
 
 def _drain_command(node: str, seconds: int) -> list[str]:
-    # Only what is under test is evicted.
+    # Evict only the pods under test.
     return ["drain", node, f"--pod-selector={SELECTOR}", f"--timeout={seconds}s"]

@@ -1,4 +1,4 @@
-"""Pods that help a smoke test: the image under test, which is there, with another command."""
+"""Helper pods for a smoke test; they run the image under test, which is already loaded."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -14,9 +14,9 @@ START_SECONDS = 60
 def helper_pod(
     stage: Stage, name: str, script: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """A pod that runs a bash script, from when it runs to the end of the block.
+    """Run a bash script in a pod for the block.
 
-    It is called `name`, which is also its `app.kubernetes.io/name`.
+    `name` is the pod's name and its label `app.kubernetes.io/name`.
     """
     manifest = stage.directory / f"{name}.json"
     manifest.write_text(
@@ -28,7 +28,7 @@ def helper_pod(
             lambda: stage.pod(name)["status"]["phase"] == "Running",
             timeout=START_SECONDS,
             interval=0.2,
-            what=f"the pod {name} runs",
+            what=f"pod {name} runs",
             explain=stage.kubectl.trouble,
         )
         yield
@@ -51,7 +51,7 @@ def _pod(image: str, name: str, script: str, environ: Mapping[str, str]) -> dict
                 "runAsUser": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            # A drain cordons the node that this may be on.
+            # A drain cordons the node that this pod may need.
             "tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}],
             "containers": [
                 {

@@ -1,4 +1,4 @@
-"""Requests from inside the cluster, through the Service, by a pod of the same image."""
+"""Send requests through the Service from a pod inside the cluster."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +13,8 @@ from harness.kubernetes.stage import Stage
 NAME = "finfocus-smoke-load"
 START_SECONDS = 60
 
-# Each worker asks one region after the other, each time on a new connection: the way that every
-# change of the Service's endpoints is met. Reading from an empty pipe is a pause without a process.
+# Each request uses a new connection, so that every change of the Service's endpoints takes effect.
+# Reading from an empty pipe pauses without starting a process.
 _SCRIPT = r"""
 worker() {
   local port status socket idle good=0
@@ -38,7 +38,7 @@ worker() {
     done
   done
 }
-# A network that enforces policies lets no new pod in before it knows it.
+# A network that enforces policies blocks a new pod until it has learned its address.
 exec {idle}<> <(:)
 until { exec {socket}<>"/dev/tcp/$TARGET/${PORTS%% *}"; } 2>/dev/null; do
   read -r -t 0.1 -u "$idle" || true
@@ -51,7 +51,7 @@ wait
 
 @dataclass(kw_only=True)
 class Load:
-    """What became of the requests; complete when the block of `load` has ended."""
+    """The results of the requests; complete after the block of `load`."""
 
     answered: int = 0
     failures: tuple[str, ...] = ()  # "8001 refused"
@@ -59,7 +59,7 @@ class Load:
 
 @contextmanager
 def load(stage: Stage) -> Iterator[Load]:
-    """Requests to every region of the Service for the block's time."""
+    """Send requests to every region of the Service during the block."""
     environ = {
         "TARGET": stage.kubectl.get("service", APP)["spec"]["clusterIP"],
         "PORTS": " ".join(str(region.port) for region in stage.regions),
@@ -83,7 +83,7 @@ def load(stage: Stage) -> Iterator[Load]:
 
 @contextmanager
 def under_load(stage: Stage, scenario: str, title: str) -> Iterator[Finding]:
-    """A check whose block must not make a single request fail."""
+    """Check that no request fails during the block."""
     with stage.recorder.check(
         "US-1", title, limits=Limits(bound=0), limit="0 failed", scenario=scenario, headline=True
     ) as finding:

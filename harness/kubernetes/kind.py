@@ -1,4 +1,4 @@
-"""A kind cluster for the time of a block: https://kind.sigs.k8s.io."""
+"""A temporary kind cluster: https://kind.sigs.k8s.io."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from harness.core.labels import own_identity, process_identity
 from harness.core.process import run
 from harness.core.temporary import temporary_directory
 
-CLUSTER_LABEL = "io.x-k8s.kind.cluster"  # of every node's container, with the cluster's name
+CLUSTER_LABEL = "io.x-k8s.kind.cluster"  # on every node's container; its value is the cluster name
 READY_SECONDS = 300
 _NAME = re.compile(r"finfocus-\d+-[0-9a-f]{12}")
 # Two workers, so that a drained node's pods have somewhere to go.
@@ -37,8 +37,8 @@ class KindCluster:
     kubeconfig: Path
 
     def load(self, archive: Path) -> None:
-        """Put the images of a `docker save` archive on both workers, where all pods are."""
-        # `kind load docker-image` breaks on images of several platforms.
+        """Load a `docker save` archive on both workers, where all pods run."""
+        # `kind load docker-image` fails on multi-platform images.
         workers = f"{self.name}-worker,{self.name}-worker2"
         run(
             ["kind", "load", "image-archive", str(archive), "--name", self.name, "--nodes", workers]
@@ -46,15 +46,15 @@ class KindCluster:
 
 
 def is_installed() -> bool:
-    """Whether the program is there; it may still be unable to make a cluster."""
+    """Return whether kind is installed; it may still be unable to create a cluster."""
     return shutil.which("kind") is not None
 
 
 @contextmanager
 def kind_cluster() -> Iterator[KindCluster]:
-    """A cluster for the block's time; its name tells whose it is.
+    """Create a cluster for the block; its name identifies the run that owns it.
 
-    Raises `EnvironmentMissingError` with kind's own words when it cannot make one.
+    Raises `EnvironmentMissingError` with kind's output if creation fails.
     """
     name = _name(own_identity())
     with temporary_directory("kind") as directory:
@@ -64,33 +64,31 @@ def kind_cluster() -> Iterator[KindCluster]:
         create = ["kind", "create", "cluster", *where, "--config", str(config)]
         try:
             try:
-                with step("making a kind cluster"):
+                with step("creating a kind cluster"):
                     run([*create, "--wait", f"{READY_SECONDS}s"], timeout=READY_SECONDS * 2)
             except HarnessError as error:
-                raise EnvironmentMissingError(
-                    f"kind cannot make a cluster here:\n{error}"
-                ) from error
+                raise EnvironmentMissingError(f"kind cannot create a cluster:\n{error}") from error
             yield KindCluster(name=name, kubeconfig=kubeconfig)
         finally:
             run(["kind", "delete", "cluster", *where])
 
 
 def _name(identity: str) -> str:
-    """The name of the cluster of a process.
+    """Return the cluster name for a process identity.
 
-    It is part of host names, so it cannot hold the whole identity (RFC 1035, 2.3.4: 63 octets).
+    It is part of host names, so it has the identity's hash (RFC 1035, 2.3.4: 63 octets).
     """
     digest = hashlib.sha256(identity.encode()).hexdigest()
     return f"finfocus-{identity.partition('.')[0]}-{digest[:12]}"
 
 
 def is_ours(labels: Mapping[str, str]) -> bool:
-    """Whether a container is a node of a cluster that a run of the harness made."""
+    """Return whether a container is a node of a cluster that the harness created."""
     return _NAME.fullmatch(labels.get(CLUSTER_LABEL, "")) is not None
 
 
 def is_orphan(labels: Mapping[str, str]) -> bool:
-    """Whether the run that made the cluster of one of our nodes is gone."""
+    """Return whether the run that created the cluster of one of our nodes has ended."""
     name = labels[CLUSTER_LABEL]
     identity = process_identity(int(name.split("-")[1]))
     return identity is None or _name(identity) != name

@@ -1,4 +1,4 @@
-"""Talks to a cluster through kubectl, in one namespace."""
+"""Run kubectl against one namespace of a cluster."""
 
 import json
 import re
@@ -28,15 +28,15 @@ class Kubectl:
     namespace: str = "default"
 
     def within(self, namespace: str) -> "Kubectl":
-        """The same cluster, in `namespace`."""
+        """Return the same cluster with another namespace."""
         return replace(self, namespace=namespace)
 
     def command(self, *arguments: str) -> list[str]:
-        """The command line of a call."""
+        """Return the command line of a call."""
         return [self.program, *self.options, f"--namespace={self.namespace}", *arguments]
 
     def run(self, *arguments: str, timeout: float = 120) -> str:
-        """Output of a call; `CommandError` when it fails."""
+        """Return the output of a call; raise `CommandError` if it fails."""
         return run(self.command(*arguments), timeout=timeout)
 
     def apply(self, manifest: Path, *arguments: str) -> str:
@@ -45,21 +45,21 @@ class Kubectl:
         return self.run("apply", f"{what}={manifest}", *arguments)
 
     def get(self, *arguments: str) -> dict[str, Any]:
-        """An object, or a list of them, as the API server has it."""
+        """Return an object or a list from the API server."""
         found: dict[str, Any] = json.loads(self.run("get", *arguments, "--output=json"))
         return found
 
     def items(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
-        """The objects of a kind."""
+        """Return the objects of a kind."""
         found: list[dict[str, Any]] = self.get(kind, f"--selector={selector}")["items"]
         return found
 
     def execute(self, pod: str, script: str, *arguments: str) -> str:
-        """Output of a bash script in a pod."""
+        """Run a bash script in a pod; return its output."""
         return self.run("exec", pod, "--", "bash", "-c", script, "bash", *arguments)
 
     def trouble(self) -> str:
-        """What a person would ask for: pods, events, and the end of every pod's log."""
+        """Return diagnostics: pods, events, and the last log lines of every pod."""
         parts = []
         for arguments in (
             ("get", "pods", "--output=wide"),
@@ -76,7 +76,7 @@ class Kubectl:
 
     @contextmanager
     def forward(self, target: str, ports: Sequence[int]) -> Iterator[dict[int, int]]:
-        """Ports on this machine's loopback that lead to `ports` of `pod/NAME` or `service/NAME`."""
+        """Forward `ports` of `pod/NAME` or `service/NAME`; yield the local port of each."""
         wanted = [f":{port}" for port in ports]
         with self.follow("port-forward", target, *wanted) as output:
 
@@ -84,14 +84,14 @@ class Kubectl:
                 pairs = [_FORWARDED.search(line) for _, line in list(output.lines)]
                 found = {int(m[2]): int(m[1]) for m in pairs if m}
                 if output.ended.is_set() and len(found) < len(ports):
-                    raise HarnessError(f"no port can be forwarded: {output.text()}")
+                    raise HarnessError(f"port forwarding to {target} failed: {output.text()}")
                 return found if len(found) == len(ports) else {}
 
             yield wait_until(forwarded, timeout=FORWARD_SECONDS, what="ports are forwarded")
 
     @contextmanager
     def follow(self, *arguments: str) -> Iterator["Following"]:
-        """A call that goes on, ended with the block."""
+        """Run a long-running call during the block, and terminate it afterwards."""
         process = subprocess.Popen(
             self.command(*arguments),
             stdin=subprocess.DEVNULL,
@@ -113,7 +113,7 @@ class Kubectl:
 
 
 class Following:
-    """The lines of a call that goes on, each with the time it came (seconds since the epoch)."""
+    """The output of a long-running call; each line has its arrival time (epoch seconds)."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -130,5 +130,5 @@ class Following:
         self.ended.set()
 
     def text(self) -> str:
-        """Everything so far."""
+        """Return the output so far."""
         return "\n".join(line for _, line in list(self.lines))

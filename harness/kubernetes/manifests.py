@@ -1,4 +1,4 @@
-"""The Kubernetes manifests that are one per region, or one rule per region, made from the table."""
+"""Generate the Kubernetes manifests that have one file or one rule per region."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,23 +11,28 @@ REGION_LABEL = "finfocus.com/region"
 REGION_HEADER = "finfocus-region"
 HEADER = "# generated from image/regions by `python -m harness.generate`\n"
 REGION_START_BYTES = 570_000_000
-"""Anonymous memory of a region after its start, with a price list of 140 MB (docs/bench.md)."""
+"""Anonymous memory of a region after start, with a price list of 140 MB (docs/bench.md)."""
 PARTS_BYTES = 30_000_000
 """Memory of supervisor, proxy and log writer."""
 _MAX_PORT_NAME = 15  # RFC 6335, section 5.1, and the API server
-_RULES_PER_ROUTE = 16  # of an HTTPRoute or a GRPCRoute, by its CustomResourceDefinition
+_RULES_PER_ROUTE = 16  # limit in the CustomResourceDefinitions of HTTPRoute and GRPCRoute
 
 
 def manifest_files(regions: Sequence[Region]) -> Mapping[str, str]:
-    """Text of every file under `deploy/` that is wholly generated, by its path there.
+    """Return the text of every fully generated file, by its path under `deploy/`.
 
-    Raises `UsageError` for what Kubernetes would refuse: a name too long for a port, or more
-    regions than a route can have rules.
+    Raises `UsageError` for what Kubernetes would reject: a region name too long for a port name,
+    or more regions than rules allowed in a route.
     """
     if long := [region.name for region in regions if len(region.name) > _MAX_PORT_NAME]:
-        raise UsageError(f"{long[0]} is too long for the name of a port ({_MAX_PORT_NAME})")
+        raise UsageError(
+            f"{long[0]} is too long for a port name (at most {_MAX_PORT_NAME} characters)"
+        )
     if len(regions) > _RULES_PER_ROUTE:
-        raise UsageError(f"a route has at most {_RULES_PER_ROUTE} rules: split it by region")
+        raise UsageError(
+            f"{len(regions)} regions exceed the limit of {_RULES_PER_ROUTE} rules per route:"
+            " split the route"
+        )
     files = {
         "overlays/per-region/kustomization.yaml": _per_region(regions),
         "components/requests/kustomization.yaml": _requests(regions),
@@ -45,7 +50,7 @@ def manifest_files(regions: Sequence[Region]) -> Mapping[str, str]:
 
 
 def prometheus_rule(rules: str) -> str:
-    """The PrometheusRule that holds the text of a rules file, without the comments at its top."""
+    """Return a PrometheusRule with the text of a rules file, without its comments."""
     body = "\n".join(line for line in rules.splitlines() if not line.startswith("#"))
     return f"""\
 # generated from rules.yaml by `python -m harness.generate`
@@ -61,7 +66,7 @@ spec:
 
 
 def container_ports(regions: Sequence[Region]) -> str:
-    """The ports of the container, each named after its region."""
+    """Return the container ports, each named after its region."""
     return "\n".join(_container_port(region, " " * 12) for region in regions)
 
 
@@ -71,7 +76,7 @@ def _container_port(region: Region, indent: str) -> str:
 
 
 def service_ports(regions: Sequence[Region]) -> str:
-    """The ports of the Service: HTTP/1.1 and HTTP/2 without TLS on each."""
+    """Return the Service ports: HTTP/1.1 and HTTP/2 without TLS on each."""
     return "\n".join(
         f"    - name: {region.name}\n"
         f"      port: {region.port}\n"
@@ -83,14 +88,14 @@ def service_ports(regions: Sequence[Region]) -> str:
 
 
 def policy_ports(regions: Sequence[Region]) -> str:
-    """The region ports that the network policy opens."""
+    """Return the region ports that the network policy opens."""
     return "\n".join(
         f"        - port: {region.name}\n          protocol: TCP" for region in regions
     )
 
 
 def service_name(region: Region, *, split: bool) -> str:
-    """Service that serves `region`: one for all, or its own where the layout is `split`."""
+    """Return the name of the Service for `region`: shared, or its own if `split`."""
     return f"{APP}-{region.name}" if split else APP
 
 
@@ -167,7 +172,7 @@ patches:
 
 
 def memory_request(count: int) -> str:
-    """What a pod of `count` regions takes at its start, in whole steps of 64 MiB, with a unit."""
+    """Return the memory request of a pod with `count` regions, in multiples of 64 MiB."""
     need = count * REGION_START_BYTES + PARTS_BYTES
     return f"{-(-need // (64 << 20)) * 64}Mi"
 

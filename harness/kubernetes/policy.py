@@ -1,4 +1,4 @@
-"""Whether the shipped network policy is enforced: callers come in, nothing goes out."""
+"""Check that the shipped network policy is enforced: ingress allowed, egress denied."""
 
 import json
 import time
@@ -24,8 +24,8 @@ _DENY = {
     },
 }
 _SLEEP = "exec {idle}<> <(:); read -r -u $idle"
-# What a policy forbids is dropped by one network and rejected by another. The API server's address
-# is in every pod's environment, and no policy selects it.
+# Some networks drop forbidden packets, others reject them; the timeout covers both. The API
+# server's address is in every pod's environment, and no policy selects it.
 _CONNECTS = """
 timeout 3 bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash \
   "${1:-$KUBERNETES_SERVICE_HOST}" "${2:-$KUBERNETES_SERVICE_PORT}" 2>/dev/null && echo yes
@@ -34,10 +34,10 @@ exit 0
 
 
 def check_policy(stage: Stage) -> None:
-    """A pod without a policy reaches a region and the API server; a pod under test must not.
+    """Check that a helper pod reaches a region and the API server, but a pod under test does not.
 
-    Whether the cluster's network enforces policies at all is told by that other pod, once a policy
-    of the test's own forbids it the same; where none is enforced, the check is skipped.
+    A policy that denies the helper's egress shows whether the cluster enforces policies at all; if
+    it does not, the check is skipped.
     """
     with stage.recorder.check("US-1", TITLE, scenario="deploy") as finding:
         pod = stage.pods()[0]
@@ -47,20 +47,20 @@ def check_policy(stage: Stage) -> None:
             return "yes" in stage.kubectl.execute(name, _CONNECTS, *target)
 
         with helper_pod(stage, NAME, _SLEEP):
-            finding.expect(connects(NAME, *region), "no caller reaches a region")
+            finding.expect(connects(NAME, *region), "the helper pod cannot reach a region")
             if not connects(NAME):
-                finding.fail("a pod without a policy does not reach the API server")
+                finding.fail("the helper pod cannot reach the API server without any policy")
                 return
             with _denied(stage):
                 seconds = _await_effect(finding, lambda: connects(NAME))
-            finding.measured = f"callers come in, nothing goes out; in force after {seconds:.1f} s"
+            finding.measured = f"ingress allowed, egress denied; in force after {seconds:.1f} s"
         if connects(pod["metadata"]["name"]):
-            finding.fail("a pod under test reaches the API server: it may send what it likes")
+            finding.fail("a pod under test can reach the API server: its egress is not restricted")
 
 
 @contextmanager
 def _denied(stage: Stage) -> Iterator[None]:
-    """The policy that forbids the helper everything, for the block's time."""
+    """Deny all egress of the helper during the block."""
     manifest = stage.directory / "deny.json"
     manifest.write_text(json.dumps(_DENY), encoding="utf-8")
     stage.kubectl.apply(manifest)
@@ -71,18 +71,18 @@ def _denied(stage: Stage) -> Iterator[None]:
 
 
 def _await_effect(finding: Finding, connects: Callable[[], bool]) -> float:
-    """Seconds until `connects` is false; where it stays true, the check is skipped."""
+    """Return the seconds until `connects` is false; skip the check if it stays true."""
     began = time.monotonic()
     try:
         wait_until(
             lambda: not connects(),
             timeout=TAKE_EFFECT_SECONDS,
             interval=0.5,
-            what="a policy takes effect",
+            what="the policy takes effect",
         )
     except WaitTimeoutError:
         finding.skip(
-            "the network of this cluster enforces no policy: a pod that may not send anything"
+            "this cluster does not enforce network policies: a pod whose egress is denied"
             f" still connects after {TAKE_EFFECT_SECONDS} s"
         )
     return time.monotonic() - began

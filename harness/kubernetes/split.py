@@ -1,4 +1,4 @@
-"""The layout with one Deployment per region, beside the one with all of them."""
+"""Check the layout with one Deployment per region."""
 
 import http.client
 
@@ -12,7 +12,7 @@ AVAILABLE_SECONDS = 180
 
 
 def split_by_region(stage: Stage) -> None:
-    """US-1 in the other layout: every region has a pod of its own, and its Service leads there."""
+    """US-1 (an operator applies a manifest): each region's Service leads to its own pod."""
     count = len(stage.regions)
     with stage.recorder.check(
         "US-1",
@@ -34,7 +34,7 @@ def split_by_region(stage: Stage) -> None:
 
 
 def _serves_only(stage: Stage, region: Region) -> bool:
-    """Whether the region's Service leads to a pod that has this region, ready, and no other."""
+    """Return whether the region's Service leads to a ready pod with only this region."""
     service = f"service/{service_name(region, split=True)}"
     others = [r for r in stage.regions if r != region][:1]
     with stage.kubectl.forward(service, [region.port, METRICS_PORT]) as local:

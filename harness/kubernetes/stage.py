@@ -1,4 +1,4 @@
-"""The stage of a smoke test: the shipped manifests in a namespace of the run's own."""
+"""The stage of a smoke test: the shipped manifests in a temporary namespace."""
 
 import json
 import os
@@ -23,8 +23,8 @@ from harness.kubernetes.manifests import APP
 IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
 SELECTOR = f"app.kubernetes.io/name={APP}"
 POD_READY_SECONDS = 180
-REPLICAS = 2  # of `base`
-GRACE_SECONDS = 15  # a pod has from its deletion to its end
+REPLICAS = 2  # in `base`
+GRACE_SECONDS = 15  # from a pod's deletion to its exit
 _OURS = "finfocus.com/smoke"
 _OWNER = "finfocus.com/smoke-owner"
 _RESTRICTED = {
@@ -35,10 +35,10 @@ _RESTRICTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Where a smoke test happens."""
+    """The cluster, namespace and manifests of a smoke test."""
 
     cluster: Cluster
-    kubectl: Kubectl  # in the namespace of the run
+    kubectl: Kubectl  # with the run's namespace
     image: str
     regions: tuple[Region, ...]
     recorder: Recorder
@@ -46,9 +46,9 @@ class Stage:
     deploy: Path = DEPLOY  # the manifests
 
     def overlay(self, resource: str, *, replicas: int = 0) -> Path:
-        """A kustomize directory of one layout, with this image in this namespace.
+        """Write a kustomize directory for one layout, with this image and namespace.
 
-        `replicas` of every Deployment; 0 for what the layout says.
+        `replicas` applies to every Deployment; 0 keeps the layout's number.
         """
         directory = self.directory / resource.replace("/", "-")
         directory.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ class Stage:
         return directory
 
     def pods(self) -> list[dict[str, Any]]:
-        """The Deployment's pods that are not on their way out, the oldest first."""
+        """Return the Deployment's pods that are not being deleted, oldest first."""
         found = [
             pod
             for pod in self.kubectl.items("pods", SELECTOR)
@@ -77,11 +77,11 @@ class Stage:
         return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
 
     def pod(self, name: str) -> dict[str, Any]:
-        """One pod."""
+        """Return one pod."""
         return self.kubectl.get("pod", name)
 
     def await_ready(self, count: int) -> list[dict[str, Any]]:
-        """The pods, when exactly `count` are there and ready."""
+        """Wait until there are exactly `count` pods and all are ready; return them."""
 
         def ready() -> list[dict[str, Any]]:
             found = self.pods()
@@ -97,13 +97,13 @@ class Stage:
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
-    """Whether the pod's condition Ready is true."""
+    """Return whether the pod's condition Ready is true."""
     conditions = pod["status"].get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
 def restarts(pod: dict[str, Any]) -> int:
-    """How often the pod's container was started again."""
+    """Return the restart count of the pod's container."""
     statuses = pod["status"].get("containerStatuses") or [{"restartCount": 0}]
     return int(statuses[0]["restartCount"])
 
@@ -112,7 +112,7 @@ def restarts(pod: dict[str, Any]) -> int:
 def open_stage(
     cluster: Cluster, image: str, regions: tuple[Region, ...], recorder: Recorder
 ) -> Iterator[Stage]:
-    """A namespace that enforces Pod Security `restricted`, removed with all that is in it."""
+    """Create a namespace that enforces Pod Security `restricted`; delete it after the block."""
     sweep_namespaces(cluster.kubectl)
     namespace = f"finfocus-smoke-{uuid.uuid4().hex[:8]}"
     with temporary_directory("smoke") as directory:
@@ -143,13 +143,13 @@ def open_stage(
 
 
 def sweep_namespaces(kubectl: Kubectl) -> list[str]:
-    """Remove the namespaces that killed runs of this machine left; returns their names."""
+    """Delete namespaces left by killed runs of this machine; return their names."""
     left = [
         str(found["metadata"]["name"])
         for found in kubectl.items("namespaces", f"{_OURS}=true")
         if is_orphan({OWNER: found["metadata"]["labels"].get(_OWNER, "")}, running=True)
     ]
     if left:
-        say(f"• removing what an earlier run left: {', '.join(left)}")
+        say(f"• deleting namespaces of interrupted runs: {', '.join(left)}")
         kubectl.run("delete", "namespace", *left, "--wait=false")
     return left

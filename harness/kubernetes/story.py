@@ -1,4 +1,4 @@
-"""User story 1: an operator applies the manifests, and everything an operator looks at is there."""
+"""US-1: an operator applies the manifests, and pods, logs, ports and metrics work."""
 
 import http.client
 import importlib
@@ -29,7 +29,7 @@ _LAX_POD = {
 
 
 def tell_story(stage: Stage) -> bool:
-    """US-1, from the manifests to the metrics; False when no pods became ready to go on with."""
+    """Check US-1 from manifests to metrics; return False if no pods became ready."""
     _admission(stage)
     if not _ready(stage):
         return False
@@ -46,24 +46,24 @@ def tell_story(stage: Stage) -> bool:
 
 def _admission(stage: Stage) -> None:
     layouts = ("base", "overlays/per-region")
-    title = "the API server takes every manifest of both layouts"
+    title = "the API server accepts every manifest of both layouts"
     with stage.recorder.check("US-1", title, scenario="deploy") as finding:
         count = 0
         for layout in layouts:
             text = stage.kubectl.apply(stage.overlay(layout), "--dry-run=server", "--output=name")
             count += len(text.splitlines())
         finding.measured = f"{count} objects"
-    title = "the namespace refuses a pod that Pod Security `restricted` forbids"
+    title = "the namespace rejects a pod that violates Pod Security `restricted`"
     with stage.recorder.check("FR-007", title, scenario="deploy") as finding:
         lax = stage.directory / "lax.json"
         lax.write_text(json.dumps(_LAX_POD), encoding="utf-8")
         try:
             stage.kubectl.apply(lax, "--dry-run=server")
         except HarnessError as error:
-            finding.measured = "refused"
+            finding.measured = "rejected"
             finding.expect("violates PodSecurity" in str(error), str(error))
         else:
-            finding.fail("a pod without any restriction was taken")
+            finding.fail("a pod without any restriction was accepted")
 
 
 def _ready(stage: Stage) -> bool:
@@ -80,7 +80,7 @@ def _ready(stage: Stage) -> bool:
         pods = stage.await_ready(REPLICAS)
         finding.value = time.monotonic() - began
         finding.note = "\n".join(pod["metadata"]["name"] for pod in pods)
-        finding.expect(not any(map(restarts, pods)), "a container was started again")
+        finding.expect(not any(map(restarts, pods)), "a container restarted")
         stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=60s")
     return bool(pods)
 
@@ -89,7 +89,7 @@ def _logs(stage: Stage, pod: str) -> None:
     count = len(stage.regions)
     with stage.recorder.check(
         "US-1",
-        "the pod's log has valid lines of every region",
+        "the pod's log has valid lines from every region",
         limits=Limits(floor=count, bound=count),
         scenario="deploy",
     ) as finding:
@@ -109,7 +109,7 @@ def _http(stage: Stage, local: dict[int, int]) -> None:
     first = stage.regions[0]
     with stage.recorder.check(
         "US-1",
-        f"port {first.port} and every other answers HTTP",
+        f"port {first.port} and all other region ports answer HTTP",
         limits=Limits(floor=count, bound=count),
         scenario="deploy",
     ) as finding:
@@ -127,17 +127,18 @@ def _grpc(stage: Stage, local: dict[int, int]) -> None:
             grpc = importlib.import_module("grpc")
         except ImportError as error:
             raise EnvironmentMissingError(
-                "gRPC needs grpcio: python3 -m pip install '.[smoke]'"
+                "the gRPC check needs grpcio: run `python3 -m pip install '.[smoke]'`"
             ) from error
         with grpc.insecure_channel(f"127.0.0.1:{local[region.port]}") as channel:
-            # An empty request and a field 1 of text (protobuf.dev/programming-guides/encoding).
+            # An empty request; the answer is field 1, a string
+            # (protobuf.dev/programming-guides/encoding).
             answer = bytes(channel.unary_unary(NAME_PATH)(b"", timeout=10))
         finding.measured = answer[2:].decode(errors="replace")
         finding.expect(answer[:1] == b"\x0a" and len(answer) > 2, f"answered {answer!r}")  # noqa: PLR2004
 
 
 def _metrics(stage: Stage, local: dict[int, int]) -> None:
-    title = "metrics are read and parsed, with health of every region"
+    title = "metrics can be parsed and show every region as healthy"
     with stage.recorder.check("FR-019", title, scenario="deploy") as finding:
         text = body_of(f"http://{LOOPBACK}:{local[METRICS_PORT]}/metrics").decode()
         families = list(text_string_to_metric_families(text))

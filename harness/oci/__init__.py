@@ -1,4 +1,4 @@
-"""OCI images on disk: made from the engine's image, and checked digest by digest."""
+"""OCI images on disk: export from the engine, and verification by digest."""
 
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json, sha256
 from harness.oci.export import export_image

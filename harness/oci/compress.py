@@ -1,7 +1,7 @@
-"""Gzip with the same bytes every time, on all cores.
+"""Reproducible gzip on all cores.
 
-The data is cut into pieces that are deflated on their own, as pigz(1) does, and joined to one
-gzip member (RFC 1952): no name, no time, and the result does not depend on the number of threads.
+The data is split into pieces that are deflated independently, as in pigz(1), and joined into one
+gzip member (RFC 1952) without name or time. The result does not depend on the number of threads.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import IO, Protocol
 
 PIECE = 4 << 20
 LEVEL = 4
-"""Twice as fast as zlib's usual 6, for two per cent more bytes of a Go binary."""
+"""Twice as fast as zlib's default of 6, for 2 % more bytes on a Go binary."""
 
 # RFC 1952, 2.3: magic, deflate, no flags, no time, no extra flags, unknown system.
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -26,12 +26,12 @@ class Readable(Protocol):
     """Anything with `read`."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """Read at most `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compressed:
-    """What went in and what came out."""
+    """Digests and sizes before and after compression."""
 
     plain_digest: str
     plain_size: int
@@ -43,7 +43,7 @@ class Compressed:
 def compress(
     source: Readable, target: IO[bytes], on_bytes: Callable[[int], object] = int
 ) -> Compressed:
-    """Compress `source` to `target`; `on_bytes` is told how many plain bytes were read."""
+    """Compress `source` to `target`; `on_bytes` gets the number of plain bytes read."""
     plain, packed = hashlib.sha256(), hashlib.sha256()
     plain_size = size = crc = 0
     first = b""
@@ -67,7 +67,7 @@ def compress(
     write(_HEADER)
     for data in _deflated(pieces()):
         write(data)
-    # A last block without data, then checksum and length modulo 2^32 (RFC 1952, 2.3.1).
+    # An empty last block, then checksum and length modulo 2^32 (RFC 1952, 2.3.1).
     write(b"\x03\x00" + struct.pack("<II", crc, plain_size & 0xFFFFFFFF))
     return Compressed(
         plain_digest=f"sha256:{plain.hexdigest()}",
@@ -79,7 +79,7 @@ def compress(
 
 
 def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Each piece deflated, in order; only a few are in memory at once."""
+    """Yield each piece deflated, in order, with only a few in memory at once."""
     threads = os.cpu_count() or 1
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -92,13 +92,13 @@ def _deflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _deflate(piece: bytes) -> bytes:
-    """Raw deflate blocks that end at a byte and need nothing of the piece before."""
+    """Return raw deflate blocks, byte-aligned and independent of the previous piece."""
     deflate = zlib.compressobj(LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflate.compress(piece) + deflate.flush(zlib.Z_FULL_FLUSH)
 
 
 def _read(source: Readable, size: int) -> bytes:
-    """Exactly `size` bytes, or what is left."""
+    """Read exactly `size` bytes, or what is left."""
     parts = []
     while size > 0 and (part := source.read(size)):
         parts.append(part)

@@ -15,7 +15,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class MediaType(StrEnum):
-    """The media types that a release is made of."""
+    """The media types used in a release."""
 
     INDEX = "application/vnd.oci.image.index.v1+json"
     MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -25,26 +25,26 @@ class MediaType(StrEnum):
 
 
 def sha256(data: bytes) -> str:
-    """Digest of `data`, as registries write it."""
+    """Return the digest of `data` in registry notation."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(str(value)[:100])
-    value.encode()  # half a character of UTF-16 could not be written again
+    value.encode()  # raises for a lone surrogate
     return value
 
 
 def canonical_json(value: Any) -> bytes:
-    """`value` as JSON with one form only, so that equal content has an equal digest."""
+    """Encode `value` as canonical JSON, so that equal content has an equal digest."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """What an image runs on."""
+    """The platform that an image runs on."""
 
     architecture: str
     os: str = "linux"
@@ -55,7 +55,7 @@ class Platform:
 
 @dataclass(frozen=True, kw_only=True)
 class Descriptor:
-    """A piece of content: what it is, its digest and its size in bytes."""
+    """A piece of content: its media type, digest and size in bytes."""
 
     media_type: str
     digest: str
@@ -72,11 +72,11 @@ class Descriptor:
 
     @classmethod
     def of(cls, data: bytes, media_type: str, **more: Any) -> "Descriptor":
-        """The descriptor of `data`."""
+        """Return the descriptor of `data`."""
         return cls(media_type=media_type, digest=sha256(data), size=len(data), **more)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """In the form of image manifests and indexes; what is empty is left out."""
+        """Return the form used in manifests and indexes, without empty fields."""
         plain: dict[str, Any] = {
             "mediaType": str(self.media_type),
             "digest": self.digest,
@@ -92,7 +92,7 @@ class Descriptor:
 
     @classmethod
     def from_json_dict(cls, data: Any) -> "Descriptor":
-        """The descriptor that a manifest or index holds; `ValueError` when it is not one."""
+        """Parse a descriptor of a manifest or index; raise `ValueError` if it is invalid."""
         try:
             platform = data.get("platform")
             if not isinstance(data["size"], int) or isinstance(data["size"], bool):

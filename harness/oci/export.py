@@ -1,8 +1,8 @@
-"""Makes an OCI image layout of an image of the engine, without a registry.
+"""Export an image from the engine as an OCI image layout, without a registry.
 
-What `docker save` sends is read as a stream, once: each layer is hashed as the engine has it (its
-diff ID), compressed and hashed again. The config is the engine's own, byte for byte, so that the
-layout's config digest is the ID of the image that was tested.
+The output of `docker save` is streamed once: each layer is hashed uncompressed (its diff ID),
+compressed and hashed again. The config is copied byte for byte, so that the layout's config digest
+is the ID of the tested image.
 """
 
 import gzip
@@ -45,8 +45,8 @@ def export_image(client: docker.DockerClient, image_id: str, directory: Path) ->
     """Write image `image_id` to `directory` as an OCI image layout with one manifest.
 
     https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md. The same image gives
-    the same bytes. Raises `NotProvenError` when the engine sends something else than the image,
-    and `EnvironmentMissingError` when the disk does not take it; `directory` is removed then.
+    the same bytes. Raises `NotProvenError` if the engine sends different content, and
+    `EnvironmentMissingError` if writing fails; `directory` is removed in both cases.
     """
     try:
         size = int(client.images.get(image_id).attrs["Size"])
@@ -57,26 +57,26 @@ def export_image(client: docker.DockerClient, image_id: str, directory: Path) ->
             stream = cast("Readable", _Stream(client.api.get_image(image_id)))
             return write_layout(stream, image_id, directory, progress)
     except DockerException as error:
-        raise EnvironmentMissingError(f"the engine cannot save {image_id}: {error}") from error
+        raise EnvironmentMissingError(f"the engine cannot export {image_id}: {error}") from error
     except _BROKEN_OFF as error:
         raise EnvironmentMissingError(
-            f"the engine broke off while it saved {image_id}: {error}; see its own log"
+            f"the engine stopped while exporting {image_id}: {error}; see the engine's log"
         ) from error
     except UNREADABLE as error:
         raise NotProvenError(
-            f"the engine saved {image_id} in a form that cannot be read ({error}): see its own log"
+            f"cannot read the engine's export of {image_id}: {error}; see the engine's log"
         ) from error
     except OSError as error:
         raise EnvironmentMissingError(
-            f"{image_id} cannot be written to {directory}: {error.strerror or error};"
-            f" it needs up to {size / 1e9:.1f} GB there"
+            f"cannot write {image_id} to {directory}: {error.strerror or error};"
+            f" it needs up to {size / 1e9:.1f} GB of free disk space"
         ) from error
 
 
 def write_layout(
     saved: Readable, image_id: str, directory: Path, progress: Transfer
 ) -> ImageLayout:
-    """The layout of what `docker save` sent as `saved`; see `export_image`."""
+    """Write the layout of `saved`, the output of `docker save`; see `export_image`."""
     found = _Saved(directory=directory)
     blob_path(directory, sha256(b"")).parent.mkdir(parents=True)
     with tarfile.open(fileobj=cast("IO[bytes]", saved), mode="r|") as tar:
@@ -89,7 +89,7 @@ def write_layout(
 
 @dataclass(kw_only=True)
 class _Saved:
-    """What `docker save` sent so far."""
+    """The part of `docker save`'s output that has been read."""
 
     directory: Path
     documents: dict[str, bytes] = field(default_factory=dict)  # small JSON files, by name
@@ -103,7 +103,7 @@ class _Saved:
             self._take_layer(file, progress, packed=head == b"\x1f\x8b")
 
     def _take_layer(self, file: io.BufferedReader, progress: Transfer, *, packed: bool) -> None:
-        # The containerd image store saves layers as they were pulled.
+        # The containerd image store exports layers as they were pulled, often compressed.
         source = cast("Readable", gzip.GzipFile(fileobj=file) if packed else file)
         partial = self.directory / "blobs" / "sha256" / "partial"
         with partial.open("wb") as target:
@@ -119,25 +119,25 @@ class _Saved:
 
 
 def region_in(tar_start: bytes) -> str:
-    """The region whose binary a layer holds, seen from the start of its tar; "" for no binary."""
+    """Return the region of the binary in a layer, given the start of its tar; "" if none."""
     try:
         with tarfile.open(fileobj=io.BytesIO(tar_start), mode="r:") as tar:
             for member in tar:
                 if match := _BINARY.search(member.name):
                     return match["region"]
     except (tarfile.TarError, *UNREADABLE):
-        pass  # the rest of the layer is not here
+        pass  # the tar is truncated
     return ""
 
 
 def _assemble(found: _Saved, image_id: str) -> ImageLayout:
-    """Write config, manifest and index; drop what the image does not use."""
+    """Write config, manifest and index; remove layers that the image does not use."""
     config = _config(found.documents, image_id)
     facts: dict[str, Any] = json.loads(config)
     diff_ids = [str(diff_id) for diff_id in facts["rootfs"]["diff_ids"]]
     if missing := [diff_id for diff_id in diff_ids if diff_id not in found.layers]:
         raise NotProvenError(
-            f"the engine did not save {len(missing)} layers of {image_id}, or saved other bytes:"
+            f"{len(missing)} layers of {image_id} are missing from the engine's export or differ:"
             f" {', '.join(missing)}"
         )
     layers = tuple(found.layers[diff_id] for diff_id in diff_ids)
@@ -170,7 +170,7 @@ def _assemble(found: _Saved, image_id: str) -> ImageLayout:
 
 
 def _config(documents: Mapping[str, bytes], image_id: str) -> bytes:
-    """The image's config: its digest is the image ID, or that ID's manifest names it."""
+    """Return the image's config: its digest is the image ID, or the ID's manifest names it."""
     by_digest = {sha256(data): data for data in documents.values()}
     wanted, depth = image_id, 0
     # With the containerd image store the ID is the digest of an index or a manifest.
@@ -182,7 +182,7 @@ def _config(documents: Mapping[str, bytes], image_id: str) -> bytes:
         wanted = next((str(d["digest"]) for d in below if str(d["digest"]) in by_digest), "")
         depth += 1
     raise NotProvenError(
-        f"the engine saved another image than {image_id}: no config there has that digest"
+        f"the engine's export is not {image_id}: it contains no config with that digest"
     )
 
 
@@ -208,7 +208,7 @@ class _Stream(io.RawIOBase):
 
 @contextmanager
 def removed_unless_complete(directory: Path) -> Iterator[None]:
-    """`directory`, new and empty to begin with, for work that is there wholly or not at all."""
+    """Create `directory` empty for the block, and remove it if the block fails."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     try:

@@ -1,4 +1,4 @@
-"""An OCI image layout on disk: where things are, and whether they are what they say.
+"""Read, write and verify an OCI image layout on disk.
 
 https://github.com/opencontainers/image-spec/blob/v1.1.0/image-layout.md
 """
@@ -24,7 +24,7 @@ _READ = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class ImageLayout:
-    """A directory with one image in it."""
+    """A layout directory with one image."""
 
     directory: Path
     manifest: Descriptor
@@ -34,34 +34,34 @@ class ImageLayout:
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Everything but the manifest, each once, the small config first."""
+        """All blobs except the manifest, without duplicates, the small config first."""
         return tuple({d.digest: d for d in (self.config, *self.layers)}.values())
 
     @property
     def platform(self) -> Platform:
-        """What the image runs on."""
+        """The platform that the image runs on."""
         if self.manifest.platform is None:
-            raise NotProvenError(f"{self.directory} has an image without a platform")
+            raise NotProvenError(f"the image in {self.directory} has no platform")
         return self.manifest.platform
 
     def path(self, descriptor: Descriptor) -> Path:
-        """The file with the content of `descriptor`."""
+        """Return the file with the content of `descriptor`."""
         return blob_path(self.directory, descriptor.digest)
 
 
 def blob_path(directory: Path, digest: str) -> Path:
-    """Where a layout keeps the blob with `digest`."""
+    """Return the path of the blob with `digest` in a layout."""
     algorithm, _, digits = digest.partition(":")
     return directory / "blobs" / algorithm / digits
 
 
 def write_marker(directory: Path) -> None:
-    """The file that makes a directory a layout; written last."""
+    """Write the file that marks a directory as a layout; call it last."""
     (directory / _MARKER).write_bytes(canonical_json(_VERSION))
 
 
 def write_index(directory: Path, manifest: Descriptor) -> None:
-    """`index.json` with one manifest."""
+    """Write `index.json` with one manifest."""
     index = {
         "schemaVersion": 2,
         "mediaType": MediaType.INDEX,
@@ -71,24 +71,24 @@ def write_index(directory: Path, manifest: Descriptor) -> None:
 
 
 def verify_layout(directory: Path) -> ImageLayout:
-    """The image in `directory`, after every digest in it was computed again.
+    """Load the image in `directory` after recomputing every digest.
 
-    That are the digests of manifest, config and layers, and of each layer without its compression
-    (the diff IDs of the config). Raises `NotProvenError` that names the first that differs.
+    Checks the digests of manifest, config and layers, and of each layer uncompressed (the diff IDs
+    in the config). Raises `NotProvenError` that names the first difference.
     """
     try:
         return _verify(directory)
     except FileNotFoundError as error:
         raise NotProvenError(
-            f"{directory} is no complete image: {error.filename} is not there"
+            f"{directory} is not a complete image: {error.filename} is missing"
         ) from (error)
     except UNREADABLE as error:
-        raise NotProvenError(f"{directory} holds no image that can be read: {error}") from error
+        raise NotProvenError(f"cannot read the image in {directory}: {error}") from error
 
 
 def _verify(directory: Path) -> ImageLayout:
     if json.loads((directory / _MARKER).read_bytes()) != _VERSION:
-        raise NotProvenError(f"{directory / _MARKER} is not of version 1.0.0")
+        raise NotProvenError(f"{directory / _MARKER} does not have version 1.0.0")
     index = json.loads((directory / "index.json").read_bytes())
     (entry,) = index["manifests"]
     top = Descriptor.from_json_dict(entry)
@@ -97,7 +97,7 @@ def _verify(directory: Path) -> ImageLayout:
     facts: dict[str, Any] = json.loads(_checked(directory, config))
     if top.platform is None or top.platform.architecture != facts["architecture"]:
         raise NotProvenError(
-            f"{directory} is said to be for {top.platform}, but its config says"
+            f"the index of {directory} says {top.platform}, but the image config says"
             f" {facts['os']}/{facts['architecture']}"
         )
     layers = tuple(Descriptor.from_json_dict(layer) for layer in manifest["layers"])
@@ -118,13 +118,13 @@ def _verify(directory: Path) -> ImageLayout:
 
 
 def labels_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """The labels that an image's config has."""
+    """Return the labels in an image config."""
     labels = (config.get("config") or {}).get("Labels") or {}
     return {str(name): str(value) for name, value in labels.items()}
 
 
 def _checked(directory: Path, descriptor: Descriptor) -> bytes:
-    """The content of `descriptor`, read whole and compared."""
+    """Return the content of `descriptor` after checking its digest."""
     path = blob_path(directory, descriptor.digest)
     with path.open("rb") as file:
         _compare(path, descriptor, f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}")
@@ -132,7 +132,7 @@ def _checked(directory: Path, descriptor: Descriptor) -> bytes:
 
 
 def _check_layer(path: Path, layer: Descriptor, diff_id: str) -> None:
-    """Digest of the file, and of what is in it, read once."""
+    """Check the digests of the file and of its uncompressed content in one pass."""
     with path.open("rb") as file:
         tee = _Tee(file)
         try:
@@ -141,23 +141,23 @@ def _check_layer(path: Path, layer: Descriptor, diff_id: str) -> None:
             while tee.read(_READ):
                 pass
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise NotProvenError(f"{path} is not what was sealed: {error}") from error
+            raise NotProvenError(f"{path} differs from what was sealed: {error}") from error
     _compare(path, layer, f"sha256:{tee.hash.hexdigest()}")
     if f"sha256:{found}" != diff_id:
-        raise NotProvenError(f"{path} holds a layer sha256:{found}, its config says {diff_id}")
+        raise NotProvenError(f"{path} contains layer sha256:{found}, the config says {diff_id}")
 
 
 def _compare(path: Path, descriptor: Descriptor, found: str) -> None:
     size = path.stat().st_size
     if (found, size) != (descriptor.digest, descriptor.size):
         raise NotProvenError(
-            f"{path} is not what was sealed: it is {found} with {size} bytes,"
+            f"{path} differs from what was sealed: it is {found} with {size} bytes,"
             f" expected {descriptor.digest} with {descriptor.size}"
         )
 
 
 class _Tee:
-    """A file that hashes what is read from it."""
+    """A file wrapper that hashes what is read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""The page of a release in Markdown, for the body of the GitHub release."""
+"""Render the Markdown page of a release, used as the body of the GitHub release."""
 
 import json
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ Sizes = Mapping[str, Mapping[str, int]]
 
 
 def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> str:
-    """The page; `before` is the release before this one and its sizes, as `sizes_of` gives them."""
+    """Render the page; `before` is the previous release and its sizes, as from `sizes_of`."""
     plan = published.plan
     blocks = [
         f"# {plan.repository.name} {plan.version}",
         _stand_ins(plan),
         _regions_left_out(plan),
-        "Pull it by digest, which is what was tested:",
+        "Pull the tested image by digest:",
         f"```console\n$ docker pull {plan.name}\n```",
         f"Tags: {', '.join(f'`{tag}`' for tag in published.tags)}. Index `{plan.index.digest}`.",
         _platforms(plan),
         "## Verify it",
         _verify(published),
-        "## What is in it",
+        "## Attachments",
         _attached(plan),
         "## Compressed size by region",
         _sizes(plan, before),
@@ -39,11 +39,11 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
 
 
 def sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
-    """Sizes of the regions' layers of a release in the registry; None when it does not tell."""
+    """Return the sizes of a release's region layers in the registry; None if it has none."""
     try:
         return _sizes_of(client, tag)
     except UNREADABLE:
-        return None  # another tool's release, which tells nothing
+        return None  # released by another tool
 
 
 def _sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
@@ -67,7 +67,7 @@ def _stand_ins(plan: Plan) -> str:
     if not found:
         return ""
     lines = [f"> - **{s.kind}** in place of {s.replaces}: {s.why}" for s in found.values()]
-    return "\n".join(["> **Stand-ins are in this release. It is for trial only.**", ">", *lines])
+    return "\n".join(["> **This release contains stand-ins. It is for trial only.**", ">", *lines])
 
 
 def _regions_left_out(plan: Plan) -> str:
@@ -102,9 +102,7 @@ def _cell(text: Any) -> str:
 def _verify(published: PublishedImage) -> str:
     name = published.plan.name
     if published.signature.startswith("not "):
-        return (
-            f"This release is {published.signature}. The digest above is all there is to compare."
-        )
+        return f"This release is {published.signature}. Compare the digest above instead."
     if "key" in published.signature:
         command = f"cosign verify --key cosign.pub {name}"
         why = f"Signed with the key whose private half is `{KEY}` of the release job."
@@ -118,8 +116,8 @@ def _verify(published: PublishedImage) -> str:
 
 
 def _attached(plan: Plan) -> str:
-    """SBOM, provenance and proof, and how to get them without any tool of ours."""
-    lines = ["| what | platform | blob |", "|---|---|---|"]
+    """List SBOM, provenance and proof, and how to fetch them with a standard tool."""
+    lines = ["| attachment | platform | blob |", "|---|---|---|"]
     names = {kind: name for name, kind in ARTIFACTS.items()}
     platform = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
     for made in plan.artifacts:
@@ -138,7 +136,7 @@ def _link(plan: Plan, digest: str) -> str:
 
 
 def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:
-    title = f"the change since {before[0]}" if before else ""
+    title = f"change since {before[0]}" if before else ""
     heads = [
         str(image.image.platform) + (f" and {title}" if title else "") for image in plan.images
     ]
@@ -151,7 +149,7 @@ def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:
             for image in plan.images
         ]
         rows.append(f"| {region} | {' | '.join(cells)} |")
-    note = "" if before else "\n\nThis is the first release there; there is none to compare with."
+    note = "" if before else "\n\nThis is the first release in this registry."
     return "\n".join(rows) + note
 
 

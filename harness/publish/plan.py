@@ -1,4 +1,4 @@
-"""What a release will put into the registry, all digests known before anything is sent."""
+"""Plan what a release pushes to the registry; all digests are known before anything is sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _STAND_INS = "com.finfocus.image.stand-ins"
 
 @dataclass(frozen=True, kw_only=True)
 class TagPolicy:
-    """What the caller asks for about tags."""
+    """The caller's choices about tags."""
 
     latest: bool | None = None  # None: by policy
     floating: bool = False
@@ -46,17 +46,17 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What to pull by."""
+        """The reference to pull by digest."""
         return self.repository.at(self.index.digest)
 
 
 def make_plan(
     images: Sequence[SealedImage], version: str, client: RegistryClient, policy: TagPolicy
 ) -> Plan:
-    """The plan to publish `images` as `version` where `client` leads.
+    """Plan to publish `images` as `version` to the repository of `client`.
 
-    Raises `NotProvenError` when they are not one complete release, `UsageError` when stand-ins
-    would leave this machine, and what `plan_tags` raises.
+    Raises `NotProvenError` if they are not one complete release, `UsageError` if stand-ins would
+    leave this machine, and the errors of `plan_tags`.
     """
     ordered = _complete(images, version)
     _keep_stand_ins_here(ordered, client.repository)
@@ -81,7 +81,7 @@ def make_plan(
 
 
 def render_plan(plan: Plan) -> str:
-    """The plan for people."""
+    """Render the plan for people."""
     lines = [f"{plan.version} to {plan.repository}"]
     for image in plan.images:
         size = human_size(sum(blob.size for blob in image.image.blobs))
@@ -94,22 +94,22 @@ def render_plan(plan: Plan) -> str:
         lines.append(f"  attached     {artifact.descriptor.digest}  {kind} to {subject[:19]}")
     for move in plan.tags.moves:
         was = "new" if move.before is None else f"was {move.before}"
-        was = "is there already" if move.before == plan.index.digest else was
+        was = "already set" if move.before == plan.index.digest else was
         lines.append(f"  tag {move.tag}: {was}")
-    lines += [f"  tag {tag} stays: {why}" for tag, why in plan.tags.stays]
+    lines += [f"  tag {tag} unchanged: {why}" for tag, why in plan.tags.stays]
     stand_ins = {s.kind: s for image in plan.images for s in image.stand_ins}
     lines += [f"  stand-in: {kind} in place of {s.replaces}" for kind, s in stand_ins.items()]
     return "\n".join(lines)
 
 
 def _complete(images: Sequence[SealedImage], version: str) -> tuple[SealedImage, ...]:
-    """One image for each architecture, all of `version` and of one checkout."""
+    """Return one image per architecture, all of `version` and from one commit."""
     found = {image.architecture: image for image in images}
     wanted = list(Architecture)
     if len(images) != len(found) or set(found) != set(wanted):
         have = ", ".join(sorted(image.architecture for image in images)) or "none"
         raise NotProvenError(
-            f"an index is published with {' and '.join(wanted)}, one of each; given: {have}"
+            f"a release needs exactly one image each for {' and '.join(wanted)}; given: {have}"
         )
     for image in images:
         if image.version != version:
@@ -128,13 +128,13 @@ def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) 
     kinds = sorted({s.kind for image in images for s in image.stand_ins if s.kind != "registry"})
     if kinds and not repository.on_loopback:
         raise UsageError(
-            f"images with stand-ins ({', '.join(kinds)}) are not published at {repository.host}:"
+            f"cannot publish images with stand-ins ({', '.join(kinds)}) to {repository.host}:"
             " use --registry localhost, or build a release with --stand-ins never"
         )
 
 
 def _index(images: Sequence[SealedImage]) -> bytes:
-    """No time of its own: the same images give the same index.
+    """Return the index; it has no timestamp, so the same images give the same index.
 
     https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
     """

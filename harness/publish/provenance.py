@@ -1,8 +1,7 @@
-"""How an image was made, as an in-toto statement with SLSA provenance.
+"""Describe how an image was built, as an in-toto statement with SLSA provenance.
 
 https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md and
-https://slsa.dev/spec/v1.0/provenance. It says what the build knows, no more: it is not signed by a
-build platform, so it is SLSA level 1.
+https://slsa.dev/spec/v1.0/provenance. No build platform signs it, so it is SLSA level 1.
 """
 
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ BUILD_TYPE = "https://github.com/rshade/finfocus-plugin-aws-public/image-build/v
 def statement(
     built: BuiltImage, manifest: Descriptor, revision: str, environ: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The provenance of the image with `manifest`, in JSON types; the same build gives the same."""
+    """Return the provenance of the image with `manifest` as JSON types, reproducibly."""
     return {
         "_type": STATEMENT,
         "subject": [{"name": REPOSITORY_NAME, "digest": _digest(manifest.digest)}],
@@ -54,7 +53,7 @@ def statement(
 
 
 def _materials(built: BuiltImage, revision: str) -> list[dict[str, Any]]:
-    """Sources, base image and tarballs, each with its digest."""
+    """Return sources, base image and tarballs, each with its digest."""
     found: list[dict[str, Any]] = []
     if revision:
         found.append({"name": "image sources", "digest": {"gitCommit": revision}})
@@ -73,7 +72,7 @@ def _digest(digest: str) -> dict[str, str]:
 
 
 def _builder(environ: Mapping[str, str]) -> str:
-    """The workflow on GitHub Actions, else the word that nobody vouches for the machine.
+    """Return the workflow on GitHub Actions, else an ID for an unattested machine.
 
     https://docs.github.com/en/actions/reference/workflows-and-actions/variables
     """

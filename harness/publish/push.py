@@ -1,8 +1,8 @@
-"""Publishes sealed images: bytes first, tags last.
+"""Publish sealed images: content first, tags last.
 
-The order is what keeps a broken release harmless: blobs, manifests by digest, the index by digest,
-what is attached, everything read back, the trial, the signature, the version's tag, `latest`. Until
-the tags move nobody pulls any of it by name.
+The order makes a failed release harmless: blobs, manifests by digest, the index by digest,
+attachments, read-back, trial, signature, the version's tag, `latest`. Until the tags move, none of
+it can be pulled by tag.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +24,12 @@ from harness.registry import RegistryClient, attach, referrers
 from harness.registry.referrers import EMPTY
 
 Trial = Callable[[Plan], str]
-"""Tries what is in the registry before a tag names it; returns what was shown, for people."""
+"""Pulls and runs the pushed image before it is tagged; returns a summary for people."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedImage:
-    """A release that is in the registry, read back, with its tags."""
+    """A release in the registry, read back and tagged."""
 
     plan: Plan
     tags: tuple[str, ...]
@@ -48,10 +48,10 @@ def publish(
     trial: Trial,
     ca: Path | None = None,
 ) -> PublishedImage:
-    """Publish `images` as one index for `version` where `client` leads.
+    """Publish `images` as one index for `version` to the repository of `client`.
 
-    Raises `RegistryError`, `TagConflictError`, or what `make_plan` and `trial` raise; no tag has
-    moved then, but when the registry failed between two tags. The record tells how far it came.
+    Raises `RegistryError`, `TagConflictError`, or the errors of `make_plan` and `trial`. On an
+    error no tag has moved, unless the registry failed between two tags; `record` has the progress.
     """
     with _disk_errors():
         plan = make_plan(images, version, client, policy)
@@ -93,7 +93,7 @@ def _attach(plan: Plan, client: RegistryClient) -> None:
 
 
 def _read_back(plan: Plan, client: RegistryClient) -> None:
-    """Everything that was pushed comes back, byte for byte."""
+    """Check that everything pushed can be read back, byte for byte."""
     blobs = {blob.digest: blob for image in plan.images for blob in image.image.blobs}
     blobs |= {artifact.content.digest: artifact.content for artifact in plan.artifacts}
     with transfer("reading it back", sum(blob.size for blob in blobs.values())) as progress:
@@ -103,7 +103,9 @@ def _read_back(plan: Plan, client: RegistryClient) -> None:
     manifests += [plan.index, *(artifact.descriptor for artifact in plan.artifacts)]
     for manifest in manifests:
         if client.manifest(manifest.digest) is None:
-            raise RegistryError(f"{client.repository} lost {manifest.digest}: push again")
+            raise RegistryError(
+                f"{client.repository} no longer has {manifest.digest}: push again with --resume"
+            )
     for image in plan.images:
         _check_attached(plan, image.image.manifest, client)
 
@@ -113,22 +115,22 @@ def _check_attached(plan: Plan, subject: Descriptor, client: RegistryClient) -> 
     wanted = {a.descriptor.digest for a in plan.artifacts if a.subject.digest == subject.digest}
     if missing := wanted - listed:
         raise RegistryError(
-            f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts of"
-            f" {subject.digest}"
+            f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts attached"
+            f" to {subject.digest}"
         )
 
 
 def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str, ...]:
-    """Set each tag and read it back; the version's first, so that `latest` never leads it."""
-    # Somebody else may have published it since the plan was made.
+    """Set each tag and read it back; the version's tag first, so that `latest` follows it."""
+    # The version may have been published since the plan was made.
     check_version_tag(plan.version, plan.index.digest, client.tag_digest)
     for move in plan.tags.moves:
         client.push_manifest(plan.index_data, MediaType.INDEX, move.tag)
         found = client.tag_digest(move.tag)
         if found != plan.index.digest:
             raise RegistryError(
-                f"{client.repository.at(move.tag)} names {found} after it was set to"
-                f" {plan.index.digest}: somebody else sets it too, or the registry is broken"
+                f"{client.repository.at(move.tag)} was set to {plan.index.digest} but now points to"
+                f" {found}: another client moved it, or the registry is faulty"
             )
         record.done(f"tag {move.tag}", plan.index.digest)
         say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
@@ -137,11 +139,11 @@ def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str,
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """The disk, which has what is pushed and the record, may fail too."""
+    """Turn disk errors, while content is read or the record is written, into a harness error."""
     try:
         yield
     except OSError as error:
         raise EnvironmentMissingError(
             f"the release stopped: {error.filename or 'the disk'}: {error.strerror or error};"
-            " make room and go on with --resume"
+            " free disk space and continue with --resume"
         ) from error

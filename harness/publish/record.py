@@ -1,6 +1,4 @@
-"""What a release has done so far, on disk, so that a killed one can be continued and a second
-one of the same version cannot start.
-"""
+"""The progress of a release on disk, to resume it, and locks against a concurrent release."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,7 +16,7 @@ RECORD_VERSION = 1
 
 
 class Record:
-    """The record of one release in its output directory; every change is on disk at once."""
+    """The record of one release in its output directory; every change is written immediately."""
 
     def __init__(self, path: Path, content: dict[str, Any], *, written: bool = True) -> None:
         self.path = path
@@ -35,7 +33,7 @@ class Record:
         *,
         written: bool = True,
     ) -> "Record":
-        """An empty record, in place of a former one; not `written` for a plan only."""
+        """Create an empty record, replacing any earlier one; not `written` for a dry run."""
         output.mkdir(parents=True, exist_ok=True)
         content = {
             "schema_version": RECORD_VERSION,
@@ -51,19 +49,19 @@ class Record:
 
     @classmethod
     def load(cls, output: Path, version: str, repository: str) -> "Record":
-        """The record of a release to be continued; `UsageError` when there is none like it."""
+        """Load the record of a release to resume; raise `UsageError` if none matches."""
         path = output / RECORD
         try:
             content = json.loads(path.read_bytes())
             found = (content["schema_version"], content["version"], content["repository"])
         except (OSError, *UNREADABLE):
             raise UsageError(
-                f"{path} has no release to resume: start one without --resume"
+                f"no release to resume in {path}: start one without --resume"
             ) from None
         if found != (RECORD_VERSION, version, repository):
             raise UsageError(
-                f"{path} is of {found[1]} to {found[2]}, not of {version} to {repository}:"
-                " start without --resume or give its --output"
+                f"{path} is for {found[1]} to {found[2]}, not {version} to {repository}:"
+                " start without --resume, or set --output to the directory of that release"
             )
         return cls(path, content)
 
@@ -74,11 +72,11 @@ class Record:
 
     @property
     def steps(self) -> dict[str, str]:
-        """What was done, with its digest."""
+        """The completed steps, each with a digest."""
         return dict(self._content["steps"])
 
     def done(self, step: str, digest: str) -> None:
-        """`step` is done; its result has `digest`."""
+        """Record that `step` is complete and its result has `digest`."""
         self._content["steps"][step] = digest
         self._write()
 
@@ -100,19 +98,18 @@ class Record:
 
 @contextmanager
 def only_release(version: str, target: str, output: Path) -> Iterator[None]:
-    """Nobody else on this machine releases `version` to `target`, or uses `output`, meanwhile.
+    """Lock out other releases of `version` to `target`, or to `output`, on this machine.
 
-    Raises `TagConflictError` at once when somebody does. The locks end with their process, however
-    that ends. Between machines the workflow's concurrency group does the same, and the version's
-    tag is compared once more right before it is set.
+    Raises `TagConflictError` immediately if another holds a lock. The locks end with their
+    process. Between machines, the workflow's concurrency group has the same effect, and the
+    version's tag is compared again right before it is set.
     """
     busy = TagConflictError(
-        f"{version} is being released to {target} by another run on this machine: wait until it"
-        " has ended"
+        f"another run on this machine is releasing {version} to {target}: wait for it to finish"
     )
     taken = TagConflictError(
-        f"{output} is used by another release on this machine: wait until it has ended, or give"
-        " --output"
+        f"another release on this machine is using {output}: wait for it to finish, or choose"
+        " another --output"
     )
     with (
         exclusive(f"{target} {version}", taken=busy),

@@ -1,4 +1,4 @@
-"""Writes what a release made known: its page, its record, and proofs that name the digests."""
+"""Write the results of a release: page, `published.json`, and proofs with the digests."""
 
 import json
 from collections.abc import Mapping
@@ -19,10 +19,10 @@ PUBLISHED = "published.json"
 def write_results(
     published: PublishedImage, page: str, output: Path, environ: Mapping[str, str]
 ) -> None:
-    """Write the page, `published.json` and a proof per architecture to `output`.
+    """Write the page, `published.json` and one proof per architecture to `output`.
 
-    The proofs name the image as it is in the registry. The page is also appended to the file that
-    `GITHUB_STEP_SUMMARY` names in `environ`.
+    The proofs contain the image's digest in the registry. The page is also appended to the file
+    named by `GITHUB_STEP_SUMMARY` in `environ`.
     """
     plan = published.plan
     output.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def write_results(
 
 
 def to_json_dict(published: PublishedImage) -> dict[str, Any]:
-    """What was published, in JSON types."""
+    """Return what was published, as JSON types."""
     plan = published.plan
     return {
         "schema_version": 1,

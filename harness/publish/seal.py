@@ -1,8 +1,8 @@
-"""Seals a scanned image into a directory that another machine can publish.
+"""Seal a scanned image into a directory that another machine can publish.
 
-The directory has the image as an OCI layout, the proof, the scan and the provenance; `seal.json`,
-written last, has the digest of each. Only `seal` makes a `SealedImage` of a `ScannedImage`, and
-`unseal` gives it back after every digest was computed again.
+The directory contains the image as an OCI layout, the proof, the scan and the provenance;
+`seal.json`, written last, has the digest of each. Only `seal` turns a `ScannedImage` into a
+`SealedImage`, and `unseal` loads it after recomputing every digest.
 """
 
 import hashlib
@@ -36,13 +36,13 @@ PROVENANCE = "provenance.json"
 BUILD = "build.json"
 SBOM = "sbom.cdx.json"
 REVISION = "org.opencontainers.image.revision"
-# An engine with the containerd image store has IDs that are digests of its own manifests.
+# With the containerd image store, the engine's image IDs are digests of its manifests.
 _CONFIG = "config"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedImage:
-    """A scanned image on disk, with everything that was found out about it."""
+    """A scanned image on disk, with its proof, scan and provenance."""
 
     directory: Path
     digest: str  # of its seal
@@ -50,19 +50,19 @@ class SealedImage:
     architecture: Architecture
     image: ImageLayout
     proof: Proof
-    scan: Mapping[str, Any]  # the scan's report in JSON types
+    scan: Mapping[str, Any]  # the scan report as JSON types
     stand_ins: tuple[StandIn, ...]
 
     def file(self, name: str) -> Path:
-        """A file of the seal, such as `SBOM`."""
+        """Return the path of a sealed file, such as `SBOM`."""
         return self.directory / name
 
 
 def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
-    """Write `scanned` to `directory`, whose former content goes.
+    """Write `scanned` to `directory`, replacing its content.
 
-    Raises `NotProvenError` when proof, scan and image are not about the same image, and
-    `EnvironmentMissingError` when it cannot be written; nothing sealed is left then.
+    Raises `NotProvenError` if proof, scan and image do not belong together, and
+    `EnvironmentMissingError` if writing fails; `directory` is removed in both cases.
     """
     built, proof = scanned.verified.built, scanned.verified.proof
     _check(built.image_id, proof, scanned.report.to_json_dict())
@@ -71,7 +71,8 @@ def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) ->
             return _sealed(client, scanned, directory)
     except OSError as error:
         raise EnvironmentMissingError(
-            f"{directory} cannot be written: {error.strerror or error}"
+            f"cannot write {directory}: {error.strerror or error}; check free disk space and"
+            " permissions"
         ) from error
 
 
@@ -111,42 +112,48 @@ def _sealed(client: docker.DockerClient, scanned: ScannedImage, directory: Path)
 
 
 def unseal(directory: Path) -> SealedImage:
-    """What is sealed in `directory`, after every digest in it was computed again.
+    """Load the sealed image in `directory` after recomputing every digest.
 
-    Raises `NotProvenError` that names the first thing that is not as it was sealed.
+    Raises `NotProvenError` that names the first difference.
     """
     path = directory / SEAL
     try:
         data = path.read_bytes()
     except OSError:
         raise NotProvenError(
-            f"{directory} has no {SEAL}: its build, proof or scan did not end well; make it again"
+            f"{directory} has no {SEAL}: its build, proof or scan did not succeed; create it again"
             " with --export"
         ) from None
     try:
         return _unsealed(directory, data)
     except UNREADABLE as error:
-        raise NotProvenError(f"{path} is not a seal that can be read: {error}") from error
+        raise NotProvenError(
+            f"cannot read {path}: {error}; create it again with --export"
+        ) from error
 
 
 def _unsealed(directory: Path, data: bytes) -> SealedImage:
     content: dict[str, Any] = json.loads(data)
     if content["schema_version"] != SEAL_VERSION:
-        raise NotProvenError(f"{directory / SEAL} is of another version of the harness")
+        raise NotProvenError(
+            f"{directory / SEAL} was written by another version of the harness; create it again"
+            " with --export"
+        )
     _compare(directory, content["files"])
     image = verify_layout(directory / LAYOUT)
     if image.manifest != Descriptor.from_json_dict(content["manifest"]):
-        raise NotProvenError(f"{directory / LAYOUT} holds another image than was sealed")
+        raise NotProvenError(f"{directory / LAYOUT} does not contain the image that was sealed")
     if content["image_id_is"] == _CONFIG and content["image_id"] != image.config.digest:
         raise NotProvenError(
-            f"{directory} holds the image {image.config.digest}, tested was {content['image_id']}"
+            f"{directory} contains the image {image.config.digest}, but {content['image_id']}"
+            " was tested"
         )
     proof = Proof.from_json_dict(json.loads((directory / PROOF).read_bytes()))
     _check(str(content["image_id"]), proof, content["scan"])
     architecture = Architecture(content["architecture"])
     if image.platform.architecture != architecture:
         raise NotProvenError(
-            f"{directory} was sealed as {architecture}, but holds {image.platform}"
+            f"{directory} was sealed as {architecture}, but contains {image.platform}"
         )
     return SealedImage(
         directory=directory,
@@ -161,19 +168,19 @@ def _unsealed(directory: Path, data: bytes) -> SealedImage:
 
 
 def _check(image_id: str, proof: Proof, scan: Mapping[str, Any]) -> None:
-    """Proof and scan hold, and are about this image."""
+    """Check that proof and scan passed and belong to this image."""
     if not proof.proven:
-        raise NotProvenError(f"{image_id} is {proof.verdict}: it is not released")
+        raise NotProvenError(f"cannot release {image_id}: it is {proof.verdict}")
     if proof.image.image_id != image_id:
-        raise NotProvenError(f"the proof is of {proof.image.image_id}, the image is {image_id}")
+        raise NotProvenError(f"the proof is for {proof.image.image_id}, the image is {image_id}")
     if scan["passed"] is not True:
-        raise NotProvenError(f"the scan of {image_id} {scan['verdict']}: it is not released")
+        raise NotProvenError(f"cannot release {image_id}: its scan {scan['verdict']}")
     if scan["image_id"] != image_id:
-        raise NotProvenError(f"the scan is of {scan['image_id']}, the image is {image_id}")
+        raise NotProvenError(f"the scan is for {scan['image_id']}, the image is {image_id}")
 
 
 def _files(directory: Path) -> dict[str, str]:
-    """Digest of each file; the layout's blobs have theirs in their names."""
+    """Return the digest of each file, except the layout's blobs, which are named by digest."""
     blobs = directory / LAYOUT / "blobs"
     found = {}
     for path in sorted(directory.rglob("*")):
@@ -189,8 +196,10 @@ def _compare(directory: Path, sealed: Mapping[str, str]) -> None:
     found = _files(directory)
     for name in sorted({*found, *sealed}):
         if found.get(name) != sealed.get(name):
-            what = "is missing" if name not in found else "is not what was sealed"
-            raise NotProvenError(f"{directory / name} {what}: make it again with --export")
+            what = "is missing" if name not in found else "differs from what was sealed"
+            raise NotProvenError(
+                f"{directory / name} {what}: create the directory again with --export"
+            )
 
 
 def _once(stand_ins: Iterable[StandIn]) -> tuple[StandIn, ...]:

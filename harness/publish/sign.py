@@ -1,7 +1,7 @@
-"""Signs the index with cosign, with a key or with the identity of a GitHub Actions job.
+"""Sign the index with cosign, with a key or the identity of a GitHub Actions job.
 
 https://docs.sigstore.dev/cosign/signing/signing_with_containers/. The key stays in the environment
-variable that cosign reads; the registry's password goes through a file that only we can read.
+variable that cosign reads; the registry password is passed in a file with mode 0600.
 """
 
 import base64
@@ -37,26 +37,26 @@ class Signer:
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, offline: bool) -> "Signer":
-        """What the environment allows.
+        """Choose how to sign from the environment.
 
-        Raises `EnvironmentMissingError` when there is a key but no cosign: who gives a key wants
-        a signature.
+        Raises `EnvironmentMissingError` if a key is set but cosign is not installed.
         """
         installed = shutil.which("cosign") is not None
         if environ.get(KEY):
             if not installed:
                 raise EnvironmentMissingError(
-                    f"{KEY} is set, but cosign is not installed: {INSTALL}, or unset {KEY}"
+                    f"{KEY} is set, but cosign is not installed: install it ({INSTALL}),"
+                    f" or unset {KEY}"
                 )
             return cls(how="key", offline=offline)
         if environ.get(_IDENTITY) and not offline:
             if installed:
                 return cls(how="keyless")
             return cls(how="", why_not=f"cosign is not installed ({INSTALL})")
-        return cls(how="", why_not=f"there is neither {KEY} nor an identity of GitHub Actions")
+        return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
 
     def sign(self, name: str, credentials: Credentials | None, ca: Path | None) -> str:
-        """Sign the image `name`, given by digest; returns what was done, for people."""
+        """Sign the image `name`, a reference by digest; return a summary for people."""
         if not self.how:
             return f"not signed: {self.why_not}"
         with step(f"signing {name}"), _docker_config(name, credentials) as environ:
@@ -70,7 +70,7 @@ class Signer:
         return f"signed with {'a key' if self.how == 'key' else 'the identity of the job'}{log}"
 
     def _verify(self, name: str, ca: Path | None, environ: Mapping[str, str]) -> None:
-        """The signature that is in the registry holds for the key."""
+        """Verify the signature in the registry with the key."""
         public = run(["cosign", "public-key", "--key", _KEY_REFERENCE], environ=environ)
         with tempfile.NamedTemporaryFile("w", suffix=".pub", encoding="utf-8") as file:
             file.write(public)
@@ -91,7 +91,7 @@ def _trust(ca: Path | None) -> list[str]:
 
 @contextmanager
 def _docker_config(name: str, credentials: Credentials | None) -> Iterator[dict[str, str]]:
-    """Environment in which cosign has our credentials; argv can be read by everyone."""
+    """Yield an environment with the registry credentials; argv is readable by every user."""
     environ = {PASSWORD: os.environ.get(PASSWORD, "")}
     if credentials is None or credentials.identity_token:
         yield environ

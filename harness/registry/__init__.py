@@ -1,4 +1,4 @@
-"""A client of OCI registries that pushes, reads back and never hides a difference."""
+"""A client for OCI registries that verifies what it pushes and reads by digest."""
 
 from harness.registry.client import RegistryClient
 from harness.registry.credentials import Credentials, Secret, find_credentials

@@ -1,6 +1,6 @@
-"""Answers a registry's challenge: Basic (RFC 7617) or a Bearer token (RFC 6750).
+"""Answer a registry's challenge with Basic (RFC 7617) or a Bearer token (RFC 6750).
 
-Tokens as Docker's registries give them:
+The token protocol is that of Docker's registries:
 https://distribution.github.io/distribution/spec/auth/token/ and .../auth/oauth/
 """
 
@@ -20,25 +20,25 @@ from harness.registry.reference import is_loopback
 
 PULL_PUSH = "pull,push"
 DEFAULT_EXPIRY_SECONDS = 60
-# A token is renewed when this share of its life is over, before the registry refuses it.
+# Tokens are renewed after this share of their lifetime, before they expire.
 _USED_UP = 0.9
 _CHALLENGE = re.compile(r"(?P<scheme>Basic|Bearer)\s+(?P<rest>[^\n]*)", re.IGNORECASE)
 _PARAMETER = re.compile(r'(?<![a-zA-Z_])(?P<name>[a-zA-Z_]+)="(?P<value>[^"]*)"')
 
 Fetch = Callable[..., requests.Response]
-"""Sends one request, without authorization of its own: method, url, headers, params, data."""
+"""Sends one request without adding authorization: method, url, headers, params, data."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Challenge:
-    """What the header `WWW-Authenticate` asks for."""
+    """A challenge from the header `WWW-Authenticate`."""
 
     scheme: str  # "basic" or "bearer"
     parameters: dict[str, str]
 
     @classmethod
     def from_header(cls, header: str) -> "Challenge | None":
-        """The first challenge in `header` that can be answered."""
+        """Return the first supported challenge in `header`."""
         match = _CHALLENGE.search(header)
         if match is None:
             return None
@@ -58,13 +58,13 @@ class Authorizer:
         self.renewals = 0
 
     def header(self, fetch: Fetch) -> Secret | None:
-        """What to send as `Authorization`; renewed first when its time is over."""
+        """Return the `Authorization` header, renewed first if it is about to expire."""
         if self._challenge and time.monotonic() >= self._expires_at:
             self.answer(self._challenge, fetch)
         return self._header
 
     def answer(self, challenge: Challenge, fetch: Fetch) -> bool:
-        """Get a new authorization for `challenge`; whether there is one to try."""
+        """Get a new authorization for `challenge`; return whether there is one to try."""
         self._challenge = challenge
         if challenge.scheme == "basic":
             self._header = self.credentials.basic if self.credentials else None
@@ -74,7 +74,7 @@ class Authorizer:
         return True
 
     def redact(self, text: str) -> str:
-        """`text` without any secret of ours that the other side sent back."""
+        """Remove our secrets from `text` that the server sent."""
         known = [self._header] if self._header else []
         if self.credentials:
             known += [self.credentials.secret, self.credentials.basic]
@@ -89,12 +89,12 @@ class Authorizer:
             host = urlsplit(realm).netloc
         except ValueError:
             raise RegistryError(
-                f"the registry sends for a token to no address: {realm[:200]!r}"
+                f"the registry names an invalid token server: {realm[:200]!r}"
             ) from None
         if not realm.startswith("https://") and not is_loopback(host):
             raise RegistryError(
-                f"the registry sends for a token to {realm[:200]!r}, which has no TLS:"
-                " no password goes there"
+                f"the registry names a token server without TLS, {realm[:200]!r}:"
+                " no password was sent"
             )
         asked = {"service": challenge.parameters.get("service", ""), "scope": self._scope}
         answer = self._ask(realm, {k: v for k, v in asked.items() if v}, fetch)
@@ -105,8 +105,8 @@ class Authorizer:
                 raise ValueError("not a token")
             seconds = float(found.get("expires_in") or DEFAULT_EXPIRY_SECONDS)
         except UNREADABLE:
-            raise RegistryError(f"the token server {host} gave no token") from None
-        # What is no time at all would be asked for anew at each request, or never.
+            raise RegistryError(f"the token server {host} returned no token") from None
+        # An invalid lifetime would mean a new token for every request, or never.
         seconds = seconds if 0 < seconds < float("inf") else DEFAULT_EXPIRY_SECONDS
         self._expires_at = time.monotonic() + seconds * _USED_UP
         return Secret(f"Bearer {token}")

@@ -1,7 +1,7 @@
-"""The registry's side of a release: blobs, manifests and tags of one repository.
+"""Read and write blobs, manifests and tags of one repository.
 
-https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. Whatever is read is hashed
-here and compared with the digest it was asked for by.
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md. Everything read is hashed
+and compared with the requested digest.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _PAGES = 1000
 
 
 class RegistryClient:
-    """One repository. Every method raises `RegistryError` when the registry refuses or lies."""
+    """One repository. Methods raise `RegistryError` if the registry refuses or returns bad data."""
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
@@ -41,7 +41,7 @@ class RegistryClient:
         self.transport.close()
 
     def has_blob(self, descriptor: Descriptor) -> bool:
-        """Whether the registry says that it has the blob, with that digest and size."""
+        """Return whether the registry reports the blob, with that digest and size."""
         answer = self.transport.request(
             "HEAD", self._blob(descriptor), expect={_OK.ok, _OK.not_found}
         )
@@ -51,8 +51,8 @@ class RegistryClient:
         size = answer.headers.get("Content-Length", str(descriptor.size))
         if size != str(descriptor.size):
             raise RegistryError(
-                f"the registry has {descriptor.digest} with {size} bytes,"
-                f" but it has {descriptor.size}: it must be repaired there"
+                f"the registry reports {size} bytes for {descriptor.digest}, expected"
+                f" {descriptor.size}: delete the corrupt blob there and push again"
             )
         return True
 
@@ -64,7 +64,7 @@ class RegistryClient:
         on_bytes: Callable[[int], object] = int,
         notes: UploadNotes | None = None,
     ) -> bool:
-        """Upload the file at `path` unless the registry has it; returns whether it was sent."""
+        """Upload the file at `path` unless the registry has it; return whether it was sent."""
         if self.has_blob(descriptor):
             return False
         upload = Upload(self.transport, descriptor, path, on_bytes=on_bytes, notes=notes)
@@ -74,7 +74,7 @@ class RegistryClient:
     def check_blob(
         self, descriptor: Descriptor, *, on_bytes: Callable[[int], object] = int
     ) -> None:
-        """Read the blob back and compare what comes with its digest."""
+        """Read the blob back and compare its digest."""
         for attempt in self.transport.retrying():
             with attempt:
                 self._check_blob(descriptor, on_bytes)
@@ -89,14 +89,14 @@ class RegistryClient:
                 size += len(chunk)
                 on_bytes(len(chunk))
                 if size > descriptor.size:
-                    break  # other bytes, and perhaps without an end
+                    break  # wrong content, possibly endless
         if size < descriptor.size:
             on_bytes(-size)
-            raise MayPassError(f"{descriptor.digest} came with {size} of {descriptor.size} bytes")
+            raise MayPassError(f"{descriptor.digest} ended after {size} of {descriptor.size} bytes")
         self._compare(f"sha256:{found.hexdigest()}", descriptor.digest)
 
     def push_manifest(self, data: bytes, media_type: str, reference: str = "") -> requests.Response:
-        """Put a manifest or index under `reference`: a tag, or by default its digest."""
+        """Push a manifest or index as `reference`: a tag, or by default its digest."""
         digest = sha256(data)
         target = reference or digest
         answer = self.transport.request(
@@ -110,7 +110,7 @@ class RegistryClient:
         return answer
 
     def manifest(self, reference: str) -> bytes | None:
-        """The manifest or index with a digest or a tag, hashed and compared; None without one."""
+        """Return the manifest or index with a digest or tag, verified; None if there is none."""
         answer = self.transport.request(
             "GET", self._manifest(reference), expect={_OK.ok, _OK.not_found}, headers=_MANIFESTS
         )
@@ -124,12 +124,12 @@ class RegistryClient:
         return data
 
     def tag_digest(self, tag: str) -> str | None:
-        """Digest of what `tag` names; None when there is no such tag."""
+        """Return the digest that `tag` points to; None if the tag does not exist."""
         data = self.manifest(check_tag(tag))
         return None if data is None else sha256(data)
 
     def tags(self) -> tuple[str, ...]:
-        """All tags; none when there is no such repository yet."""
+        """Return all tags; none if the repository does not exist yet."""
         found: list[str] = []
         url = f"{self.repository.url}/tags/list?n=1000"
         for _ in range(_PAGES):
@@ -142,7 +142,9 @@ class RegistryClient:
                 break
             url = join(answer.url, following["url"])
             if not url.startswith(f"{self.repository.scheme}://{self.repository.host}/"):
-                raise RegistryError("the registry's list of tags goes on at another host")
+                raise RegistryError(
+                    f"the registry continues its list of tags on another host: {bare(url)}"
+                )
         return tuple(found)
 
     def _blob(self, descriptor: Descriptor) -> str:
@@ -152,14 +154,14 @@ class RegistryClient:
         return f"{self.repository.url}/manifests/{reference}"
 
     def _compare_headers(self, answer: requests.Response, digest: str) -> None:
-        # Optional in the specification; when it is there, it has to be right.
+        # The header is optional, but must be correct if present.
         self._compare(answer.headers.get(_DIGEST_HEADER, digest), digest)
 
     def _compare(self, found: str, expected: str) -> None:
         if found != expected:
             raise RegistryError(
-                f"{self.repository} answers with {found[:71]} when asked for {expected}:"
-                " what is there is not what was pushed"
+                f"{self.repository} returned {found[:71]} instead of {expected}:"
+                " the content is not what was pushed"
             )
 
 
@@ -167,12 +169,12 @@ def _tags_in(answer: requests.Response) -> list[str]:
     try:
         return [str(tag) for tag in answer.json().get("tags") or []]
     except UNREADABLE:
-        raise RegistryError(f"GET {bare(answer.url)}: this is not a list of tags") from None
+        raise RegistryError(f"GET {bare(answer.url)}: not a list of tags") from None
 
 
 @contextmanager
 def _broken_off(url: str) -> Iterator[None]:
-    """What breaks while a body is read can pass."""
+    """Make a broken connection while reading a body a transient error."""
     try:
         yield
     except requests.RequestException:

@@ -1,7 +1,7 @@
-"""Finds the user name and the secret for a registry, and keeps the secret out of every text.
+"""Find the user name and the secret for a registry, and keep the secret out of all output.
 
-In this order: GITHUB_TOKEN for ghcr.io, then Docker's configuration as `docker login` leaves it:
-a credential helper of the registry, the credential store, or an entry in `auths`.
+Sources, in order: GITHUB_TOKEN for ghcr.io, then Docker's configuration as written by
+`docker login`: a credential helper for the registry, the credential store, or an entry in `auths`.
 https://github.com/docker/docker-credential-helpers, https://docs.docker.com/reference/cli/docker/login/
 """
 
@@ -23,7 +23,7 @@ _DOCKER_HUB = {"docker.io", "index.docker.io", "registry-1.docker.io"}
 
 
 class Secret:
-    """Text that is shown to nobody; `reveal` gives it to the one that sends it."""
+    """Text that is never printed, formatted or pickled; `reveal` returns it for sending."""
 
     __slots__ = ("_text",)
 
@@ -31,7 +31,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself."""
+        """Return the text."""
         return self._text
 
     def __repr__(self) -> str:
@@ -46,17 +46,17 @@ class Secret:
         return bool(self._text)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        raise TypeError("a secret is not written anywhere")
+        raise TypeError("a secret cannot be pickled")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """Who pushes."""
+    """The user name and secret for a registry."""
 
     username: str
     secret: Secret
-    identity_token: bool = False  # to be changed for a token at the token server
-    source: str = ""  # for people: where it was found
+    identity_token: bool = False  # exchanged for an access token at the token server
+    source: str = ""  # for people: where they were found
 
     @property
     def basic(self) -> Secret:
@@ -66,9 +66,9 @@ class Credentials:
 
 
 def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | None:
-    """Credentials for the registry `host`; None when there are none.
+    """Return the credentials for the registry `host`; None if there are none.
 
-    Raises `EnvironmentMissingError` when Docker's configuration cannot be read or a helper fails.
+    Raises `EnvironmentMissingError` if Docker's configuration cannot be read or a helper fails.
     """
     if host == GITHUB and (token := environ.get("GITHUB_TOKEN")):
         user = environ.get("GITHUB_ACTOR") or "x-access-token"
@@ -79,14 +79,14 @@ def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | Non
     except FileNotFoundError:
         return None
     except (OSError, RecursionError, ValueError) as error:
-        # What cannot be parsed may be a password: the reason is told, the text is not.
+        # The text may contain a password, so only the reason is shown.
         reason = getattr(error, "msg", None) or getattr(error, "strerror", None) or "not JSON"
-        raise EnvironmentMissingError(f"{path} cannot be read: {reason}") from None
+        raise EnvironmentMissingError(f"cannot read {path}: {reason}") from None
     try:
         return _from_config(config, path, host)
     except UNREADABLE:
         raise EnvironmentMissingError(
-            f"{path} is not as `docker login` leaves it; log in again"
+            f"{path} is not a valid Docker configuration: run `docker login {host}` again"
         ) from None
 
 
@@ -106,7 +106,7 @@ def _configuration(environ: Mapping[str, str]) -> Path:
 
 
 def _names(host: str) -> list[str]:
-    """The names under which a configuration may have `host`."""
+    """Return the names that a configuration may use for `host`."""
     names = [host, f"https://{host}", f"http://{host}", f"https://{host}/v2/"]
     return ["https://index.docker.io/v1/", *names] if host in _DOCKER_HUB else names
 
@@ -116,15 +116,17 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
     try:
         answer = json.loads(run([program, "get"], stdin=name, timeout=60))
         user, secret = str(answer["Username"]), str(answer["Secret"])
-        f"{user}{secret}".encode()  # half a character of UTF-16 cannot be sent
+        f"{user}{secret}".encode()  # a lone surrogate cannot be sent
     except CommandError as error:
         if "credentials not found" in str(error):
             return None
         raise EnvironmentMissingError(
-            f"{program}, named in Docker's configuration, gives no credentials for {name}: {error}"
+            f"{program}, set in Docker's configuration, failed for {name}: {error}"
         ) from None
     except UNREADABLE:
-        raise EnvironmentMissingError(f"{program} gave no credentials that can be read") from None
+        raise EnvironmentMissingError(
+            f"{program} returned invalid credentials for {name}"
+        ) from None
     return Credentials(
         username=user,
         secret=Secret(secret),
@@ -142,10 +144,12 @@ def _from_entry(entry: Mapping[str, Any], path: Path, name: str) -> Credentials 
     try:
         decoded = base64.b64decode(str(entry.get("auth", "")), validate=True).decode()
     except ValueError:
-        raise EnvironmentMissingError(f"{source}: `auth` is not base64; log in again") from None
+        raise EnvironmentMissingError(
+            f"{source}: `auth` is not base64: run `docker login` again"
+        ) from None
     user, _, secret = decoded.partition(":")
     user, secret = entry.get("username") or user, entry.get("password") or secret
     if not user or not secret:
         return None
-    f"{user}{secret}".encode()  # half a character of UTF-16 cannot be sent
+    f"{user}{secret}".encode()  # a lone surrogate cannot be sent
     return Credentials(username=str(user), secret=Secret(str(secret)), source=source)

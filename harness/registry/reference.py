@@ -28,13 +28,13 @@ class Repository:
 
     @classmethod
     def from_names(cls, registry: str, name: str) -> "Repository":
-        """The repository `name` at `registry`, a host with or without scheme and port.
+        """Parse the repository `name` at `registry`, a host with optional scheme and port.
 
-        Without TLS only this machine's own registries are spoken to. Raises `UsageError`.
+        Raises `UsageError` for invalid names, and for HTTP without TLS to another machine.
         """
         scheme, separator, host = registry.rpartition("://")
         if not _is_host(host) or (separator and scheme not in {"http", "https"}):
-            raise UsageError(f"{registry!r} is not a registry: give a host such as ghcr.io")
+            raise UsageError(f"{registry!r} is not a registry: use a host such as ghcr.io")
         if not _NAME.fullmatch(name):
             raise UsageError(
                 f"{name!r} is not a repository: use lower case, such as owner/image"
@@ -42,21 +42,21 @@ class Repository:
             )
         repository = cls(host=host, name=name, scheme=scheme or "https")
         if repository.scheme == "http" and not repository.on_loopback:
-            raise UsageError(f"{host} would get passwords without TLS: use https://{host}")
+            raise UsageError(f"passwords for {host} would be sent without TLS: use https://{host}")
         return repository
 
     @property
     def on_loopback(self) -> bool:
-        """Whether this is a registry of this machine."""
+        """Whether the registry runs on this machine."""
         return is_loopback(self.host)
 
     @property
     def url(self) -> str:
-        """Where the registry's API has this repository."""
+        """URL of this repository in the registry's API."""
         return f"{self.scheme}://{self.host}/v2/{self.name}"
 
     def at(self, reference: str) -> str:
-        """Name to pull by, of a tag or a digest."""
+        """Return the reference to pull a tag or digest."""
         return f"{self}{'@' if ':' in reference else ':'}{reference}"
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ def _is_host(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, with or without port, is this machine."""
+    """Return whether `host`, with or without port, is this machine."""
     bare = re.sub(r":[0-9]+$", "", host).strip("[]")
     try:
         return ipaddress.ip_address(bare).is_loopback
@@ -83,7 +83,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_tag(tag: str) -> str:
-    """`tag` when a registry can have it; `UsageError` otherwise."""
+    """Return `tag` if it is valid; raise `UsageError` otherwise."""
     if not _TAG.fullmatch(tag):
-        raise UsageError(f"{tag!r} cannot be a tag: letters, digits, '.', '_' and '-' only")
+        raise UsageError(f"{tag!r} cannot be a tag: use letters, digits, '.', '_' and '-' only")
     return tag

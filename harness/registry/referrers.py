@@ -1,7 +1,7 @@
-"""Attaches artifacts to a manifest: SBOM, provenance, proof.
+"""Attach artifacts to a manifest: SBOM, provenance, proof.
 
-https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers, with the
-referrers tag schema for registries that have no referrers API, as the specification asks for.
+https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers. For
+registries without a referrers API it uses the referrers tag schema, as the specification requires.
 """
 
 import json
@@ -24,12 +24,12 @@ EMPTY = b"{}"
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """A file about an image."""
+    """A file attached to an image."""
 
     path: Path
     content: Descriptor  # of the file
     artifact_type: str
-    subject: Descriptor  # the manifest that it is about
+    subject: Descriptor  # the manifest that it is attached to
     annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -53,7 +53,7 @@ class Artifact:
 
     @property
     def descriptor(self) -> Descriptor:
-        """As it is listed among the referrers of its subject."""
+        """The descriptor listed among the referrers of its subject."""
         return Descriptor.of(
             self.manifest,
             MediaType.MANIFEST,
@@ -63,9 +63,9 @@ class Artifact:
 
 
 def attach(client: RegistryClient, artifact: Artifact, empty_blob: Path) -> None:
-    """Push `artifact`, with its file, and have the registry list it for its subject.
+    """Push `artifact` with its file, and list it as a referrer of its subject.
 
-    `empty_blob` is a file with `EMPTY` in it.
+    `empty_blob` is a file that contains `EMPTY`.
     """
     client.push_blob(Descriptor.of(EMPTY, MediaType.EMPTY), empty_blob)
     client.push_blob(artifact.content, artifact.path)
@@ -75,7 +75,7 @@ def attach(client: RegistryClient, artifact: Artifact, empty_blob: Path) -> None
 
 
 def referrers(client: RegistryClient, digest: str) -> tuple[Descriptor, ...]:
-    """What is attached to the manifest with `digest`."""
+    """Return the artifacts attached to the manifest with `digest`."""
     answer = client.transport.request(
         "GET",
         f"{client.repository.url}/referrers/{quote(digest, safe=':')}",
@@ -109,4 +109,4 @@ def _entries(data: bytes) -> list[Descriptor]:
     try:
         return [Descriptor.from_json_dict(entry) for entry in json.loads(data)["manifests"]]
     except UNREADABLE as error:
-        raise RegistryError(f"the registry's list of referrers cannot be read: {error}") from None
+        raise RegistryError(f"cannot read the registry's list of referrers: {error}") from None

@@ -1,8 +1,7 @@
-"""Sends requests to a registry: TLS, authorization, and another try for what can pass.
+"""Send requests to a registry, with TLS, authorization and retries.
 
-Tried again: 429 (as long as the server says in Retry-After), 408, 5xx, broken or refused
-connections.
-Never: any other answer, in particular 401, 403 and 404, and certificates that are not trusted.
+Retried: 429 (after the server's Retry-After), 408, 5xx, broken or refused connections. Not
+retried: any other response, in particular 401, 403 and 404, and untrusted certificates.
 """
 
 import email.utils
@@ -30,15 +29,15 @@ TIMEOUT_SECONDS = (10, 120)  # to connect, between bytes
 _SHOWN = 300
 _OK = requests.codes
 Body = Callable[[], Any]
-"""Makes the body of a request anew, for another try."""
+"""Creates the body of a request, once per attempt."""
 
 
 class DeniedError(RegistryError):
-    """The registry does not let us: 401 or 403."""
+    """The registry denied access: 401 or 403."""
 
 
 class MayPassError(RegistryError):
-    """A failure that a later attempt may not meet."""
+    """A transient failure, worth retrying."""
 
     def __init__(self, message: str, *, retry_after: float = 0) -> None:
         super().__init__(message)
@@ -46,16 +45,16 @@ class MayPassError(RegistryError):
 
 
 class UnreachableError(MayPassError):
-    """Nobody answers there."""
+    """The host cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How often and how long something is tried."""
+    """How often and how long to retry."""
 
     attempts: int = 6
-    pause: float = 0.5  # seconds, the scale of the growing random pauses
-    longest_pause: float = 60  # a server that asks for more is not waited for
+    pause: float = 0.5  # seconds, the scale of the random exponential backoff
+    longest_pause: float = 60  # a longer Retry-After is an error
 
 
 class Transport:
@@ -74,12 +73,12 @@ class Transport:
         self.auth = Authorizer(credentials, f"repository:{repository.name}:{PULL_PUSH}")
         self._session = bounded_session()
         self._session.headers["User-Agent"] = f"finfocus-image-harness/{__version__}"
-        # Without an `auth` of the session, requests would take one from ~/.netrc.
+        # Without a session `auth`, requests would read credentials from ~/.netrc.
         self._session.auth = lambda request: request
         self._verify: str | None = str(ca) if ca else None
 
     def close(self) -> None:
-        """End the connections."""
+        """Close the connections."""
         self._session.close()
 
     def request(
@@ -92,9 +91,9 @@ class Transport:
         body: Body | None = None,
         stream: bool = False,
     ) -> requests.Response:
-        """The answer to a request, tried again while it fails in a way that can pass.
+        """Send a request, retrying transient failures; return the response.
 
-        Raises `DeniedError`, `UnreachableError` or another `RegistryError` when the status is not
+        Raises `DeniedError`, `UnreachableError` or another `RegistryError` if the status is not
         one of `expect`.
         """
         return self.retrying()(
@@ -102,7 +101,7 @@ class Transport:
         )
 
     def retrying(self) -> Retrying:
-        """The attempts of this transport's policy, for work of several requests."""
+        """Return a retry loop with this transport's policy, for work of several requests."""
         return Retrying(
             retry=retry_if_exception_type(MayPassError),
             stop=stop_after_attempt(self.policy.attempts),
@@ -121,7 +120,7 @@ class Transport:
         body: Body | None = None,
         stream: bool = False,
     ) -> requests.Response:
-        """The same, tried once; only an authorization that is refused is renewed, once."""
+        """Send a request without retries, except one after renewing a refused authorization."""
 
         def send() -> requests.Response:
             sent = dict(headers or {})
@@ -156,7 +155,7 @@ class Transport:
                 url,
                 timeout=TIMEOUT_SECONDS,
                 verify=self._verify,
-                # A body was read once and is not there a second time.
+                # A body cannot be sent a second time after a redirect.
                 allow_redirects=method in {"GET", "HEAD"},
                 **options,
             )
@@ -165,46 +164,42 @@ class Transport:
         except requests.exceptions.SSLError as error:
             if "certificate verify failed" in repr(error).lower():
                 raise RegistryError(
-                    f"{where}: the server's certificate is not trusted; give its authority with"
+                    f"{where}: the server's certificate is not trusted; pass its CA with"
                     " --registry-ca"
                 ) from None
             raise MayPassError(f"{method} {where}: the connection broke") from None
         except requests.ConnectionError as error:
             if any(sign in repr(error) for sign in ("NewConnection", "NameResolution")):
                 host = urlsplit(url).netloc
-                raise UnreachableError(f"{host} cannot be reached from this machine") from None
+                raise UnreachableError(f"cannot reach {host} from this machine") from None
             raise MayPassError(f"{method} {where}: the connection broke") from None
         except requests.RequestException as error:
             raise MayPassError(f"{method} {where}: {type(error).__name__}") from None
         except (urllib3.exceptions.HTTPError, *UNREADABLE) as error:
-            # A redirect to no address, a header that is no text: requests lets these through.
+            # An invalid redirect URL or header: `requests` does not wrap these errors.
             kind = type(error).__name__
-            raise RegistryError(
-                f"{method} {where}: an answer that cannot be read ({kind})"
-            ) from None
+            raise RegistryError(f"{method} {where}: the response cannot be read ({kind})") from None
 
     def _refuse(self, method: str, url: str, answer: requests.Response) -> NoReturn:
-        """Raise what an answer that was not expected means."""
+        """Raise the error for an unexpected response."""
         code = answer.status_code
         text = f"{method} {bare(url)}: HTTP {code}{self._words(answer)}"
         if code in {_OK.unauthorized, _OK.forbidden}:
             held = self.auth.credentials
-            who = (
-                f"{held.username} ({held.source})" if held else "nobody: no credentials were found"
-            )
+            who = f"as {held.username} ({held.source})" if held else "without credentials"
             raise DeniedError(
-                f"{text}\n  asked as {who}; log in with `docker login {self.repository.host}`"
+                f"{text}\n  sent {who}; log in with `docker login {self.repository.host}`"
                 " or set GITHUB_TOKEN (needs packages: write)"
             )
         if code in {_OK.too_many_requests, _OK.request_timeout} or code >= _OK.server_error:
             pause = retry_after(answer.headers.get("Retry-After", ""))
             if pause > self.policy.longest_pause:
-                raise RegistryError(f"{text}\n  it asks to come back in {pause:.0f} s: try then")
+                raise RegistryError(f"{text}\n  the registry asks to retry after {pause:.0f} s")
             raise MayPassError(text, retry_after=pause)
         raise RegistryError(text)
 
     def _words(self, answer: requests.Response) -> str:
-        """What the registry says is wrong, shortened and without secrets."""
+        """Return the registry's error messages, shortened and without secrets."""
         try:
             errors = answer.json()["errors"]
             said = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
@@ -214,24 +209,24 @@ class Transport:
 
 
 def bare(url: str) -> str:
-    """`url` without its query, which may hold the state of an upload."""
+    """Return `url` without its query, which may contain upload state."""
     return url.partition("?")[0].partition("#")[0]
 
 
 def join(base: str, location: str) -> str:
-    """Where `location`, as an answer of `base` has it, leads to."""
+    """Resolve a `location` from a response of `base`."""
     try:
         joined = urljoin(base, location)
         urlsplit(joined)
     except ValueError:
         raise RegistryError(
-            f"{bare(base)} leads on to no address: {bare(location)[:200]}"
+            f"{bare(base)} returned an invalid location: {bare(location)[:200]}"
         ) from None
     return joined
 
 
 def retry_after(header: str) -> float:
-    """Seconds that the header `Retry-After` asks to wait (RFC 9110, 10.2.3); 0 when unclear."""
+    """Return the seconds in a `Retry-After` header (RFC 9110, 10.2.3); 0 if it is invalid."""
     if header.strip().isdecimal():
         return float(header)
     try:
@@ -242,7 +237,7 @@ def retry_after(header: str) -> float:
 
 
 class _Pause(wait_base):
-    """As long as the server asks, else random and growing."""
+    """The server's Retry-After, else random exponential backoff."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._random = wait_random_exponential(multiplier=policy.pause, max=policy.longest_pause)
@@ -258,10 +253,12 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 def _tell(state: RetryCallState) -> None:
     pause = state.next_action.sleep if state.next_action else 0
-    detail(f"again in {pause:.1f} s: {_error(state)}")
+    detail(f"retrying in {pause:.1f} s: {_error(state)}")
 
 
 def _give_up(state: RetryCallState) -> NoReturn:
     error = _error(state)
     kind = UnreachableError if isinstance(error, UnreachableError) else RegistryError
-    raise kind(f"{error}\n  tried {state.attempt_number} times: try again later") from None
+    raise kind(
+        f"{error}\n  gave up after {state.attempt_number} attempts: try again later"
+    ) from None

@@ -1,8 +1,8 @@
-"""Uploads a blob, and continues where it was when the connection breaks.
+"""Upload a blob, resuming where it stopped if the connection breaks.
 
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-blobs: POST opens
-an upload, one PATCH sends the bytes, PUT closes it with the digest. After a break the upload is
-asked how far it is; a registry that does not know any more gets the blob from the start.
+an upload, one PATCH sends the bytes, PUT closes it with the digest. After a broken connection, GET
+returns the offset; if the registry has dropped the upload, the blob is sent from the start.
 """
 
 import re
@@ -24,13 +24,13 @@ _BINARY = {"Content-Type": "application/octet-stream"}
 
 
 class UploadNotes(Protocol):
-    """Remembers unfinished uploads, so that another run can continue them."""
+    """Remembers unfinished uploads, so that another run can resume them."""
 
     def location(self, digest: str) -> str:
-        """Where the upload of `digest` goes on; "" when there is none."""
+        """Return the URL to resume the upload of `digest`; "" if there is none."""
 
     def note(self, digest: str, location: str) -> None:
-        """The upload of `digest` goes on at `location`; "" when it is over."""
+        """Remember the URL to resume the upload of `digest`; "" to forget it."""
 
 
 class Upload:
@@ -51,15 +51,15 @@ class Upload:
         self._on_bytes = on_bytes
         self._notes = notes
         noted = notes.location(descriptor.digest) if notes else ""
-        # A local registry may be back at another port.
+        # A local registry may have restarted on another port.
         same_port = urlsplit(noted).netloc == urlsplit(transport.repository.url).netloc
         self._location = noted if same_port and self._is_ours(noted) else ""
         self._sent = 0
 
     def run(self, already_there: Callable[[], bool]) -> None:
-        """Upload it; `already_there` is asked when the end of an attempt was not seen.
+        """Upload it; `already_there` is called before each retry.
 
-        Raises `RegistryError` when the registry does not take it.
+        Raises `RegistryError` if the registry does not accept it.
         """
         for attempt in self._transport.retrying():
             with attempt:
@@ -82,13 +82,13 @@ class Upload:
         self._follow(self._transport.once("POST", url, expect={_OK.accepted}))
 
     def _ask(self) -> int:
-        """Number of bytes that the registry has; forgets an upload that cannot go on."""
+        """Return the number of bytes that the registry has; forget an unusable upload."""
         answer = self._transport.once(
             "GET", self._location, expect={_OK.no_content, _OK.not_found, _OK.bad_request}
         )
         match = _RANGE.fullmatch(answer.headers.get("Range", ""))
         offset = int(match["last"]) + 1 if match else 0
-        # "0-0" is said of one byte and of none.
+        # "0-0" can mean one byte or none.
         usable = answer.status_code == _OK.no_content and 1 < offset <= self._descriptor.size
         if not usable:
             self._go_on_at("")
@@ -127,24 +127,25 @@ class Upload:
             self._lost(answer)
 
     def _lost(self, answer: requests.Response) -> None:
-        """The registry has something else than what was sent: from the start, a few times."""
+        """Restart the upload, a limited number of times: the registry does not have the bytes."""
         self._go_on_at("")
         raise MayPassError(
-            f"the registry lost what was uploaded of {self._descriptor.digest}"
-            f" (HTTP {answer.status_code})"
+            f"the registry lost the upload of {self._descriptor.digest} (HTTP {answer.status_code})"
         )
 
     def _follow(self, answer: requests.Response) -> None:
-        """Remember where the upload goes on; no other host gets our authorization."""
+        """Remember the upload's next URL; other hosts must not get our authorization."""
         location = join(answer.url, answer.headers.get("Location", ""))
         if not self._is_ours(location):
-            raise RegistryError(f"the registry sends the upload to {bare(location)}: not done")
+            raise RegistryError(
+                f"the registry redirects the upload to another host, {bare(location)}: refused"
+            )
         self._go_on_at(location)
 
     def _is_ours(self, location: str) -> bool:
         ours, theirs = urlsplit(self._transport.repository.url), urlsplit(location)
         same = theirs.netloc == ours.netloc and theirs.scheme == ours.scheme
-        # A local registry may name itself by another of its names.
+        # A local registry may use another of its names.
         return same or (is_loopback(ours.netloc) and is_loopback(theirs.netloc))
 
     def _go_on_at(self, location: str) -> None:
@@ -157,7 +158,7 @@ class Upload:
         self._sent = offset
 
     def _sending(self, offset: int) -> Callable[[int], None]:
-        """For one body: counts from `offset`, also when it is sent anew."""
+        """Return a progress callback for one body, counting from `offset`."""
         self._progress(offset)
 
         def count(number: int) -> None:
@@ -170,7 +171,7 @@ _LOST = {_OK.not_found, _OK.requested_range_not_satisfiable, _OK.gone}
 
 
 class _Section:
-    """A part of a file as the body of a request; its length is known (`Content-Length`)."""
+    """A part of a file as a request body of known length (`Content-Length`)."""
 
     def __init__(
         self, file: IO[bytes], start: int, end: int, on_bytes: Callable[[int], object]
@@ -184,7 +185,7 @@ class _Section:
         return self._left
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes of the section."""
+        """Return the next bytes of the section."""
         size = self._left if size < 0 else min(max(size, _LEAST), self._left)
         data = self._file.read(size)
         self._left -= len(data)
@@ -192,5 +193,5 @@ class _Section:
         return data
 
 
-# The HTTP client asks for 16 kB at a time; 2 GB are sent faster in larger pieces.
+# The HTTP client reads 16 kB at a time; larger chunks send 2 GB faster.
 _LEAST = 1 << 18

@@ -1,4 +1,4 @@
-"""A measured number drawn against its limits."""
+"""Draw a measured number against its limits."""
 
 from harness.core.proof import Check, Status
 from harness.report.markup import Html, tag
@@ -10,15 +10,15 @@ _MIN_BAR = 2.0
 
 
 def draw_bullet(check: Check) -> Html:
-    """The value as a bar, the allowed range as a band behind it, the limits as ticks.
+    """Draw the value as a bar, the allowed range as a band behind it, the limits as ticks.
 
-    Empty when there is nothing to compare.
+    Empty if the check has no value or no limit.
     """
     limits = [limit for limit in (check.floor, check.bound) if limit is not None]
     if check.value is None or not limits:
         return Html("")
     top = max(check.value, *limits) * _HEADROOM
-    if top <= 0:  # "0 findings, at most 0 allowed" has no length to draw
+    if top <= 0:  # such as 0 findings with a limit of 0
         top = 1.0
     scale = _WIDTH / top
     left = max(0.0, check.floor or 0.0) * scale

@@ -1,4 +1,4 @@
-"""The parts of the page that are about checks: verdict, key figures, failures, the table."""
+"""The parts of the page about checks: verdict, key figures, failures, table."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,19 @@ from harness.core.proof import Check, Proof, Status
 from harness.core.text import human_seconds, human_size
 from harness.report.bullet import draw_bullet
 from harness.report.markup import Html, join, tag
-from harness.report.words import MARKS, short_digest, unchecked_line
+from harness.report.words import (
+    MARKS,
+    NO_STAND_INS,
+    STAND_INS_MEAN,
+    short_digest,
+    unchecked_line,
+)
 
 _NOT_CHECKED = "unchecked"
 
 
 def verdict(proof: Proof) -> Html:
-    """Whether the image is proven, and which image that is."""
+    """Render the verdict and the identity of the image."""
     outcome = Status.PASSED if proof.proven else Status.FAILED
     image = proof.image
     facts = (
@@ -40,9 +46,9 @@ def verdict(proof: Proof) -> Html:
 
 
 def stand_ins(proof: Proof) -> Html:
-    """What was not the real thing."""
+    """Render the list of stand-ins."""
     if not proof.stand_ins:
-        return tag("p", "No stand-ins: every part of this run was the real one.", class_="real")
+        return tag("p", NO_STAND_INS, class_="real")
     items = (
         tag("li", tag("strong", s.kind), f" replaces {s.replaces}. ", tag("span", s.why))
         for s in proof.stand_ins
@@ -50,20 +56,20 @@ def stand_ins(proof: Proof) -> Html:
     return tag(
         "aside",
         tag("h2", "Stand-ins were used"),
-        tag("p", "What they replace is not proven here."),
+        tag("p", STAND_INS_MEAN),
         tag("ul", *items),
         class_="stand-ins",
     )
 
 
 def requirement_status(checks: tuple[Check, ...]) -> Status:
-    """A requirement is met when all its checks passed, and broken when one of them failed."""
+    """A requirement is failed if any check failed, else skipped if any was skipped, else passed."""
     found = {check.status for check in checks}
     return next(s for s in (Status.FAILED, Status.SKIPPED, Status.PASSED) if s in found)
 
 
 def key_figures(proof: Proof) -> Html:
-    """The checks marked as headline, large; and how many requirements are met."""
+    """Render the number of requirements met and the headline checks as tiles."""
     tiles = [_requirement_tile(proof)]
     tiles += [_tile(check) for check in proof.checks if check.headline]
     return tag("section", *tiles, class_="tiles", aria_label="Key figures")
@@ -97,7 +103,7 @@ def _tile(check: Check) -> Html:
 
 
 def requirement_strip(proof: Proof) -> Html:
-    """Every requirement as one small cell that leads to its checks."""
+    """Render every requirement as a small cell that links to its checks."""
     states: dict[str, str] = {
         id_: requirement_status(checks) for id_, checks in proof.by_requirement().items()
     }
@@ -121,11 +127,11 @@ def requirement_strip(proof: Proof) -> Html:
 
 
 def failures(proof: Proof) -> Html:
-    """Why each failed check failed, in full; empty when none did."""
+    """Render the full reason of each failed check; empty if none failed."""
     failed = [check for check in proof.checks if check.status is Status.FAILED]
     if not failed:
         return Html("")
-    return tag("section", tag("h2", "What failed"), *(_failure(c) for c in failed))
+    return tag("section", tag("h2", "Failures"), *(_failure(c) for c in failed))
 
 
 def _failure(check: Check) -> Html:
@@ -134,18 +140,18 @@ def _failure(check: Check) -> Html:
         "article",
         tag("h3", f"{MARKS[Status.FAILED]} {check.requirement} {check.title}{where}"),
         tag("p", f"Measured {check.measured or 'nothing'}, limit {check.limit or 'none'}."),
-        tag("pre", check.detail.strip() or "no explanation was given"),
+        tag("pre", check.detail.strip() or "no details"),
         class_="failure",
     )
 
 
 def check_table(proof: Proof) -> Html:
-    """All checks in the order of their requirements, with radio buttons that hide rows.
+    """Render all checks in the order of their requirements, with radio buttons as a filter.
 
-    The page forbids scripts, so the style sheet does the filtering: the buttons have to stand
-    before the table and beside it.
+    The page forbids scripts, so CSS does the filtering: the buttons must be siblings before the
+    table.
     """
-    names = ("requirement", "what", "measured", "limit", "against the limit", "")
+    names = ("requirement", "check", "measured", "limit", "measured against limit", "")
     heads = (
         tag("th", name or tag("span", "status", class_="aside"), scope="col") for name in names
     )
@@ -173,7 +179,7 @@ def _filters(proof: Proof) -> Iterator[Html]:
 def _rows(proof: Proof) -> Iterator[Html]:
     for requirement, checks in proof.by_requirement().items():
         for n, check in enumerate(checks):
-            # The first row of a requirement is where its cell in the strip leads.
+            # The requirement's cell in the strip links to its first row.
             yield _row(check, requirement if n == 0 else None)
 
 

@@ -1,4 +1,4 @@
-"""The proof as one HTML page: no script, no network, nothing beside the file itself."""
+"""Render the proof as one self-contained HTML page, without scripts or network access."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -11,12 +11,12 @@ from harness.report.lanes import Phase
 from harness.report.markup import Html, tag
 from harness.report.timeline import MARKS, bar_height, beyond_axis, draw_timeline
 
-# Should hostile text ever get past the escaping, the browser still loads and runs nothing.
+# A second line of defence: even if hostile text is not escaped, the browser loads and runs nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def render_html(proof: Proof) -> str:
-    """The proof as one self-contained page."""
+    """Render the proof as one self-contained page."""
     style = files("harness.report").joinpath("page.css").read_text(encoding="utf-8")
     title = f"{proof.image.reference}: {proof.outcome}"
     head = tag(
@@ -40,15 +40,15 @@ def _parts(proof: Proof) -> Iterator[Html]:
     yield html_parts.key_figures(proof)
     if proof.scenarios:
         figures = (_scenario(scenario) for scenario in proof.scenarios)
-        yield tag("section", tag("h2", "What happened when"), _legend(), *figures)
+        yield tag("section", tag("h2", "Timelines"), _legend(), *figures)
     yield html_parts.check_table(proof)
     yield layers(proof.image)
     yield environment(proof)
 
 
 def _scenario(scenario: Scenario) -> Html:
-    end = "did not end" if scenario.exit_code is None else f"exit code {scenario.exit_code}"
-    notes = [f"watched for {human_seconds(scenario.seconds)}", end, *beyond_axis(scenario)]
+    end = "did not exit" if scenario.exit_code is None else f"exit code {scenario.exit_code}"
+    notes = [f"observed for {human_seconds(scenario.seconds)}", end, *beyond_axis(scenario)]
     return tag(
         "figure",
         tag(
@@ -70,8 +70,8 @@ def _logs(scenario: Scenario) -> Iterator[Html]:
 
 
 def _event_table(scenario: Scenario) -> Html:
-    """The drawing again in words, for those who cannot see it or want the numbers."""
-    heads = (tag("th", name, scope="col") for name in ("seconds", "who", "event", "detail"))
+    """Render the events as a table, as the text alternative to the drawing."""
+    heads = (tag("th", name, scope="col") for name in ("seconds", "region", "event", "detail"))
     rows = (
         tag(
             "tr",

@@ -1,4 +1,4 @@
-"""The parts of the page that are about the image and the machine, not about checks."""
+"""The parts of the page about the image and the machine."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _ROOM_FOR_LABEL = 64.0
 
 
 def layers(image: ImageFacts) -> Html:
-    """The layers as one bar, each as wide as its part of the size, and as a table."""
+    """Render the layers as one bar, each in proportion to its size, and as a table."""
     heads = (tag("th", name, scope="col") for name in ("digest", "size", "made by"))
     rows = (
         tag(
@@ -29,7 +29,7 @@ def layers(image: ImageFacts) -> Html:
     count = len(image.layers)
     return tag(
         "section",
-        tag("h2", "What the image is made of"),
+        tag("h2", "Image layers"),
         tag(
             "figure",
             tag("figcaption", f"{count} layers, {human_size(image.size_bytes)}, lowest first"),
@@ -62,7 +62,7 @@ def _layer(layer: Layer, x: float, width: float) -> Html:
     label = Html("")
     if width > _ROOM_FOR_LABEL:
         label = tag("text", _size(layer), x=x + width / 2, y=_HEIGHT / 2 + 4, class_="middle")
-    # A layer of no size still gets a hairline: it is there, and its tooltip tells what it does.
+    # An empty layer still gets a hairline, for its tooltip.
     drawn = max(1.0, width - _GAP)
     return tag(
         "g",
@@ -89,11 +89,11 @@ def _more(image: ImageFacts) -> Iterator[Html]:
 
 
 def environment(proof: Proof) -> Html:
-    """Where the numbers were measured: they depend on it."""
+    """Render the machine and tools that the measurements depend on."""
     machine: Environment = proof.environment
     return tag(
         "section",
-        tag("h2", "Where it was measured"),
+        tag("h2", "Environment"),
         tag(
             "dl",
             *_pairs(

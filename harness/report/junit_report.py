@@ -1,4 +1,4 @@
-"""The proof as JUnit XML, which CI systems show next to other test results."""
+"""Render the proof as JUnit XML, which CI systems show next to other test results."""
 
 import re
 from xml.etree import ElementTree as ET
@@ -6,13 +6,16 @@ from xml.etree import ElementTree as ET
 from harness.core.proof import Check, Proof, Status
 from harness.report.words import stand_in_lines, utf8
 
-# XML 1.0 has no way at all, not even an escape, to hold the other characters.
+# XML 1.0 cannot represent any other character, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NO_SCENARIO = "image"
 
 
 def render_junit(proof: Proof) -> str:
-    """One test suite per scenario, one test case per check; checks of no scenario come first."""
+    """Render one test suite per scenario and one test case per check.
+
+    Checks without a scenario come first.
+    """
     root = ET.Element("testsuites", name=_clean(proof.image.reference))
     _count(root, proof.checks)
     root.set("time", f"{proof.seconds:.3f}")
@@ -29,7 +32,7 @@ def _suite(proof: Proof, name: str, checks: tuple[Check, ...]) -> ET.Element:
     _count(suite, checks)
     suite.set("time", f"{sum(check.seconds for check in checks):.3f}")
     suite.set("timestamp", proof.started_at.isoformat(timespec="seconds"))
-    # Stand-ins go into every suite: CI systems often show a suite without its neighbours.
+    # Every suite names the stand-ins: CI systems often show a suite on its own.
     properties = ET.SubElement(suite, "properties")
     for key, value in _properties(proof):
         ET.SubElement(properties, "property", name=key, value=_clean(value))

@@ -1,4 +1,4 @@
-"""What each region of a scenario was doing at each moment, worked out from its events."""
+"""Derive the phases of each region in a scenario from its events."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from harness.core.proof import CONTAINER, EventKind, Scenario, TimelineEvent
 
 
 class Phase(StrEnum):
-    """What a region is doing for some time."""
+    """The state of a region during a stretch of time."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -28,7 +28,7 @@ _ENDS = frozenset({EventKind.EXIT, EventKind.KILLED, EventKind.STOPPED})
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A stretch of time, in seconds of the scenario, that a region spent in one phase."""
+    """A stretch of time that a region spent in one phase, in seconds of the scenario."""
 
     phase: Phase
     start: float
@@ -37,19 +37,19 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """The life of one region, or of the container when `region` is `CONTAINER`."""
+    """The history of one region, or of the container if `region` is `CONTAINER`."""
 
     region: str
     segments: tuple[Segment, ...]
     events: tuple[TimelineEvent, ...]
-    ready_after: float | None  # seconds from the start of the container; None: never ready
-    stop_after: float | None  # seconds from the signal; None: no signal, or it never ended
+    ready_after: float | None  # seconds from the container's start; None: never ready
+    stop_after: float | None  # seconds from the signal; None: no signal, or it did not exit
 
 
 def lanes(scenario: Scenario) -> tuple[Lane, ...]:
-    """The container's lane, then the regions in the order of the scenario.
+    """Return the container's lane, then the regions in the order of the scenario.
 
-    A region that only the events know comes last: leaving it out would hide what it did.
+    Regions that appear only in events come last.
     """
     named = (event.region for event in scenario.events)
     return tuple(
@@ -58,7 +58,7 @@ def lanes(scenario: Scenario) -> tuple[Lane, ...]:
 
 
 def started_at(scenario: Scenario) -> float:
-    """When the container was started; 0 when nobody saw it start."""
+    """When the container was started; 0 if its start was not recorded."""
     return _first(_of(scenario, CONTAINER), EventKind.START) or 0.0
 
 
@@ -68,14 +68,14 @@ def signalled_at(scenario: Scenario) -> float | None:
 
 
 def end_of(scenario: Scenario) -> float:
-    """The last moment there is something to show for."""
+    """The last moment with anything to show."""
     return max([scenario.seconds, *(event.seconds for event in scenario.events)])
 
 
 def quiet_gaps(scenario: Scenario) -> tuple[tuple[float, float], ...]:
-    """The stretches in which nothing happened and nothing was waited for.
+    """Return the stretches without events in which no region was starting, down or stopping.
 
-    Waiting for a start, a restart or an end is what a scenario measures, so it is never quiet.
+    The scenario measures starts, restarts and exits, so these waits are never quiet.
     """
     end = end_of(scenario)
     moments = sorted({0.0, end, *(event.seconds for event in scenario.events)})
@@ -90,7 +90,7 @@ def quiet_gaps(scenario: Scenario) -> tuple[tuple[float, float], ...]:
 
 
 def _waits(lane: Lane) -> Iterator[tuple[float, float]]:
-    """When the region was starting, down, or gone until it was started again."""
+    """Yield the stretches in which the region was starting, down, or awaiting a restart."""
     for segment in lane.segments:
         if segment.phase is not Phase.RUNNING:
             yield segment.start, segment.end

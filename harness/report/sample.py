@@ -1,6 +1,6 @@
-"""A made-up proof, for tests and for looking at the reports without a container engine.
+"""A sample proof, for tests and for viewing the reports without a container engine.
 
-`python -m harness.report.sample DIRECTORY` writes the reports of it.
+`python -m harness.report.sample DIRECTORY` writes its reports.
 """
 
 import os
@@ -34,7 +34,7 @@ _MEGABYTE = 1_000_000
 
 
 def sample_proof() -> Proof:
-    """One run with a restart, a failure, a skip, stand-ins and a requirement left unchecked."""
+    """Return a run with restarts, a failure, a skip, stand-ins and an unchecked requirement."""
     return Proof(
         started_at=_STARTED,
         finished_at=_STARTED + timedelta(minutes=3, seconds=27.4),
@@ -46,7 +46,7 @@ def sample_proof() -> Proof:
             StandIn(
                 kind="plugin",
                 replaces="the released binaries of finfocus-plugin-aws-public",
-                why="This is sample data: a small server answers on each port instead.",
+                why="Sample data: a small server answers on each port instead.",
             ),
             StandIn(
                 kind="release server",
@@ -115,7 +115,7 @@ def _checks() -> Iterator[Check]:
     )
     yield Check(
         requirement="FR-017",
-        title="container ends non-zero",
+        title="container exits non-zero",
         status=Status.PASSED,
         measured="exit code 1",
         limit="not 0",
@@ -134,11 +134,11 @@ def _checks() -> Iterator[Check]:
 def _number(
     name: str, span: tuple[float | None, float, float | None], unit: str, scenario: str = ""
 ) -> Check:
-    """A check whose name starts with its requirement; `span` is floor, measured value, bound."""
+    """Return a check; `name` starts with the requirement, `span` is floor, value, bound."""
     floor, value, bound = span
     passed = (floor is None or floor <= value) and (bound is None or value <= bound)
     limits = ((sign, limit) for sign, limit in (("≥", floor), ("≤", bound)) if limit is not None)
-    detail = "sa-east-1 ignored SIGTERM until it was ready\nand was killed after the grace time."
+    detail = "sa-east-1 ignored SIGTERM until it was ready\nand was killed after the grace period."
     return Check(
         requirement=name.partition(" ")[0],
         title=name.partition(" ")[2],
@@ -181,7 +181,7 @@ def _idle() -> Scenario:
 
     return Scenario(
         name="idle",
-        title="Starts, serves on all ports, and stops when asked",
+        title="Starts, serves on all ports, and stops on SIGTERM",
         seconds=23.9,
         regions=REGIONS,
         events=(*_starts(1.24), *stop()),
@@ -202,7 +202,7 @@ def _while_starting() -> Scenario:
     events.append(_event(5.95, CONTAINER, EventKind.EXIT, "exit code 137"))
     return Scenario(
         name="while starting",
-        title="Is asked to stop before the regions are ready",
+        title="Receives SIGTERM before the regions are ready",
         seconds=6.1,
         regions=REGIONS,
         events=tuple(events),
@@ -226,7 +226,7 @@ def _crash() -> Scenario:
     events.append(_event(12.8, CONTAINER, EventKind.EXIT, "exit code 1"))
     return Scenario(
         name="crash",
-        title="One region fails for good, so the container gives up",
+        title="One region exceeds its restart limit, so the container exits",
         seconds=13,
         regions=REGIONS,
         events=tuple(events),

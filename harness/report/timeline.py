@@ -1,4 +1,4 @@
-"""One scenario as a drawing: a lane per region, time from left to right."""
+"""Draw one scenario: a lane per region, time from left to right."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,10 +8,10 @@ from harness.report.lanes import Lane, Phase, end_of, lanes, quiet_gaps, signall
 from harness.report.markup import Html, join, tag
 from harness.report.timescale import TimeScale, time_scale
 
-# All lengths are in units of the drawing, which the page scales to its own width.
+# All lengths are in SVG units; the page scales the drawing to its width.
 _WIDTH = 1080
 _LEFT = 116
-_RIGHT = 944  # the columns of numbers begin behind it
+_RIGHT = 944  # the columns of numbers start to the right of it
 _READY_X, _STOP_X = 1006, _WIDTH - 2
 _TOP = 46
 _LANE = 19
@@ -22,7 +22,7 @@ _MIN_BAR = 1.5
 
 
 def draw_timeline(scenario: Scenario) -> Html:
-    """The scenario as an SVG drawing; every shape says what it is in a tooltip."""
+    """Draw the scenario as SVG, with a tooltip on every shape."""
     rows = lanes(scenario)
     scale = time_scale(end_of(scenario), quiet_gaps(scenario))
     bottom = _TOP + len(rows) * _LANE
@@ -42,7 +42,7 @@ def draw_timeline(scenario: Scenario) -> Html:
 
 
 def beyond_axis(scenario: Scenario) -> list[str]:
-    """The limits that are too far right to be drawn, in words."""
+    """Describe the limits that lie beyond the right edge of the axis."""
     return [
         f"{label} lies beyond the right edge"
         for moment, label in _limits(scenario)
@@ -51,7 +51,7 @@ def beyond_axis(scenario: Scenario) -> list[str]:
 
 
 def bar_height(phase: Phase) -> float:
-    """How thick the bar of a phase is, so that the colours need not be seen."""
+    """Return the thickness of a phase's bar, so that phases differ without colour."""
     return {Phase.STARTING: 5.0, Phase.RUNNING: 11.0, Phase.DOWN: 2.0}[phase]
 
 
@@ -83,12 +83,12 @@ def _axis(scale: TimeScale, bottom: float) -> Iterator[Html]:
 
 
 def _cuts(scale: TimeScale, bottom: float) -> Iterator[Html]:
-    """Veils over the stretches drawn shorter than they were, so that no bar looks unbroken."""
+    """Draw veils over the shortened stretches, so that no bar looks continuous there."""
     for start, stop in scale.cuts:
         x, width = _x(scale, start), _x(scale, stop) - _x(scale, start)
         label = f"{human_seconds(stop - start)} quiet"
         veil = tag("rect", x=x, y=_TOP, width=width, height=bottom - _TOP, class_="cut")
-        yield tag("g", tag("title", f"{label}, drawn shorter"), veil)
+        yield tag("g", tag("title", f"{label}, shortened"), veil)
         yield _text(x + width / 2, bottom + 15, label, "cut-label middle")
 
 
@@ -122,7 +122,7 @@ def _lane(lane: Lane, row: int, scale: TimeScale) -> Html:
 
 
 def _lines(scenario: Scenario, scale: TimeScale, bottom: float) -> Iterator[Html]:
-    # Limits and signals have a row of labels each, since they are often close to each other.
+    # Limits and signals have separate rows of labels, since they are often close together.
     moments = [(m, label, "limit", 16) for m, label in _limits(scenario) if m <= end_of(scenario)]
     moments.extend(
         (event.seconds, event.detail or "signal", "signal-line", 32)
@@ -151,7 +151,7 @@ def _marks(lane: Lane, row: int, scale: TimeScale) -> Html:
 
 
 def _path(steps: str, kind: str) -> Callable[[float, float], Html]:
-    """A mark drawn by an SVG path around its own middle."""
+    """Return a function that draws an SVG path centred on a point."""
 
     def draw(x: float, y: float) -> Html:
         return tag("path", d=steps, transform=f"translate({x:.2f} {y:.2f})", class_=f"mark {kind}")
@@ -169,7 +169,7 @@ MARKS: dict[EventKind, Callable[[float, float], Html]] = {
     EventKind.SIGNAL: _path("M0-7 6 0 0 7-6 0Z", "signal"),
     EventKind.STOPPED: _path("M0-7V7", "stopped"),
 }
-"""The kinds of events that get a mark, each of its own shape; the bars show the other kinds."""
+"""The event kinds that have a mark, each with its own shape; bars show the other kinds."""
 
 
 def _text(x: float, y: float, words: str, kind: str) -> Html:

@@ -1,31 +1,34 @@
-"""Wording that all reports share, so that they cannot disagree with each other."""
+"""Wording shared by all reports."""
 
 from harness.core.proof import Proof, Status
 
 MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "\u2013"}
-"""How a status is shown where there is room for one character."""
+"""One-character symbols of each status."""
+
+NO_STAND_INS = "No stand-ins: every component in this run was the real one."
+STAND_INS_MEAN = "The components they replace were not tested."
 
 _DIGEST_DIGITS = 12
 
 
 def stand_in_lines(proof: Proof) -> list[str]:
-    """What was not the real thing, one line each; one line saying so when all of it was."""
+    """Return one line per stand-in, or one line that says that there are none."""
     if not proof.stand_ins:
-        return ["No stand-ins: every part of this run was the real one."]
+        return [NO_STAND_INS]
     return [f"Stand-in {s.kind}: replaces {s.replaces}. {s.why}" for s in proof.stand_ins]
 
 
 def unchecked_line(proof: Proof) -> str:
-    """The requirements the run was to check but has no check for; "" when there are none."""
+    """Name the required requirements that were not checked; "" if there are none."""
     missing = proof.requirements_without_check(proof.required)
-    return f"No check was made for {', '.join(missing)}." if missing else ""
+    return f"Not checked: {', '.join(missing)}." if missing else ""
 
 
 def short_digest(digest: str) -> str:
-    """The first digits of a digest, without the name of its algorithm."""
+    """Return the first digits of a digest, without the algorithm."""
     return digest.rpartition(":")[2][:_DIGEST_DIGITS]
 
 
 def utf8(text: str) -> str:
-    """The text without lone surrogates, which undecodable log bytes become and no file can hold."""
+    """Replace lone surrogates, which come from undecodable log bytes and cannot be encoded."""
     return text.encode("utf-8", errors="replace").decode("utf-8")

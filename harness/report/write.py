@@ -1,4 +1,4 @@
-"""Writing the four reports to a directory."""
+"""Write the four reports to a directory."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from harness.report.junit_report import render_junit
 from harness.report.markdown_report import render_markdown
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-"""Names the file whose Markdown GitHub Actions shows on the page of the job."""
+"""Environment variable with the path of the GitHub Actions job summary."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPaths:
-    """Where the reports of one run are."""
+    """The paths of one run's reports."""
 
     json: Path
     junit: Path
@@ -26,10 +26,10 @@ class ReportPaths:
 
 
 def write_reports(proof: Proof, directory: Path, *, environ: Mapping[str, str]) -> ReportPaths:
-    """Write `proof` in all formats to `directory`, which is created when missing.
+    """Write `proof` in all formats to `directory`, which is created if missing.
 
-    All formats are rendered before the first is written, and each file appears whole or not at
-    all. The Markdown is also appended to the file `GITHUB_STEP_SUMMARY` names in `environ`.
+    All formats are rendered before the first is written, and each file is written atomically. The
+    Markdown is also appended to the file named by `GITHUB_STEP_SUMMARY` in `environ`.
     """
     paths = ReportPaths(
         json=directory / "proof.json",

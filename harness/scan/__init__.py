@@ -1,4 +1,4 @@
-"""Scans an image with Trivy and decides whether it may be published."""
+"""Scan an image with Trivy and decide whether it may be published."""
 
 from harness.scan.checks import with_scan
 from harness.scan.model import (

@@ -1,4 +1,4 @@
-"""SC-004 as checks of the proof, so that a report names the counts."""
+"""Record SC-004 (nothing critical or high) in the proof, so that reports show the counts."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ REQUIREMENT = "SC-004"
 
 
 def record_scan(report: ScanReport, recorder: Recorder) -> None:
-    """Add what the scan found to `recorder`: counts, the SBOM, and the rest of the gate."""
+    """Add the scan's checks to `recorder`: counts, SBOM and the gate's other rules."""
     _findings(report, recorder)
     _binaries(report, recorder)
     gated = {describe(finding) for finding in report.findings if finding.severity in GATED}
-    with recorder.check(REQUIREMENT, "the gate of the scan lets the image pass") as finding:
+    with recorder.check(REQUIREMENT, "the image passes the scan gate") as finding:
         finding.measured = report.verdict
         finding.note = "\n".join(report.warnings)
         for problem in report.problems:
@@ -45,13 +45,13 @@ def _findings(report: ScanReport, recorder: Recorder) -> None:
             f"{worst}; Trivy {report.trivy_version}, database of {report.database_date:%Y-%m-%d}"
         )
         if report.stand_ins and not number:
-            finding.skip("the vulnerability database is a stand-in that knows next to nothing")
+            finding.skip("the vulnerability database is a stand-in with almost no entries")
         finding.value = number
         for found in report.findings:
             if found.severity in GATED:
                 finding.fail(describe(found))
         if report.suppressed:
-            finding.note = f"{len(report.suppressed)} left out by ignores and VEX documents"
+            finding.note = f"{len(report.suppressed)} suppressed by ignores and VEX documents"
 
 
 def _binaries(report: ScanReport, recorder: Recorder) -> None:

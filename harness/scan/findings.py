@@ -1,4 +1,4 @@
-"""Reads Trivy's JSON report: what was found, whose layer it is in, and what was suppressed."""
+"""Read Trivy's JSON report: findings, the class of the layer each is in, and suppressions."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
@@ -15,14 +15,14 @@ _REPORT = reading("Trivy's report", ScanImpossibleError, REMEDY)
 
 
 def region_of(target: str) -> str | None:
-    """The region whose binary the file `target` is; None for any other file."""
+    """Return the region of the binary `target`; None for any other file."""
     name = PurePosixPath(target).name
     return name.removeprefix(BINARY_PREFIX) if name.startswith(BINARY_PREFIX) else None
 
 
 @_REPORT
 def read_findings(report: Json, base_layers: Iterable[str]) -> tuple[Finding, ...]:
-    """Everything that Trivy found, each once with all its places, the worst first.
+    """Return all findings, each once with all its locations, most severe first.
 
     `base_layers` are the digests (uncompressed) of the base image's layers.
     """
@@ -42,7 +42,7 @@ def read_findings(report: Json, base_layers: Iterable[str]) -> tuple[Finding, ..
 
 @_REPORT
 def read_suppressed(report: Json) -> tuple[Suppressed, ...]:
-    """What ignores and VEX documents took out, each once with all its places."""
+    """Return the findings that ignores and VEX documents suppress, each with all its locations."""
     grouped: dict[tuple[str, ...], set[str]] = {}
     for result in report.get("Results") or ():
         for entry in result.get("ExperimentalModifiedFindings") or ():
@@ -69,20 +69,20 @@ def read_suppressed(report: Json) -> tuple[Suppressed, ...]:
 
 
 def severity_of(name: object) -> Severity:
-    """The severity of that name; unknown for a name that Trivy did not have."""
+    """Return the severity called `name`, or `UNKNOWN`."""
     text = str(name)
     return Severity(text) if text in set(Severity) else Severity.UNKNOWN
 
 
 @_REPORT
 def os_packages(report: Json) -> int:
-    """How many packages of the system Trivy sees."""
+    """Return the number of OS packages that Trivy detected."""
     results = report.get("Results") or ()
     return sum(len(r.get("Packages") or ()) for r in results if r.get("Class") == "os-pkgs")
 
 
 class _LayerClasses:
-    """Tells whose a layer is, by digest."""
+    """Classifies layers by digest."""
 
     def __init__(self, report: Json, base: frozenset[str]) -> None:
         self.base = base
@@ -94,7 +94,7 @@ class _LayerClasses:
         }
 
     def of(self, target: str, layer: str) -> LayerClass:
-        """The class of `layer`; an image in one layer is told apart by the file `target`."""
+        """Return the class of `layer`; in a single-layer image the file `target` decides."""
         if region_of(target):
             return LayerClass.PLUGIN
         if layer in self.base:
@@ -123,14 +123,14 @@ def _of_result(result: Json, classes: _LayerClasses) -> Iterator[Finding]:
             layer=classes.of(target, _layer(found)),
             package="",
             installed="",
-            fixed="take it out of the image",
+            fixed="remove it from the image",
             title=f"secret: {found.get('Title', '')}",
             places=(target,),
         )
 
 
 def _place(result: Json, found: Json) -> str:
-    """The file it is in; for a package of the system, what Trivy calls the system."""
+    """Return the file; for an OS package, Trivy's name of the OS."""
     return str(found.get("PkgPath") or result.get("Target", ""))
 
 

@@ -1,4 +1,4 @@
-"""Decides whether what was found may be published, and says why not."""
+"""The scan gate: decide whether an image with these findings may be published."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,12 +8,12 @@ SHOWN_PLACES = 2
 
 
 def finding_problems(findings: Iterable[Finding]) -> list[str]:
-    """SC-004: each critical or high finding, in words."""
+    """SC-004 (nothing critical or high): describe each finding that fails the gate."""
     return [describe(finding) for finding in findings if finding.severity in GATED]
 
 
 def describe(finding: Finding) -> str:
-    """One finding as a sentence: what, where, and whether a fix exists."""
+    """Describe a finding in one sentence: package, location, fix."""
     what = " ".join(word for word in (finding.package, finding.installed) if word)
     fix = f"fixed in {finding.fixed}" if finding.fixed else "no fix yet"
     if not finding.package:
@@ -28,34 +28,34 @@ def describe(finding: Finding) -> str:
 
 
 def binary_problems(regions: Iterable[str], modules: Mapping[str, int]) -> list[str]:
-    """Regions whose binary the SBOM lacks, or lists without Go modules."""
+    """Report regions whose binary is missing from the SBOM or has no Go modules in it."""
     problems = []
     for region in regions:
         if region not in modules:
             problems.append(
-                f"{region}: its binary is not in the SBOM, so nothing is known of its modules"
+                f"{region}: the binary is not in the SBOM, so its Go modules were not scanned"
             )
         elif modules[region] == 0:
-            problems.append(f"{region}: its binary tells no Go modules")
+            problems.append(f"{region}: the binary contains no Go module information")
     return problems
 
 
 def system_words(
     system: str, *, end_of_life: bool, packages: int, stand_in_base: bool, policy: EndOfLife
 ) -> tuple[list[str], list[str]]:
-    """Problems and warnings about the base image's system."""
+    """Return problems and warnings about the base image's OS."""
     problems: list[str] = []
     warnings: list[str] = []
     if end_of_life:
         words = (
-            f"the base, {system}, is past its end of support: what is found in it from now on"
-            " is not fixed; build on a newer one (--base, the Dockerfile's BASE_IMAGE)"
+            f"the base image, {system}, is past its end of support and gets no more fixes;"
+            " build on a newer one (--base, or BASE_IMAGE in the Dockerfile)"
         )
         (problems if policy is EndOfLife.FAIL else warnings).append(words)
     if not packages:
-        words = f"Trivy sees no package of the system ({system}), so none was looked up"
+        words = f"Trivy found no OS packages ({system}), so none were scanned"
         if stand_in_base:
-            warnings.append(f"{words}: the base is a stand-in without a package database")
+            warnings.append(f"{words}: the base image is a stand-in without a package database")
         else:
             problems.append(words)
     return problems, warnings

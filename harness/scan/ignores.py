@@ -1,7 +1,8 @@
-"""The ignore file: what may be left as it is, why, and until when.
+"""The ignore file: which findings are accepted, why, and until when.
 
-The format is Trivy's, and Trivy applies it. The rules here are stricter: every entry has a reason
-and an end, and is needed. https://trivy.dev/latest/docs/configuration/filtering/#trivyignoreyaml
+Trivy defines the format and applies it. The rules here are stricter: every entry needs a reason
+and an expiry date, and must match a finding.
+https://trivy.dev/latest/docs/configuration/filtering/#trivyignoreyaml
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,36 +27,38 @@ class Ignore:
 
     id: str
     statement: str
-    expires: date  # the first day on which it does not count
+    expires: date  # the first day on which it no longer applies
 
     def expired(self, now: datetime) -> bool:
-        """Whether Trivy no longer applies it: its day has begun, in UTC."""
+        """Return whether the expiry date has been reached, in UTC, as Trivy does."""
         return now.astimezone(UTC).date() >= self.expires
 
 
 def load_ignores(path: Path | None) -> tuple[Ignore, ...]:
-    """Every entry of the ignore file at `path`; none when the file of the default name is missing.
+    """Return the entries of the ignore file at `path`; the default file may be missing.
 
-    Raises `UsageError` that names each entry without an id, a reason or an end.
+    Raises `UsageError` that names each entry without an id, a reason or an expiry date.
     """
     if path is None or (path == IGNORE_FILE and not path.exists()):
         return ()
     if path.suffix not in {".yaml", ".yml"}:
-        raise UsageError(f"{path}: an ignore file is YAML, such as {IGNORE_FILE}")
+        raise UsageError(f"{path}: an ignore file must be YAML, such as {IGNORE_FILE}")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the ignore file {path} cannot be read: {error}") from error
-    # The last for what YAML lets pass and Python does not have, such as the 13th month.
+        raise UsageError(f"cannot read the ignore file {path}: {error}") from error
+    # UNREADABLE covers values that YAML accepts and Python does not, such as a 13th month.
     except (yaml.YAMLError, *UNREADABLE) as error:
-        raise UsageError(f"the ignore file {path} is not YAML: {error}") from error
+        raise UsageError(f"the ignore file {path} is not valid YAML: {error}") from error
     if not isinstance(data or {}, Mapping):
-        raise UsageError(f"the ignore file {path} needs {' or '.join(_SECTIONS)} at the top")
+        raise UsageError(
+            f"the ignore file {path} must have {' or '.join(_SECTIONS)} at the top level"
+        )
     return _entries(path, data or {})
 
 
 def _entries(path: Path, data: Mapping[str, Any]) -> tuple[Ignore, ...]:
-    problems = [f"{key}: not a section that this scan has" for key in data if key not in _SECTIONS]
+    problems = [f"{key}: unsupported section" for key in data if key not in _SECTIONS]
     found = []
     for section in _SECTIONS:
         rows = data.get(section) or []
@@ -74,12 +77,12 @@ def _entries(path: Path, data: Mapping[str, Any]) -> tuple[Ignore, ...]:
                     )
                 )
     if problems:
-        raise UsageError("\n  ".join([f"the ignore file {path} is not accepted:", *problems]))
+        raise UsageError("\n  ".join([f"the ignore file {path} is invalid:", *problems]))
     return tuple(found)
 
 
 def _wrong(row: Any) -> list[str]:
-    """What entry `row` lacks, in words."""
+    """Describe what is wrong with entry `row`."""
     if not isinstance(row, Mapping):
         return ["not a mapping with id, statement and expired_at"]
     name = row.get("id")
@@ -90,12 +93,12 @@ def _wrong(row: Any) -> list[str]:
     if not isinstance(statement, str) or not statement.strip():
         wrong.append(f"{name}: no reason (statement)")
     if not isinstance(row.get("expired_at"), date):
-        wrong.append(f"{name}: no end (expired_at, a date such as 2027-01-31)")
+        wrong.append(f"{name}: no expiry date (expired_at, such as 2027-01-31)")
     return wrong
 
 
 def _day(value: date) -> date:
-    """The date; YAML also knows times, which are dates with more to them."""
+    """Return the date of a YAML date or timestamp."""
     if isinstance(value, datetime):
         return value.date()
     return value
@@ -104,14 +107,14 @@ def _day(value: date) -> date:
 def ignore_problems(
     ignores: Iterable[Ignore], suppressed: Iterable[Suppressed], now: datetime
 ) -> list[str]:
-    """What is wrong with `ignores`, given what Trivy left out because of them, in words."""
+    """Report entries that have expired, and entries that suppress nothing."""
     used = {(s.id, s.statement) for s in suppressed if s.status == "ignored"}
     problems = []
     for entry in ignores:
         if entry.expired(now):
             problems.append(
-                f"the ignore of {entry.id} expired on {entry.expires}: fix what it is about, or"
-                f" renew it with a reason that still holds (it was: {entry.statement})"
+                f"the ignore of {entry.id} expired on {entry.expires}: fix the finding, or"
+                f" extend the ignore with a current reason (it was: {entry.statement})"
             )
         elif (entry.id, entry.statement) not in used:
             problems.append(f"the ignore of {entry.id} matches nothing: remove it")

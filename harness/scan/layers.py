@@ -1,4 +1,4 @@
-"""Tells which layers of an image are its base's."""
+"""Find the layers that an image shares with its base image."""
 
 import docker
 from docker.errors import DockerException
@@ -8,10 +8,10 @@ BASE_NAME = "org.opencontainers.image.base.name"
 
 
 def base_layers(client: docker.DockerClient, image: Image) -> tuple[str, ...]:
-    """Digests (uncompressed) of the layers that `image` has from its base, the lowest first.
+    """Return the digests (uncompressed) of the base image's layers in `image`, lowest first.
 
-    The base is the one that the image's label names (OCI image spec, annotations), when it is on
-    the engine and the image really begins with it; else the lowest layer counts as the base.
+    The base image is the one named in the image's label (OCI image spec, annotations), if the
+    engine has it and the image starts with its layers; otherwise the lowest layer is the base.
     """
     layers = [str(digest) for digest in image.attrs["RootFS"].get("Layers") or ()]
     labels = (image.attrs.get("Config") or {}).get("Labels") or {}

@@ -1,4 +1,4 @@
-"""What a scan is asked for and what it found, as plain data."""
+"""The options and the results of a scan, as plain data."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ IGNORE_FILE = Path(".trivyignore.yaml")
 
 
 class Severity(StrEnum):
-    """Severities as Trivy names them, the worst first."""
+    """Severities as Trivy names them, most severe first."""
 
     CRITICAL = "CRITICAL"
     HIGH = "HIGH"
@@ -24,21 +24,21 @@ class Severity(StrEnum):
 
 
 GATED = (Severity.CRITICAL, Severity.HIGH)
-"""What SC-004 does not let pass."""
+"""Severities that fail SC-004 (nothing critical or high)."""
 
 
 class LayerClass(StrEnum):
-    """Whose a layer is, and so who can fix what is found in it."""
+    """The origin of a layer, and so who can fix the findings in it."""
 
-    BASE = "base"  # the base image's
+    BASE = "base"  # the base image
     PACKAGES = "packages"  # installed by the build, and the image's own parts
-    PLUGIN = "plugin"  # a regional binary's
+    PLUGIN = "plugin"  # a regional binary
 
 
 class EndOfLife(StrEnum):
-    """What a base past its end of support means for the gate."""
+    """How the gate treats a base image past its end of support."""
 
-    WARN = "warn"  # said, in the report too
+    WARN = "warn"  # on the console and in the report
     FAIL = "fail"
 
 
@@ -47,14 +47,14 @@ class ScanOptions:
     """How to scan."""
 
     db_repositories: tuple[str, ...] = ()  # () for Trivy's own
-    skip_db_update: bool = False  # use the database that is there, whatever its age up to max_age
-    offline: bool = False  # no request at all; implies skip_db_update
+    skip_db_update: bool = False  # use the cached database, if it is not older than max_age
+    offline: bool = False  # no network requests; implies skip_db_update
     max_age: timedelta = timedelta(days=7)  # of the database
     ignore_file: Path | None = IGNORE_FILE  # the default one need not exist
     vex: tuple[Path, ...] = ()  # OpenVEX, CSAF or CycloneDX documents
     end_of_life: EndOfLife = EndOfLife.WARN
     cache: Path | None = None  # Trivy's cache directory; None for the harness's own
-    stand_ins: StandInPolicy = StandInPolicy.NEVER  # a pass by a small database shows little
+    stand_ins: StandInPolicy = StandInPolicy.NEVER  # a pass with a stand-in shows little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,32 +62,32 @@ class Database:
     """The vulnerability database that was used."""
 
     updated_at: datetime
-    source: str  # as its own record of the data source says
-    cache: Path  # Trivy's cache directory that has it
+    source: str  # the data source that the database names
+    cache: Path  # Trivy's cache directory that contains it
     stand_in: StandIn | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing found, however many files have it."""
+    """One vulnerability or secret, in one or more files."""
 
     id: str  # "CVE-2024-24790", or the rule of a secret
     severity: Severity
     layer: LayerClass
     package: str  # "" for a secret
     installed: str
-    fixed: str  # versions that have the fix; "" when there is none
+    fixed: str  # versions with the fix; "" if there is none
     title: str
-    places: tuple[str, ...]  # files, or the system's name for its own packages
+    places: tuple[str, ...]  # files, or the OS name for OS packages
 
 
 @dataclass(frozen=True, kw_only=True)
 class Suppressed:
-    """A finding that an ignore or a VEX document takes out of the gate."""
+    """A finding that an ignore or a VEX document excludes from the gate."""
 
     id: str
     severity: Severity
-    source: str  # file that says so
+    source: str  # the file with the ignore or VEX statement
     status: str  # "ignored", "not_affected", "fixed"
     statement: str
     places: tuple[str, ...]
@@ -95,7 +95,7 @@ class Suppressed:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """How many findings there are of one kind."""
+    """The number of findings of one severity, layer class and fix status."""
 
     severity: Severity
     layer: LayerClass
@@ -105,19 +105,19 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class ScanReport:
-    """Everything one scan found out about one image."""
+    """The results of one scan of one image."""
 
     reference: str
     image_id: str
     system: str  # "alpine 3.19.9"
-    end_of_life: bool  # as Trivy knows the system's end of support
+    end_of_life: bool  # the OS is past its end of support, according to Trivy
     os_packages: int
-    binaries: Mapping[str, int]  # regional binary to the number of its Go modules
+    binaries: Mapping[str, int]  # region to the number of Go modules in its binary
     trivy_version: str
     database: Database
     findings: tuple[Finding, ...]
     suppressed: tuple[Suppressed, ...]
-    problems: tuple[str, ...]  # what the gate does not let pass, in words; () for a pass
+    problems: tuple[str, ...]  # why the gate fails, as sentences; () for a pass
     warnings: tuple[str, ...]
     trivy_json: Path
     sarif: Path
@@ -127,22 +127,22 @@ class ScanReport:
 
     @property
     def passed(self) -> bool:
-        """Whether the gate lets the image pass."""
+        """Whether the image passes the gate."""
         return not self.problems
 
     @property
     def database_date(self) -> datetime:
-        """When the database was made."""
+        """When the database was built."""
         return self.database.updated_at
 
     @property
     def stand_ins(self) -> tuple[StandIn, ...]:
-        """What was not the real thing in this scan."""
+        """The stand-ins used in this scan."""
         return (self.database.stand_in,) if self.database.stand_in else ()
 
     @property
     def ignores_used(self) -> tuple[Suppressed, ...]:
-        """What an entry of the ignore file let pass."""
+        """The findings suppressed by the ignore file."""
         return tuple(s for s in self.suppressed if s.status == "ignored")
 
     def count(
@@ -152,7 +152,7 @@ class ScanReport:
         layer: LayerClass | None = None,
         fixable: bool | None = None,
     ) -> int:
-        """Number of findings of `severity`, of one layer class and with or without a fix."""
+        """Return the number of findings of `severity`, optionally by layer class and fix."""
         return sum(
             c.number
             for c in self.counts
@@ -171,7 +171,7 @@ class ScanReport:
         return f"{outcome}: {found}"
 
     def to_json_dict(self) -> dict[str, Any]:
-        """This report in JSON types."""
+        """Return this report as JSON types."""
         return {
             "schema_version": 1,
             "passed": self.passed,
@@ -199,14 +199,14 @@ class ScanReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ScannedImage:
-    """A verified image that the gate lets pass; only `harness.scan.scan` makes one."""
+    """A verified image that passed the gate; only `harness.scan.scan` creates one."""
 
     verified: VerifiedImage
     report: ScanReport
 
 
 def counts_of(findings: Iterable[Finding]) -> tuple[Count, ...]:
-    """The findings counted by severity, layer class and fix, the worst first."""
+    """Count the findings by severity, layer class and fix, most severe first."""
     tally: dict[tuple[Severity, LayerClass, bool], int] = {}
     for finding in findings:
         key = (finding.severity, finding.layer, bool(finding.fixed))

@@ -1,4 +1,4 @@
-"""Reads the CycloneDX SBOM: which regional binaries it has, and how many Go modules of each.
+"""Read the CycloneDX SBOM: the regional binaries and the number of Go modules of each.
 
 https://cyclonedx.org/docs/1.6/json/: `components` have a `bom-ref`, `dependencies` link them.
 """
@@ -14,7 +14,7 @@ from harness.scan.tool import REMEDY
 
 @reading("the SBOM", ScanImpossibleError, REMEDY)
 def modules_by_region(sbom: Mapping[str, Any]) -> dict[str, int]:
-    """Region of each regional binary in `sbom` to the number of its Go modules with a version."""
+    """Map the region of each binary in `sbom` to its number of versioned Go modules."""
     components = {c["bom-ref"]: c for c in sbom.get("components") or ()}
     edges: dict[str, list[str]] = {
         d["ref"]: list(d.get("dependsOn") or ()) for d in sbom.get("dependencies") or ()
@@ -30,7 +30,7 @@ def modules_by_region(sbom: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _reached(start: str, edges: Mapping[str, list[str]]) -> set[str]:
-    """Everything that `start` depends on, directly or not."""
+    """Return everything that `start` depends on, directly or indirectly."""
     seen: set[str] = set()
     waiting = list(edges.get(start, ()))
     while waiting:

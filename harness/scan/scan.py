@@ -1,4 +1,4 @@
-"""The scan: one full scan of an image, its reports, and the gate."""
+"""Scan an image once, write the reports and apply the gate."""
 
 import json
 import shutil
@@ -51,11 +51,11 @@ _SCRATCH = ".scan-"
 def scan(
     engine: Engine, verified: VerifiedImage, options: ScanOptions, output: Path
 ) -> ScannedImage:
-    """Scan the image that was verified, by its ID, and let it pass the gate or not.
+    """Scan the verified image by its ID and apply the gate.
 
-    `output` gets trivy.json, trivy.sarif, sbom.cdx.json, scan.json and scan.md, also when the gate
-    lets nothing pass; the proof gets SC-004. Raises `ScanGateError` with everything that was
-    found, and `ScanImpossibleError` when there can be no scan.
+    Writes trivy.json, trivy.sarif, sbom.cdx.json, scan.json and scan.md to `output`, even if the
+    gate fails, and adds SC-004 (nothing critical or high) to the proof. Raises `ScanGateError`
+    with all findings if the gate fails, and `ScanImpossibleError` if the image cannot be scanned.
     """
     report = scan_image(
         engine, verified.built.image_id, options, output, name=verified.built.reference
@@ -65,7 +65,7 @@ def scan(
 
 
 def passed(report: ScanReport) -> ScanReport:
-    """`report` when the gate lets its image pass; `ScanGateError` otherwise."""
+    """Return `report` if its image passes the gate; raise `ScanGateError` otherwise."""
     if not report.passed:
         raise ScanGateError(
             "\n  ".join([f"the scan of {report.reference} {report.verdict}", *report.problems])
@@ -76,15 +76,15 @@ def passed(report: ScanReport) -> ScanReport:
 def scan_image(
     engine: Engine, reference: str, options: ScanOptions, output: Path, *, name: str = ""
 ) -> ScanReport:
-    """Scan any image; the report tells whether the gate lets it pass.
+    """Scan any image; the report says whether it passes the gate.
 
-    `name` is what the reports call it, when that is not `reference`. Raises `UsageError` for an
-    ignore file that is not accepted, and `ScanImpossibleError`.
+    `name` is the image's name in the reports, by default `reference`. Raises `UsageError` for an
+    invalid ignore file, and `ScanImpossibleError` if the image cannot be scanned.
     """
     ignores = load_ignores(options.ignore_file)
     for document in options.vex:
         if not document.is_file():
-            raise UsageError(f"there is no VEX document {document}")
+            raise UsageError(f"VEX document not found: {document}")
     image = find_image(engine.client, reference)
     with _workspace(output) as directory:
         trivy = find_trivy()
@@ -112,7 +112,7 @@ def scan_image(
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """What is scanned, with what, and where to."""
+    """The inputs of one scan."""
 
     trivy: Trivy
     database: Database
@@ -121,36 +121,36 @@ class _Job:
     name: str
     output: Path
     ignores: tuple[Ignore, ...]
-    base: tuple[str, ...]  # digests of the base's layers
+    base: tuple[str, ...]  # digests of the base image's layers
 
     @property
     def archive(self) -> Path:
-        """Path of the image's archive in the workspace: Trivy calls an image as its file."""
+        """The image archive's path in the workspace; Trivy reports it as the image's name."""
         parts = [part for part in self.name.split("/") if part not in {"", ".", ".."}]
         return Path(*parts)
 
 
 @contextmanager
 def _workspace(output: Path) -> Iterator[Path]:
-    """A directory for the block's time, where there is room for the image.
+    """Create a temporary directory in `output`, on a disk with space for the image.
 
-    The reports of an earlier scan go first: what is there after a failure is of no other image.
+    Reports of an earlier scan are removed first, so that a failed scan leaves none behind.
     """
     output.mkdir(parents=True, exist_ok=True)
     for name in (_REPORT, _SARIF, _SBOM, _SUMMARY, _RECORD):
         (output / name).unlink(missing_ok=True)
-    for left in output.glob(f"{_SCRATCH}*"):  # a killed scan's, with a whole image in it
+    for left in output.glob(f"{_SCRATCH}*"):  # left by a killed scan, with a whole image in it
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=output, prefix=_SCRATCH) as made:
         yield Path(made)
 
 
 def _scan(job: _Job, directory: Path) -> dict[str, Any]:
-    """The one full scan; returns what `trivy.json` holds."""
+    """Run the scan; return the content of `trivy.json`."""
     arguments = ["image", "--input", str(job.archive), *QUIET, *NO_UPDATE]
     arguments += ["--scanners", "vuln,secret", "--list-all-pkgs", "--show-suppressed"]
     arguments += ["--format", "json", "--output", _REPORT]
-    # Copies, so that the report calls them by a name and not by a path of this machine.
+    # Copied, so that the report has file names instead of this machine's paths.
     if job.options.ignore_file and job.options.ignore_file.exists():
         shutil.copyfile(job.options.ignore_file, directory / _IGNORES)
         arguments += ["--ignorefile", _IGNORES]
@@ -169,7 +169,7 @@ def _scan(job: _Job, directory: Path) -> dict[str, Any]:
     expected = list(job.image.attrs["RootFS"]["Layers"])
     if scanned != expected:
         raise ScanImpossibleError(
-            f"Trivy scanned another image than {job.image.id}: its layers are {scanned}, not"
+            f"Trivy did not scan {job.image.id}: it reports the layers {scanned}, expected"
             f" {expected}"
         )
     shutil.copyfile(directory / _REPORT, job.output / _REPORT)
@@ -177,25 +177,25 @@ def _scan(job: _Job, directory: Path) -> dict[str, Any]:
 
 
 def _save(image: Image, path: Path) -> None:
-    """Write the image as `docker save` does."""
+    """Write the image to `path` in the format of `docker save`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with step("taking the image out of the engine") as progress:
+    with step("exporting the image from the engine") as progress:
         try:
             with path.open("wb") as file:
                 for chunk in image.save():
                     file.write(chunk)
                     progress.news(f"{file.tell() / 1e6:.0f} MB")
         except DockerException as error:
-            raise ScanImpossibleError(f"the engine cannot save the image: {error}") from error
+            raise ScanImpossibleError(f"the engine cannot export the image: {error}") from error
         except OSError as error:
             raise ScanImpossibleError(
-                f"the image cannot be written for the scan ({error.strerror}): make room in"
+                f"cannot write the image for the scan ({error.strerror}): free disk space in"
                 f" {path.parent}"
             ) from error
 
 
 def _convert(job: _Job, directory: Path) -> dict[str, Any]:
-    """SARIF and the SBOM out of the one scan; returns what the SBOM holds."""
+    """Convert the scan to SARIF and to an SBOM; return the content of the SBOM."""
     for form, name in (("sarif", _SARIF), ("cyclonedx", _SBOM)):
         _trivy(job, ["convert", "--quiet", "--format", form, "--output", name, _REPORT], directory)
         shutil.copyfile(directory / name, job.output / name)
@@ -212,7 +212,7 @@ def _trivy(job: _Job, arguments: list[str], directory: Path) -> None:
 
 
 def _judge(job: _Job, raw: dict[str, Any], sbom: dict[str, Any]) -> ScanReport:
-    """The gate."""
+    """Apply the gate and assemble the report."""
     metadata = raw.get("Metadata") or {}
     system = metadata.get("OS") or {}
     findings = read_findings(raw, job.base)

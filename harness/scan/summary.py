@@ -1,4 +1,4 @@
-"""The scan in Markdown, for a release page and for a job's summary."""
+"""Render a scan as Markdown, for a release page and a job summary."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from harness.scan.model import GATED, Finding, LayerClass, ScanReport, Severity,
 
 
 def render_summary(report: ScanReport) -> str:
-    """Verdict, what the gate does not let pass, counts, findings, and what was left out and why."""
+    """Render the verdict, problems, warnings, counts, findings and suppressed findings."""
     blocks = [
         f"### Scan {inline(report.verdict)}",
         _facts(report),
-        _list("Not let pass", report.problems),
-        _list("To know", [*_stand_ins(report), *report.warnings]),
+        _list("Problems", report.problems),
+        _list("Warnings", [*_stand_ins(report), *report.warnings]),
         _counts(report),
         _findings([f for f in report.findings if f.severity in GATED]),
         _suppressed(report.suppressed),
@@ -24,7 +24,7 @@ def render_summary(report: ScanReport) -> str:
 
 
 def append_step_summary(report: ScanReport, environ: Mapping[str, str]) -> None:
-    """Show the summary on the page of a GitHub Actions job, when `environ` says there is one."""
+    """Append the summary to the GitHub Actions job summary, if `environ` names one."""
     if path := environ.get(STEP_SUMMARY):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(render_summary(report))
@@ -36,7 +36,7 @@ def _facts(report: ScanReport) -> str:
         f"Trivy {report.trivy_version}",
         f"database of {report.database_date:%Y-%m-%d %H:%M} UTC",
         report.system or "unknown system",
-        f"{report.os_packages} packages of the system",
+        f"{report.os_packages} OS packages",
         f"{len(report.binaries)} regional binaries with {modules} Go modules in the SBOM",
     ]
     return " · ".join(inline(fact) for fact in facts)
@@ -44,7 +44,7 @@ def _facts(report: ScanReport) -> str:
 
 def _stand_ins(report: ScanReport) -> list[str]:
     return [
-        f"Stand-in {s.kind} in place of {s.replaces}: {s.why}. It knows next to nothing, so a pass"
+        f"Stand-in {s.kind} in place of {s.replaces}: {s.why}. It has almost no entries, so a pass"
         " shows that the gate works, not that the image is clean."
         for s in report.stand_ins
     ]
@@ -72,7 +72,7 @@ def _findings(findings: Sequence[Finding]) -> str:
     if not findings:
         return ""
     rows = [
-        "| finding | severity | layer | package | fixed in | where |",
+        "| finding | severity | layer | package | fixed in | location |",
         "|---|---|---|---|---|---|",
     ]
     for finding in findings:
@@ -88,7 +88,7 @@ def _findings(findings: Sequence[Finding]) -> str:
 def _suppressed(suppressed: Sequence[Suppressed]) -> str:
     if not suppressed:
         return ""
-    rows = ["| left out | severity | by | why |", "|---|---|---|---|"]
+    rows = ["| suppressed | severity | by | reason |", "|---|---|---|---|"]
     for entry in suppressed:
         why = f"{entry.status}: {entry.statement}".rstrip(": ")
         cells = [entry.id, entry.severity.value.lower(), entry.source, why]

@@ -1,1 +1,1 @@
-"""Measures the image side by side with what it is compared with."""
+"""Benchmark the image against its alternatives."""

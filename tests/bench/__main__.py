@@ -1,4 +1,4 @@
-"""Measures the image: `python -m tests.bench [VERSION] [--full-size [--settle SECONDS]]`."""
+"""Benchmark the image: `python -m tests.bench [VERSION] [--full-size [--settle SECONDS]]`."""
 
 import argparse
 import sys
@@ -14,19 +14,22 @@ from .suite import bench
 
 
 def main() -> int:
-    """Command line; the exit codes are those of the harness."""
+    """Run the command line; exit codes are those of the harness."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("version", nargs="?", default=LOCAL_VERSION, help="default: %(default)s")
     parser.add_argument(
-        "--stand-ins", type=StandInPolicy, choices=list(StandInPolicy), help="when to use them"
+        "--stand-ins", type=StandInPolicy, choices=list(StandInPolicy), help="when to use stand-ins"
     )
     parser.add_argument(
-        "--full-size", action="store_true", help="stand-ins as large as the real ones"
+        "--full-size", action="store_true", help="use stand-ins with price lists of the real size"
     )
     parser.add_argument(
-        "--settle", type=float, default=0, help="seconds until memory is measured again"
+        "--settle",
+        type=float,
+        default=0,
+        help="with --full-size, measure memory again after this many seconds",
     )
-    parser.add_argument("--results", type=Path, default=Path("bench-out"), help="directory")
+    parser.add_argument("--results", type=Path, default=Path("bench-out"), help="output directory")
     given = parser.parse_args()
     config = BuildConfig(
         version=given.version, stand_ins=given.stand_ins, full_size=given.full_size

@@ -1,4 +1,4 @@
-"""The same regional binaries without a container, on free loopback ports."""
+"""Run the regional binaries without a container ("bare"), on free loopback ports."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ _DIRECTORY = "/opt/finfocus/bin"
 
 
 def copy_binaries(client: docker.DockerClient, reference: str, directory: Path) -> Path:
-    """Copy the regional binaries of image `reference`; returns the directory they are in."""
+    """Copy the regional binaries out of image `reference`; return their directory."""
     container = client.containers.create(reference, labels=run_labels())
     try:
         chunks, _ = container.get_archive(_DIRECTORY)
@@ -43,7 +43,7 @@ def copy_binaries(client: docker.DockerClient, reference: str, directory: Path) 
 
 
 class BareRegions:
-    """Processes of all regions, started `at_once` at a time (0: all); times are seconds."""
+    """Processes of all regions, started `at_once` at a time (0: all); times are in seconds."""
 
     def __init__(
         self, commands: Mapping[int, Sequence[str]], environ: Mapping[str, str], at_once: int
@@ -56,9 +56,9 @@ class BareRegions:
         self._began = time.monotonic()
 
     def first_answers(self, *, pause: float = PROBE_PAUSE) -> list[float]:
-        """Start them; seconds from the first start to the first answer of each.
+        """Start them; return the seconds from the first start to each first response.
 
-        `pause` is the seconds between two requests to one region.
+        `pause` is the number of seconds between requests to one region.
         """
         with ThreadPoolExecutor(len(self._commands)) as pool:
             answers = pool.map(self._run, self._commands, repeat(pause))
@@ -84,7 +84,7 @@ class BareRegions:
         return [process.pid for process in self._processes]
 
     def stop(self) -> float:
-        """Seconds from SIGTERM to all until the last has ended."""
+        """Send SIGTERM to all; return the seconds until the last one has exited."""
         sent = time.monotonic()
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
@@ -93,7 +93,7 @@ class BareRegions:
         return time.monotonic() - sent
 
     def kill(self) -> None:
-        """End those that still run."""
+        """Kill those that still run."""
         for process in self._processes:
             process.kill()
             process.wait()
@@ -102,9 +102,9 @@ class BareRegions:
 def first_answers(
     ports: Sequence[int], host: str = LOOPBACK, *, pause: float = PROBE_PAUSE
 ) -> list[float]:
-    """When each of the plugins on `ports` answered first, `time.monotonic()`.
+    """Return when each plugin on `ports` first responded, as `time.monotonic()`.
 
-    `pause` is the seconds between two requests to one plugin.
+    `pause` is the number of seconds between requests to one plugin.
     """
     with ThreadPoolExecutor(len(ports)) as pool:
         return list(pool.map(_first_answer, ports, repeat(host), repeat(pause)))
@@ -115,7 +115,7 @@ def _first_answer(port: int, host: str, pause: float) -> float:
         lambda: get_status(port, "/healthz", host) == 200,
         timeout=READY_SECONDS,
         interval=pause,
-        what=f"a plugin answers on {host}:{port}",
+        what=f"a plugin responds on {host}:{port}",
     )
     return time.monotonic()
 
@@ -124,7 +124,7 @@ def _first_answer(port: int, host: str, pause: float) -> float:
 def bare_regions(
     directory: Path, regions: Sequence[Region], environ: Mapping[str, str], *, at_once: int = 0
 ) -> Iterator[BareRegions]:
-    """The binaries of `directory`, to be started; killed at the end if they still run."""
+    """Yield the binaries in `directory`, ready to start; kill them after the block."""
     ports = free_ports(len(regions))
     commands = {
         port: [str(directory / region.binary), "--port", str(port)]
@@ -138,7 +138,7 @@ def bare_regions(
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nothing listens on right now."""
+    """Return loopback ports that are currently free."""
     with ExitStack() as stack:
         found = [
             stack.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
@@ -146,5 +146,5 @@ def free_ports(count: int) -> list[int]:
         ]
         ports = [int(server.getsockname()[1]) for server in found]
     if len(set(ports)) != count:
-        raise HarnessError("this machine has too few free ports: end what uses them")
+        raise HarnessError("not enough free ports on this machine: stop programs that use them")
     return ports

@@ -1,4 +1,4 @@
-"""Time of a build from nothing and of one in which nothing changed."""
+"""Measure a build without a cache, and a build without changes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ WARM_LIMIT = 3.0
 
 
 def measure_builds(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
-    """Rows for a cold and a warm build; the warm one leaves the image of `config`."""
+    """Yield rows for a cold and a warm build; the warm build leaves the image of `config`."""
     cold = build(engine, replace(config, no_cache=True))
     warm = build(engine, config)
     yield Measure(group="build", name="build, cold", value=cold.seconds, unit="s")

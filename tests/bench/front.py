@@ -1,4 +1,4 @@
-"""Requests through the front proxy against requests straight to the plugin."""
+"""Compare requests through the front proxy with requests directly to the plugin."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ _UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
 class Answers(NamedTuple):
-    """What wrk measured; times are milliseconds."""
+    """The results of wrk; times are in milliseconds."""
 
     per_second: float
     p50: float
@@ -37,11 +37,11 @@ class Answers(NamedTuple):
 
 
 def measure_front(target: Target) -> Iterator[Measure]:
-    """Rows for requests per second and latency, through the front and direct.
+    """Yield rows for requests per second and latency, through the proxy and direct.
 
-    The container shares the host's network, the only way to reach the plugin's own port.
+    The container uses the host's network: the plugin's own port is not reachable otherwise.
     """
-    ensure_tools({"wrk": "wrk"}, wanted_for="the bench of the front proxy")
+    ensure_tools({"wrk": "wrk"}, wanted_for="the benchmark of the front proxy")
     options = Options(extra={"network_mode": "host"})
     with (
         created(target.client, target.reference, target.names, options) as container,
@@ -51,7 +51,7 @@ def measure_front(target: Target) -> Iterator[Measure]:
         wait_until(
             lambda: container.dead.is_set() or get_status(METRICS_PORT, "/readyz") == 200,
             timeout=30,
-            what="the container in the host's network is ready",
+            what="the container on the host's network is ready",
             explain=lambda: "\n".join(container.tail_text()),
         )
         container.expect_alive()
@@ -98,11 +98,11 @@ def _load(url: str, script: Path) -> Answers:
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", str(script)]
     text = run([*command, url])
     if match := re.search(r"Non-2xx or 3xx responses: (\d+)", text):
-        raise HarnessError(f"{match[1]} requests to {url} failed: see `harness verify`")
+        raise HarnessError(f"{match[1]} requests to {url} failed: run `harness verify` to diagnose")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     times = dict(re.findall(r"^\s+(50|99)%\s+([\d.]+[a-z]+)", text, re.MULTILINE))
     if rate is None or set(times) != {"50", "99"}:
-        raise HarnessError(f"wrk gave no result for {url}:\n{text}")
+        raise HarnessError(f"wrk reported no result for {url}:\n{text}")
     return Answers(
         per_second=float(rate[1]), p50=_milliseconds(times["50"]), p99=_milliseconds(times["99"])
     )

@@ -1,7 +1,7 @@
-"""The image with price lists of the real size, beside the same binaries started bare.
+"""Compare the image, with price lists of the real size, with the same binaries started bare.
 
-A start of the twelve takes about 20 seconds of processor time and 7 GB of memory: nothing else may
-run meanwhile. "Staged" is bare as well, started a few at a time as the image does.
+Starting the twelve takes about 20 seconds of processor time and 7 GB of memory: run nothing else
+meanwhile. "Staged" is also bare, but started a few at a time, as in the image.
 """
 
 import random
@@ -25,19 +25,19 @@ ROUNDS = 3
 STAGED = 4
 STOPS = 50
 STOP_SECONDS = 5.0  # SC-003
-PAUSE_SECONDS = 0.25  # every 0.02 s, the requests took a tenth of the two processors
+PAUSE_SECONDS = 0.25  # at 0.02 s, the requests used a tenth of the two processors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One start: seconds to each region's first answer, and what the plugins take then."""
+    """One start: seconds to each region's first response, and the plugins' memory then."""
 
     answers: tuple[float, ...]
     anonymous: float  # bytes
 
 
 def measure_full_size(target: Target, binaries: Path, *, settle: float) -> Iterator[Measure]:
-    """Rows for start, memory at start and after `settle` seconds (0: left out), and stops."""
+    """Yield rows for start, memory at start and after `settle` seconds (0: omitted), and stops."""
     ours, at_once, staged, alone = [], [], [], []
     for _ in range(ROUNDS):
         ours.append(_contained(target))
@@ -54,7 +54,7 @@ def measure_full_size(target: Target, binaries: Path, *, settle: float) -> Itera
 def _ready(
     ours: Sequence[Start], at_once: Sequence[Start], staged: Sequence[Start], alone: Sequence[Start]
 ) -> Iterator[Measure]:
-    """All, mean and first ready, each in the same round's company."""
+    """Yield rows for the last, mean and first region to become ready."""
     one = median([max(start.answers) for start in alone])
     for name, of, factor, rule in (
         ("all", max, 0.95, "≤ 0.95 × bare at once"),
@@ -91,7 +91,7 @@ def _memory(when: str, ours: Sequence[float], bare: Sequence[float]) -> Measure:
 
 
 def _stops(target: Target, start_seconds: float) -> Measure:
-    """SIGTERM at moments spread over the start; raises when one exit code is not 0."""
+    """Send SIGTERM at moments spread over the start; raise if an exit code is not 0."""
     jitter = random.Random(1)
     runs = []
     for number in range(STOPS):
@@ -126,7 +126,7 @@ def _contained(target: Target) -> Start:
 
 def _settled(target: Target, seconds: float) -> float:
     with _ready_container(target) as (container, _):
-        container.dead.wait(seconds)  # the time that is measured
+        container.dead.wait(seconds)  # the measured interval
         container.expect_alive()
         return _anonymous_inside(container, target)
 
@@ -154,7 +154,7 @@ def _anonymous_inside(container: RunningContainer, target: Target) -> float:
 
 
 def _anonymous(statuses: Mapping[str, str]) -> float:
-    """Bytes of anonymous memory, summed over the texts of proc(5)'s status."""
+    """Sum the anonymous memory in bytes over texts of /proc/PID/status (proc(5))."""
     total = 0
     for text in statuses.values():
         line = next(line for line in text.splitlines() if line.startswith("RssAnon:"))

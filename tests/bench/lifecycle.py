@@ -1,8 +1,8 @@
-"""Readiness and stop of the container against the same binaries started bare.
+"""Compare readiness and stop of the container with the same binaries started bare.
 
-The container publishes no port, like a pod on Kubernetes, and is asked at its own address: what an
-engine does for published ports is its own affair, and takes longer than the start. One row has it,
-beside the same engine and ports with a program that does nothing.
+The container publishes no ports, like a pod on Kubernetes, and is probed at its own address: the
+engine takes longer to publish ports than the image to start. One row measures published ports,
+compared with the same engine and ports with an idle program.
 """
 
 import time
@@ -18,7 +18,7 @@ from .bare import READY_SECONDS, bare_regions, first_answers
 from .measure import Measure, alternate, median
 
 ROUNDS = 5
-STOP_SECONDS = 0.025  # from SIGTERM to the exit of PID 1, nothing being asked
+STOP_SECONDS = 0.025  # from SIGTERM to the exit of PID 1, without load
 STARTS = {
     "instant start": {},
     "CPU-heavy start": {"STANDIN_START_CPU": "300ms"},  # of one core, in each of the twelve
@@ -26,10 +26,10 @@ STARTS = {
 
 
 def measure_lifecycle(target: Target, binaries: Path) -> Iterator[Measure]:
-    """Rows for readiness and stop, for each kind of start, and for published ports."""
+    """Yield rows for readiness and stop, for each kind of start, and for published ports."""
     for name, environ in STARTS.items():
         ours, bare = [], []
-        for _ in range(ROUNDS):  # in turn, so that a drift hits both alike
+        for _ in range(ROUNDS):  # alternating, so that drift affects both equally
             ours.append(_contained(target, environ))
             bare.append(_bare(binaries, target, environ))
         ready, exits, told = zip(*ours, strict=True)
@@ -70,37 +70,41 @@ def _measure_published(target: Target) -> Measure:
 
 
 def _bare(binaries: Path, target: Target, environ: Mapping[str, str]) -> tuple[float, float]:
-    """Seconds to ready, and from SIGTERM to the last exit."""
+    """Return the seconds to ready, and from SIGTERM to the last exit."""
     with bare_regions(binaries, target.regions, environ) as regions:
         return max(regions.first_answers()), regions.stop()
 
 
 def _contained(target: Target, environ: Mapping[str, str]) -> tuple[float, float, float]:
-    """Seconds to ready, from SIGTERM to the exit of PID 1, and to the engine's word of it."""
+    """Return the seconds to ready, from SIGTERM to exit of PID 1, and to the engine's report."""
     options = Options(environ=environ)
     with running(target.client, target.reference, target.names, options) as container:
         ports = [region.port for region in target.regions]
         ready = max(first_answers(ports, container.address())) - container.started_at
         sent = container.signal("SIGTERM")
         if not container.wait_dead(30):
-            raise HarnessError("it runs 30 s after SIGTERM: see `harness verify`")
+            raise HarnessError(
+                "the container still runs 30 s after SIGTERM: run `harness verify` to diagnose"
+            )
         return ready, container.exit_time() - sent, container.ended_at - sent
 
 
 def _published(target: Target) -> float:
-    """Seconds to ready through published ports."""
+    """Return the seconds to ready through published ports."""
     options = Options(ports=target.ports)
     with running(target.client, target.reference, target.names, options) as container:
         watch = Watch(name="bench", title="", container=container, regions=target.regions)
         ready = watch.await_ready(READY_SECONDS)
         container.expect_alive()
         if len(ready) < len(target.regions):
-            raise HarnessError(f"not ready within {READY_SECONDS:g} s: see `harness verify`")
+            raise HarnessError(
+                f"not ready within {READY_SECONDS:g} s: run `harness verify` to diagnose"
+            )
         return max(ready.values()) / 1000
 
 
 def _engine_alone(target: Target) -> float:
-    """Seconds until the engine says that the same container with `sleep` in it is started."""
+    """Return the seconds until the engine reports the same container running `sleep` as started."""
     options = Options(ports=target.ports, extra={"entrypoint": ["sleep", "60"]})
     with created(target.client, target.reference, target.names, options) as container:
         container.start(())

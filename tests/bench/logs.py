@@ -1,4 +1,4 @@
-"""The log writer against `cat` and against a bash loop: throughput, cost per line, delay."""
+"""Compare the log writer with `cat` and a bash loop: throughput, CPU per line, delay."""
 
 import multiprocessing
 import os
@@ -23,12 +23,12 @@ LINE_BYTES = 190
 LINES = {"log writer": 60_000, "cat": 200_000, "bash loop": 2_000}  # per stream
 FLOOD_SECONDS = 120.0
 PACED_LINES = 1_500  # per stream, for the delay
-PACE_SECONDS = 0.002  # between two lines of all streams
+PACE_SECONDS = 0.002  # between lines of a stream
 _LINE = (
     '{"level":"info","plugin_name":"aws-public","plugin_version":"0.1.5","operation":"GetProjected",'
     '"time":"2026-11-24T02:29:30Z","message":"%s"}'
 )
-# What images of this kind do instead: a `read` loop per stream, https://mywiki.wooledge.org/BashFAQ/001
+# The usual alternative: a `read` loop per stream, https://mywiki.wooledge.org/BashFAQ/001
 _LOOP = r"""
 while IFS= read -r line; do
   case $line in
@@ -41,7 +41,7 @@ done
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Twelve streams through one kind of reader."""
+    """Throughput of twelve streams through one kind of reader."""
 
     lines_per_second: float
     cpu_per_line: float  # seconds
@@ -69,8 +69,8 @@ READERS: dict[str, Command] = {"log writer": _log_writer, "cat": _cat, "bash loo
 
 
 def measure_logs(regions: Sequence[Region]) -> Iterator[Measure]:
-    """Rows for throughput, CPU per line and delay, each beside `cat` and the bash loop."""
-    ensure_host_tools(wanted_for="the bench of the log writer")
+    """Yield rows for throughput, CPU per line and delay, compared with `cat` and the bash loop."""
+    ensure_host_tools(wanted_for="the benchmark of the log writer")
     flows: dict[str, list[Flow]] = {name: [] for name in READERS}
 
     def throughput(name: str) -> float:
@@ -122,7 +122,7 @@ def _delays(regions: Sequence[Region]) -> Iterator[Measure]:
 
 
 def _line(message: str) -> bytes:
-    """A line of the plugin's kind, `LINE_BYTES` long with its newline."""
+    """Return a line as the plugin writes it, `LINE_BYTES` long including the newline."""
     padding = "x" * max(LINE_BYTES - 1 - len(_LINE % message), 0)
     return (_LINE % (message + padding)).encode() + b"\n"
 
@@ -148,25 +148,25 @@ class _Streams:
             stack.callback(process.kill)
 
     def await_all(self, writers: Sequence[subprocess.Popen[bytes]]) -> None:
-        """Return when every writer has ended; `HarnessError` when a reader ends before."""
+        """Wait until every writer has exited; raise `HarnessError` if a reader exits first."""
 
         def ended() -> bool:
             if any(process.poll() is not None for process in self.readers):
                 for writer in writers:
                     writer.kill()
-                raise HarnessError(f"{self.readers[0].args!r} ended early: see its words above")
+                raise HarnessError(f"{self.readers[0].args!r} exited early: see its output above")
             return all(writer.poll() is not None for writer in writers)
 
         wait_until(ended, timeout=FLOOD_SECONDS, interval=0.005, what="all lines are written")
 
     def close(self) -> None:
-        """No more lines will come."""
+        """Close the streams."""
         for file in self.held:
             os.close(file)
 
 
 def _flood(reader: Command, regions: Sequence[Region], lines: int) -> Flow:
-    """Every stream at full speed; the readers' CPU time is that of all of them together."""
+    """Write every stream at full speed; CPU time is the total of all readers."""
     with ExitStack() as stack:
         streams = _Streams(reader, regions, stack)
         source = streams.directory / "lines"
@@ -192,7 +192,7 @@ def _flood(reader: Command, regions: Sequence[Region], lines: int) -> Flow:
 
 
 def _paced(reader: Command, regions: Sequence[Region]) -> list[float]:
-    """Seconds from writing to reading of each line, at a pace that every reader can follow."""
+    """Return the seconds from write to read of each line, at a rate that all readers sustain."""
     with ExitStack() as stack:
         streams = _Streams(reader, regions, stack)
         writer = multiprocessing.get_context("fork").Process(
@@ -213,8 +213,8 @@ def _paced(reader: Command, regions: Sequence[Region]) -> list[float]:
 
 
 def _write_paced(files: Sequence[int]) -> None:
-    """A line to every stream, a pause, and so on."""
+    """Write a line to every stream, pause, and repeat."""
     for _ in range(PACED_LINES):
         for file in files:
             os.write(file, _line(f"sent at {time.monotonic_ns()} "))
-        time.sleep(PACE_SECONDS)  # the pace of the load, not a wait for anything
+        time.sleep(PACE_SECONDS)  # sets the rate of the load

@@ -1,4 +1,4 @@
-"""One measured figure beside what it is compared with."""
+"""One measured value and its comparisons."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A median of several runs, its comparisons of the same run, and its target."""
+    """The median of several runs, comparisons from the same session, and a target."""
 
     group: str  # rows of one group are drawn together: "ready", "log lines"
     name: str
-    value: float  # ours, in `unit`
+    value: float  # of the image, in `unit`
     unit: str
     beside: Mapping[str, float] = field(default_factory=dict)  # comparison: its median
     rule: str = ""  # the target in words: "≤ 1.10 × bare + 0.3 s"
-    limit: float | None = None  # the target in `unit`, worked out from this run
-    at_least: bool = False  # the target is a floor, not a ceiling
-    runs: tuple[float, ...] = ()  # every run of ours
+    limit: float | None = None  # the target in `unit`, computed for this run
+    at_least: bool = False  # the target is a minimum, not a maximum
+    runs: tuple[float, ...] = ()  # the value of every run
 
     @property
     def met(self) -> bool | None:
@@ -28,7 +28,7 @@ class Measure:
 
 
 def alternate(rounds: int, *runs: Callable[[], float]) -> tuple[tuple[float, ...], ...]:
-    """Results of each of `runs`, called in turn A B A B …, so that a drift hits all alike."""
+    """Call `runs` in turn, A B A B …, so that drift affects all equally; return their results."""
     results: list[list[float]] = [[] for _ in runs]
     for _ in range(rounds):
         for values, run in zip(results, runs, strict=True):
@@ -37,10 +37,10 @@ def alternate(rounds: int, *runs: Callable[[], float]) -> tuple[tuple[float, ...
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle value."""
+    """Return the median."""
     return statistics.median(values)
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that `percent` of `values` do not exceed."""
+    """Return the value that `percent` percent of `values` do not exceed."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

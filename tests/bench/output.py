@@ -1,4 +1,4 @@
-"""The bench's results: a table for people, JSON for programs, a plot."""
+"""Write the benchmark results: a table for people, JSON for programs, a plot."""
 
 import json
 import os
@@ -23,13 +23,13 @@ _OURS, _BESIDE, _LIMIT = "#16733f", "#b9b4a6", "#b3261e"
 
 
 def number(value: float) -> str:
-    """Three figures of `value`, without an exponent."""
+    """Format `value` with three significant digits, without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def show(measures: Sequence[Measure]) -> None:
     """Print the table."""
-    table = Table("what", "measured", "beside it", "target", "")
+    table = Table("measure", "measured", "compared with", "target", "")
     for measure in measures:
         table.add_row(
             measure.name,
@@ -58,7 +58,7 @@ def write(
     stand_ins: Sequence[StandIn],
     directory: Path,
 ) -> Path:
-    """Write `bench.json`, `bench.md` and `bench.png` into `directory`; returns the plot's path."""
+    """Write `bench.json`, `bench.md` and `bench.png` to `directory`; return the plot's path."""
     directory.mkdir(parents=True, exist_ok=True)
     at = datetime.now(UTC).replace(microsecond=0)
     document = _document(measures, environment, stand_ins, at)
@@ -99,7 +99,7 @@ def _markdown(
         f"Measured {at:%Y-%m-%d %H:%M} UTC on {machine}, {engine}; medians of one run.",
         *(f"Stand-in: {s.kind} in place of {s.replaces}." for s in stand_ins),
         "",
-        "| what | measured | beside it | target | |",
+        "| measure | measured | compared with | target | |",
         "|---|---:|---|---|---|",
     ]
     for m in measures:
@@ -109,7 +109,7 @@ def _markdown(
 
 
 def _plot(measures: Sequence[Measure], path: Path) -> None:
-    """One row of bars per measure that has a comparison or a target, each on its own scale."""
+    """Plot one row of bars per measure with a comparison or a target, each on its own scale."""
     mpl.use("Agg")
     shown = [m for m in measures if m.beside or m.limit is not None]
     figure = Figure(figsize=(10, 0.95 * len(shown) + 0.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""What the container costs while nothing happens, and what one health check takes."""
+"""Measure the container's idle CPU and memory, and one health check."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ CPU_LIMIT = 0.25  # percent of a core
 MEMORY_LIMIT = 26.0  # MB
 # Per process: ID, nanoseconds on a processor (proc(5), schedstat), resident kB, program.
 _COSTS = r"""
-exec 2>/dev/null # processes end while they are looked at
+exec 2>/dev/null # processes may exit during the loop
 for process in /proc/[0-9]*; do
   read -r time _ <"$process/schedstat" || continue
   memory=$(awk '/^VmRSS:/ { print $2 }' "$process/status")
@@ -31,14 +31,14 @@ done
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one process has used so far."""
+    """CPU time and memory of one process."""
 
     nanoseconds: int
     kilobytes: int
 
 
 def measure_steady(target: Target) -> Iterator[Measure]:
-    """Rows for the health check and for everything idle that is not a plugin."""
+    """Yield rows for the health check, and for all idle processes except the plugins."""
     options = Options(ports=target.ports)
     with created(target.client, target.reference, target.names, options) as container:
         container.start(target.ports)
@@ -60,7 +60,7 @@ def measure_steady(target: Target) -> Iterator[Measure]:
 
 def _idle(container: RunningContainer) -> Iterator[Measure]:
     before = _costs(container)
-    container.dead.wait(IDLE_SECONDS)  # the time that is measured
+    container.dead.wait(IDLE_SECONDS)  # the measured interval
     container.expect_alive()
     after = _costs(container)
     lasting = before.keys() & after.keys()

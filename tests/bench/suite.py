@@ -1,4 +1,4 @@
-"""Every measurement of the bench, in order."""
+"""Run every benchmark, in order."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ def bench(config: BuildConfig, directory: Path, *, settle: float) -> list[Measur
     """Build the image of `config`, measure it, and write the results to `directory`.
 
     At full size only start, memory and stops are measured: the rest does not depend on the size.
-    `settle` is how many seconds later memory is measured again, 0 for not at all.
+    After `settle` seconds memory is measured again, unless it is 0.
     """
     measures: list[Measure] = []
     with container_engine() as engine:
@@ -42,7 +42,7 @@ def bench(config: BuildConfig, directory: Path, *, settle: float) -> list[Measur
                 for measure in _measures(engine, config, settle):
                     progress.news(measure.name)
                     measures.append(measure)
-        finally:  # what was measured before an error counts too
+        finally:  # keep the results measured before an error
             if measures:
                 _results(engine, config, measures, directory)
     return measures

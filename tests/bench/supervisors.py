@@ -1,6 +1,6 @@
-"""Other supervisors with the same twelve binaries on this host, beside the image's own.
+"""Compare the image's supervisor with others, with the same twelve binaries on this host.
 
-They start and restart the plugins and do no more: no front proxy, no health check, no tagged log.
+The others only start and restart the plugins: no front proxy, no health check, no tagged log.
 """
 
 import os
@@ -28,9 +28,9 @@ from .measure import Measure, median
 
 ROUNDS = 3
 SECONDS = 30.0
-RESTART_SECONDS = 0.25  # 0.2 s of it is the pause before the first restart
+RESTART_SECONDS = 0.25  # 0.2 s of it is the backoff before the first restart
 OURS = "ours"
-# The others give the port by flag alone, which stand-ins of an old version do not know.
+# The others pass the port only as a flag, which stand-ins of an old version do not support.
 BY_FLAG = {"STANDIN_PORT_ORDER": "both"}
 _OK = 200
 _LOOP = r"""
@@ -51,16 +51,16 @@ class Life:
     """One run of a supervisor; times in seconds."""
 
     ready: float
-    restart: float  # from SIGKILL of a plugin to its next answer
+    restart: float  # from SIGKILL of a plugin to its next response
     stop: float
     exit_code: int
 
 
 class Prepare(Protocol):
-    """Writes a supervisor's files into a directory and returns its command."""
+    """Writes a supervisor's files to a directory and returns its command."""
 
     def __call__(self, directory: Path, programs: Mapping[int, Path]) -> list[str]:
-        """`programs` by the port that each is to listen on."""
+        """`programs` maps the port that each must listen on to its path."""
 
 
 def _bash_loop(directory: Path, programs: Mapping[int, Path]) -> list[str]:
@@ -95,10 +95,10 @@ OTHERS: dict[str, Prepare] = {"bash loop": _bash_loop, "supervisord": _superviso
 
 
 def measure_supervisors(binaries: Path, regions: Sequence[Region]) -> Iterator[Measure]:
-    """Rows for readiness, restart and stop, ours beside those that can be had here."""
-    ensure_host_tools(wanted_for="the bench of supervisors")
+    """Yield rows for readiness, restart and stop, compared with the available supervisors."""
+    ensure_host_tools(wanted_for="the benchmark of supervisors")
     with suppress(EnvironmentMissingError):
-        ensure_tools({"s6-svscan": "s6"}, wanted_for="the bench of supervisors")
+        ensure_tools({"s6-svscan": "s6"}, wanted_for="the benchmark of supervisors")
     found = {n: p for n, p in OTHERS.items() if n != "s6" or shutil.which("s6-svscan")}
     lives: dict[str, list[Life]] = {name: [] for name in (OURS, *found)}
     for _ in range(ROUNDS):
@@ -159,7 +159,7 @@ def _life(name: str, prepare: Prepare, binaries: Path, regions: Sequence[Region]
 
 @contextmanager
 def _running(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A supervisor in a process group of its own, all of which is gone at the end."""
+    """Run a supervisor in its own process group; kill the group after the block."""
     try:
         process = subprocess.Popen(
             command,
@@ -180,7 +180,7 @@ def _running(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[byt
 
 
 def _kill(program: Path, port: int) -> float:
-    """Kill the process of `program`; returns the seconds until another answers on `port`."""
+    """Kill the process of `program`; return the seconds until a new one responds on `port`."""
     before = _pid_of(program)
     killed = time.monotonic()
     os.kill(before, signal.SIGKILL)
@@ -188,7 +188,7 @@ def _kill(program: Path, port: int) -> float:
         lambda: _pid_of(program, but=before) and get_status(port, "/healthz") == _OK,
         timeout=SECONDS,
         interval=0.005,
-        what=f"{program.name} answers again",
+        what=f"{program.name} responds again",
     )
     return time.monotonic() - killed
 

@@ -73,7 +73,9 @@ def test_cluster_that_cannot_be_made_is_said_and_deleted(
     """Kind's own words; what it made of the cluster until then is deleted."""
     monkeypatch.setenv("KIND_REFUSES", "no such node image")
     with (
-        pytest.raises(EnvironmentMissingError, match=r"kind cannot make.*\n.*\nno such node image"),
+        pytest.raises(
+            EnvironmentMissingError, match=r"kind cannot create.*\n.*\nno such node image"
+        ),
         made_cluster(ClusterKind.KIND),
     ):
         pass

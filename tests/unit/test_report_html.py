@@ -132,7 +132,7 @@ def test_verdict_and_stand_ins_come_first() -> None:
     shown = render_html(sample_proof())
     places = [
         shown.index(words)
-        for words in ("<h1>Not proven</h1>", "Stand-ins were used", "What failed", "All checks")
+        for words in ("<h1>Not proven</h1>", "Stand-ins were used", "Failures", "All checks")
     ]
     assert places == sorted(places)
 
@@ -143,8 +143,8 @@ def test_proven_page() -> None:
     passed = tuple(c for c in proof.checks if c.status is Status.PASSED)
     markup = render_html(replace(proof, checks=passed, stand_ins=(), required=()))
     assert "<h1>Proven</h1>" in markup
-    assert "No stand-ins: every part of this run was the real one." in markup
-    assert "What failed" not in markup
+    assert "No stand-ins: every component in this run was the real one." in markup
+    assert "Failures" not in markup
 
 
 def test_tiles_are_the_headline_checks() -> None:
@@ -181,7 +181,7 @@ def test_empty_proof() -> None:
     image = replace(proof.image, layers=(), labels={}, size_bytes=0)
     markup = render_html(replace(proof, image=image, checks=(), scenarios=()))
     assert "not proven" in Page(markup).shown
-    assert "What happened when" not in markup
+    assert "Timelines" not in markup
 
 
 def test_log_tail_is_shown() -> None:

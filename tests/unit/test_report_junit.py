@@ -40,7 +40,7 @@ def test_case_names_and_outcomes() -> None:
     assert failure is not None and skipped is not None
     assert failure.get("message") == "sa-east-1 ignored SIGTERM until it was ready"
     assert failure.text is not None and "measured: 5.6 s\nlimit: ≤ 5 s\n" in failure.text
-    assert failure.text.endswith("was killed after the grace time.")
+    assert failure.text.endswith("was killed after the grace period.")
     assert skipped.get("message") == "trivy is not installed"
 
 

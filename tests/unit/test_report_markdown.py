@@ -20,7 +20,7 @@ def test_verdict_first_then_stand_ins() -> None:
     assert lines[0].startswith("## ✗ registry.example/")
     assert lines[0].endswith("not proven: 8 passed, 1 failed, 1 skipped")
     stand_in = next(n for n, line in enumerate(lines) if "**release server**" in line)
-    assert stand_in < lines.index("| requirement | what | measured | limit | |")
+    assert stand_in < lines.index("| requirement | check | measured | limit | |")
 
 
 def test_a_run_without_stand_ins_says_so() -> None:
@@ -49,7 +49,7 @@ def test_table_row(row: str) -> None:
 
 def test_unchecked_requirements_are_named() -> None:
     """A requirement that no check was made for is named at the top."""
-    assert "**No check was made for FR-019.**" in lines_of()[:6]
+    assert "**Not checked: FR-019.**" in lines_of()[:6]
 
 
 def test_failures_are_explained_below() -> None:

@@ -107,7 +107,7 @@ def test_attempts_are_bounded(cache: Path, tmp_path: Path) -> None:
 def test_what_cannot_pass_is_asked_once(cache: Path, tmp_path: Path, words: str) -> None:
     """A definite no, and a host that is not there, are not asked again."""
     trivy = ScriptedTrivy(failures=[words])
-    with pytest.raises(ScanImpossibleError, match="cannot be downloaded"):
+    with pytest.raises(ScanImpossibleError, match="cannot download the vulnerability"):
         ready_database(trivy, ScanOptions(), cache, tmp_path)
     assert trivy.downloads == 1
 
@@ -126,7 +126,7 @@ def test_missing_database_is_an_impossible_scan(cache: Path, tmp_path: Path, mis
     """No file, no scan."""
     put_database(cache)
     (cache / "db" / missing).unlink()
-    with pytest.raises(ScanImpossibleError, match="there is no vulnerability database"):
+    with pytest.raises(ScanImpossibleError, match="no vulnerability database in"):
         ready_database(ScriptedTrivy(), ScanOptions(offline=True), cache, tmp_path)
 
 
@@ -143,14 +143,14 @@ def test_corrupt_database_is_an_impossible_scan(cache: Path, tmp_path: Path) -> 
     """What Trivy says when it cannot open it is in the message."""
     put_database(cache)
     trivy = ScriptedTrivy(broken="failed to open db: invalid database")
-    with pytest.raises(ScanImpossibleError, match="cannot be used: init error: failed to open db"):
+    with pytest.raises(ScanImpossibleError, match="init error: failed to open db"):
         ready_database(trivy, ScanOptions(offline=True), cache, tmp_path)
 
 
 def test_database_that_finds_nothing_is_not_trusted(cache: Path, tmp_path: Path) -> None:
     """An empty database would pass every image: it does not know what every database knows."""
     put_database(cache)
-    with pytest.raises(ScanImpossibleError, match=f"knows nothing of {CANARY}"):
+    with pytest.raises(ScanImpossibleError, match=f"does not list {CANARY}"):
         ready_database(ScriptedTrivy(canary=None), ScanOptions(offline=True), cache, tmp_path)
 
 
@@ -164,7 +164,7 @@ def test_too_old_database_is_an_impossible_scan(
     if passes:
         assert ready_database(ScriptedTrivy(), options, cache, tmp_path)
         return
-    with pytest.raises(ScanImpossibleError, match=r"7 days old.* at most 7.*--max-db-age"):
+    with pytest.raises(ScanImpossibleError, match=r"7 days old.* limit of 7 days.*--max-db-age"):
         ready_database(ScriptedTrivy(), options, cache, tmp_path)
 
 
@@ -218,5 +218,5 @@ def test_answer_of_a_registry_is_not_replaced_by_a_stand_in(
     """A registry that answers is believed, although stand-ins are allowed."""
     trivy = ScriptedTrivy(failures=[words] * ATTEMPTS)
     options = ScanOptions(stand_ins=StandInPolicy.AUTO)
-    with pytest.raises(ScanImpossibleError, match="cannot be downloaded"):
+    with pytest.raises(ScanImpossibleError, match="cannot download the vulnerability"):
         ready_database(trivy, options, cache, tmp_path)

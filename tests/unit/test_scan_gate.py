@@ -127,7 +127,7 @@ def test_sc_004_secret_is_a_finding() -> None:
     )
     (found,) = read_findings(report, [BASE])
     assert describe(found) == (
-        "aws-key (critical) in secret: AWS key: packages layer, root/.aws; take it out of the image"
+        "aws-key (critical) in secret: AWS key: packages layer, root/.aws; remove it from the image"
     )
 
 

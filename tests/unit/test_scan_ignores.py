@@ -68,7 +68,7 @@ def test_missing_file_is_fine_only_under_its_usual_name(
     monkeypatch.chdir(tmp_path)
     assert load_ignores(IGNORE_FILE) == ()
     assert load_ignores(None) == ()
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot read"):
         load_ignores(tmp_path / "other.yaml")
 
 
@@ -76,11 +76,11 @@ def test_missing_file_is_fine_only_under_its_usual_name(
     ("text", "words"),
     [
         pytest.param("- id: CVE-1", "at the top", id="list"),
-        pytest.param("vulnerabilities: [", "not YAML", id="not-yaml"),
+        pytest.param("vulnerabilities: [", "not valid YAML", id="not-yaml"),
         pytest.param("vulnerabilities: yes", "vulnerabilities: not a list", id="no-list"),
         pytest.param("vulnerabilities: [CVE-1]", "entry 1: not a mapping", id="no-mapping"),
         pytest.param("vulnerabilities: [{statement: x}]", "entry 1: no id", id="no-id"),
-        pytest.param("licenses: []", "licenses: not a section", id="other-section"),
+        pytest.param("licenses: []", "licenses: unsupported section", id="other-section"),
         pytest.param(
             "vulnerabilities: [{id: CVE-1, expired_at: 2027-01-01}]",
             "CVE-1: no reason",
@@ -92,11 +92,11 @@ def test_missing_file_is_fine_only_under_its_usual_name(
             id="blank-reason",
         ),
         pytest.param(
-            "vulnerabilities: [{id: CVE-1, statement: x}]", "CVE-1: no end", id="no-expiry"
+            "vulnerabilities: [{id: CVE-1, statement: x}]", "CVE-1: no expiry date", id="no-expiry"
         ),
         pytest.param(
             "vulnerabilities: [{id: CVE-1, statement: x, expired_at: soon}]",
-            "CVE-1: no end",
+            "CVE-1: no expiry date",
             id="expiry-is-no-date",
         ),
         pytest.param(
@@ -117,13 +117,13 @@ def test_every_bad_entry_is_named_at_once(tmp_path: Path) -> None:
     text = "vulnerabilities: [{id: CVE-1, statement: x}, {id: CVE-2, expired_at: 2027-01-01}]"
     with pytest.raises(UsageError) as caught:
         load_ignores(written(tmp_path, text))
-    assert "CVE-1: no end" in str(caught.value)
+    assert "CVE-1: no expiry date" in str(caught.value)
     assert "CVE-2: no reason" in str(caught.value)
 
 
 def test_plain_list_of_ids_is_refused(tmp_path: Path) -> None:
     """Trivy's older format has neither reason nor end."""
-    with pytest.raises(UsageError, match="is YAML"):
+    with pytest.raises(UsageError, match="must be YAML"):
         load_ignores(written(tmp_path, "CVE-1\n", ".trivyignore"))
 
 

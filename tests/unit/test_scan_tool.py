@@ -66,7 +66,7 @@ def test_refused_version_is_named_and_the_pinned_one_used(
     compiled = trivy_of(tool.compiled().parent, tool.PINNED)
     assert tool.find_trivy().path == compiled
     words = " ".join(capsys.readouterr().err.split())
-    assert "Trivy 0.50.0, and only 0.x from 0.70 on is accepted" in words
+    assert "Trivy 0.50.0; only 0.x from 0.70 on is supported" in words
 
 
 def test_trivy_is_compiled_once_from_the_pinned_module(
@@ -96,14 +96,14 @@ def test_trivy_is_compiled_once_from_the_pinned_module(
 
 def test_no_trivy_and_no_go_is_an_impossible_scan(path: Path) -> None:
     """There is neither: the message says what to install."""
-    with pytest.raises(ScanImpossibleError, match="no Trivy here, and no Go"):
+    with pytest.raises(ScanImpossibleError, match="Trivy is not installed, nor is Go"):
         tool.find_trivy()
 
 
 def test_failed_compile_is_an_impossible_scan_and_leaves_nothing(path: Path) -> None:
     """Go's own words are in the message, and the next run tries again."""
     program(path, "go", "echo 'no such module' >&2; exit 1")
-    with pytest.raises(ScanImpossibleError, match=r"(?s)cannot be compiled.*no such module"):
+    with pytest.raises(ScanImpossibleError, match=r"(?s)cannot compile Trivy.*no such module"):
         tool.find_trivy()
     assert not tool.compiled().exists()
 
@@ -137,7 +137,7 @@ def test_settings_in_the_environment_and_files_do_not_reach_trivy(
         pytest.param(lambda p: trivy_of(p, "0.75.1"), True, "0.75.1", id="on-path"),
         pytest.param(lambda p: program(p, "go", "true"), True, "compiled when needed", id="go"),
         pytest.param(lambda p: None, False, "none", id="neither"),
-        pytest.param(lambda p: trivy_of(p, "0.20.0"), False, "0.20.0, and only", id="too-old"),
+        pytest.param(lambda p: trivy_of(p, "0.20.0"), False, "0.20.0; only", id="too-old"),
     ],
 )
 def test_doctor_tells_which_trivy(

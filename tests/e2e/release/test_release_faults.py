@@ -223,7 +223,7 @@ def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
     done = second.run(*sources(sealed))
     _, words = first.communicate(timeout=120)
     assert done.returncode == 9, done.stderr
-    assert f"{VERSION} is being released to" in done.stderr
+    assert f"is releasing {VERSION} to" in done.stderr
     assert first.returncode == 0, words
     assert {VERSION, "latest"} == cli.tags()
 
@@ -239,6 +239,6 @@ def test_rehearsal_on_a_registry_of_its_own(sealed: Sealed, tmp_path: Path) -> N
     assert "stand-in: registry in place of ghcr.io" in done.stderr
     assert done.stdout.startswith("127.0.0.1:")
     page = (tmp_path / "release.md").read_text(encoding="utf-8")
-    assert "Stand-ins are in this release" in page
+    assert "This release contains stand-ins" in page
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, check=False)
     assert left.returncode == 1, "the registry ended with the run"

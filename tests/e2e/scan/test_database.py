@@ -69,7 +69,7 @@ def test_database_whose_digest_lies_is_refused(
 ) -> None:
     """Bytes that are not those of the digest never become a database."""
     served.lie = True
-    with pytest.raises(ScanImpossibleError, match="cannot be downloaded"):
+    with pytest.raises(ScanImpossibleError, match="cannot download the vulnerability"):
         download(trivy, served, tmp_path)
 
 
@@ -104,7 +104,7 @@ def test_unreachable_registry_with_stand_ins_is_replaced_and_told(
 
 def test_missing_database_offline_is_an_impossible_scan(trivy: Trivy, tmp_path: Path) -> None:
     """Offline and nothing there: no scan."""
-    with pytest.raises(ScanImpossibleError, match="there is no vulnerability database"):
+    with pytest.raises(ScanImpossibleError, match="no vulnerability database in"):
         ready_database(trivy, offline(tmp_path / "cache"), tmp_path / "cache", tmp_path)
 
 
@@ -126,7 +126,7 @@ def test_corrupt_database_is_an_impossible_scan(trivy: Trivy, tmp_path: Path, ke
     data = path.read_bytes()
     kept = int(len(data) * keep)
     path.write_bytes(data[:kept] if keep else b"not a database" * 1000)
-    with pytest.raises(ScanImpossibleError, match=r"cannot be used|knows nothing"):
+    with pytest.raises(ScanImpossibleError, match=r"cannot use|does not list"):
         ready_database(trivy, offline(cache), cache, tmp_path)
 
 
@@ -134,7 +134,7 @@ def test_empty_database_is_not_trusted(trivy: Trivy, tmp_path: Path) -> None:
     """A valid database that knows nothing would pass every image."""
     cache = tmp_path / "cache"
     make_database(cache / "db", (Advisory(id="CVE-2099-0002", package="other", vulnerable="<1"),))
-    with pytest.raises(ScanImpossibleError, match="knows nothing of"):
+    with pytest.raises(ScanImpossibleError, match="does not list"):
         ready_database(trivy, offline(cache), cache, tmp_path)
 
 

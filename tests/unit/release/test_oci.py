@@ -91,7 +91,7 @@ def test_another_image_than_asked_for_is_refused(tmp_path: Path) -> None:
     """The engine saves other content than the tested ID: nothing is made of it."""
     _, data = saved(layers(REGIONS, seed=2))
     image_id, _ = saved(layers(REGIONS, seed=3))
-    with pytest.raises(NotProvenError, match="saved another image"):
+    with pytest.raises(NotProvenError, match="the engine's export is not"):
         write_layout(io.BytesIO(data), image_id, tmp_path / "oci", Transfer("test", 0))
 
 
@@ -101,7 +101,7 @@ def test_layer_with_other_bytes_is_refused(tmp_path: Path) -> None:
     image_id, data = saved(contents)
     at = data.index(contents[1]) + 600
     broken = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-    with pytest.raises(NotProvenError, match="did not save 1 layers"):
+    with pytest.raises(NotProvenError, match=r"1 layers .* are missing from the engine's export"):
         write_layout(io.BytesIO(broken), image_id, tmp_path / "oci", Transfer("test", 0))
 
 
@@ -136,7 +136,7 @@ def test_layer_swapped_with_its_digests_is_found(tmp_path: Path) -> None:
     new = Descriptor.of(data, MediaType.MANIFEST, platform=made.platform)
     index = {"manifests": [new.to_json_dict()]}
     (tmp_path / "oci" / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    with pytest.raises(NotProvenError, match="its config says"):
+    with pytest.raises(NotProvenError, match="the config says"):
         verify_layout(tmp_path / "oci")
 
 

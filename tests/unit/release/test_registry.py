@@ -153,7 +153,7 @@ def test_definite_no_is_not_tried_again(status: int, blob: tuple[Descriptor, Pat
         assert registry.asked("POST") == 1
         if status in {401, 403}:
             assert isinstance(caught.value, DeniedError)
-            assert f"asked as {USER} (test); log in" in str(caught.value)
+            assert f"sent as {USER} (test); log in" in str(caught.value)
 
 
 def test_wrong_password_is_tried_once(blob: tuple[Descriptor, Path]) -> None:
@@ -170,7 +170,7 @@ def test_attempts_are_bounded(blob: tuple[Descriptor, Path]) -> None:
     """A registry that keeps failing ends in an error that counts the attempts."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [Fault("PATCH", status=500, times=99)]
-        with pytest.raises(RegistryError, match=r"HTTP 500.*\n.*tried 4 times"):
+        with pytest.raises(RegistryError, match=r"HTTP 500.*\n.*gave up after 4 attempts"):
             client.push_blob(*blob)
         assert registry.asked("PATCH") == QUICK.attempts
 
@@ -180,7 +180,7 @@ def test_nobody_there_is_said_and_not_for_long(blob: tuple[Descriptor, Path]) ->
     repository = Repository.from_names("http://127.0.0.1:1", "owner/image")
     with (
         RegistryClient(Transport(repository, policy=QUICK)) as client,
-        pytest.raises(UnreachableError, match=r"127\.0\.0\.1:1 cannot be reached"),
+        pytest.raises(UnreachableError, match=r"cannot reach 127\.0\.0\.1:1 "),
     ):
         client.push_blob(*blob)
 
@@ -198,7 +198,7 @@ def test_retry_after_is_bounded(blob: tuple[Descriptor, Path]) -> None:
     """A registry that asks for an hour is not waited for; the message tells the time."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [Fault("HEAD", status=429, headers={"Retry-After": "3600"})]
-        with pytest.raises(RegistryError, match="come back in 3600 s"):
+        with pytest.raises(RegistryError, match="retry after 3600 s"):
             client.has_blob(blob[0])
         assert registry.asked("HEAD") == 1
 
@@ -223,7 +223,7 @@ def test_lie_about_a_blob_is_found(fault: Fault, blob: tuple[Descriptor, Path]) 
     with fake_registry() as registry, client_of(registry) as client:
         client.push_blob(*blob)
         registry.faults = [fault]
-        with pytest.raises(RegistryError, match="what is there is not what was pushed"):
+        with pytest.raises(RegistryError, match="the content is not what was pushed"):
             client.check_blob(blob[0])
 
 
@@ -231,7 +231,7 @@ def test_blob_of_another_size_is_not_taken_for_ours(blob: tuple[Descriptor, Path
     """A registry that claims to have the blob, with another size, is not believed."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.blobs[blob[0].digest] = b"short"
-        with pytest.raises(RegistryError, match="with 5 bytes"):
+        with pytest.raises(RegistryError, match="reports 5 bytes"):
             client.push_blob(*blob)
 
 
@@ -276,7 +276,7 @@ def test_tags_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.tag_digest("v2.0.0") is None
         link = {"Link": '<http://example.invalid/v2/x/tags/list>; rel="next"'}
         registry.faults = [Fault("GET .*tags", status=200, headers=link)]
-        with pytest.raises(RegistryError, match="at another host"):
+        with pytest.raises(RegistryError, match="on another host"):
             client.tags()
 
 
@@ -314,7 +314,9 @@ def test_upload_to_another_host_is_refused(
     with fake_registry() as registry, client_of(registry) as client:
         elsewhere = {"Location": "https://example.invalid/upload?_state=x"}
         registry.faults = [Fault("POST", status=202, headers=elsewhere)]
-        with pytest.raises(RegistryError, match=r"sends the upload to https://example\.invalid"):
+        with pytest.raises(
+            RegistryError, match=r"upload to another host, https://example\.invalid"
+        ):
             client.push_blob(*blob)
 
 
@@ -323,7 +325,7 @@ def test_token_server_without_tls_gets_no_password(blob: tuple[Descriptor, Path]
     with fake_registry() as registry, client_of(registry) as client:
         challenge = {"WWW-Authenticate": 'Bearer realm="http://example.invalid/token"'}
         registry.faults = [Fault("HEAD", status=401, headers=challenge)]
-        with pytest.raises(RegistryError, match="has no TLS"):
+        with pytest.raises(RegistryError, match="token server without TLS"):
             client.has_blob(blob[0])
 
 

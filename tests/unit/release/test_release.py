@@ -242,7 +242,7 @@ def test_full_disk_leaves_no_seal(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, hard))
     try:
-        with pytest.raises(EnvironmentMissingError, match=r"cannot be written to .*File too large"):
+        with pytest.raises(EnvironmentMissingError, match=r"cannot write .*File too large"):
             seal(client, made, tmp_path / "sealed")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

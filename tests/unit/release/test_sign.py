@@ -83,7 +83,7 @@ def test_nothing_to_sign_with_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("PATH", str(tmp_path))
     unsigned = Signer.from_environ({}, offline=False).sign(NAME, None, None)
     assert unsigned == (
-        "not signed: there is neither COSIGN_PRIVATE_KEY nor an identity of GitHub Actions"
+        "not signed: neither COSIGN_PRIVATE_KEY nor a GitHub Actions identity is set"
     )
     missing = Signer.from_environ({"ACTIONS_ID_TOKEN_REQUEST_URL": "x"}, offline=False)
     assert "not signed: cosign is not installed" in missing.sign(NAME, None, None)
