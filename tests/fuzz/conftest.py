@@ -1,4 +1,4 @@
-"""How long the fuzzers look, and where what they found is kept."""
+"""Configure how long the fuzzers run, and where their findings are kept."""
 
 from __future__ import annotations
 
