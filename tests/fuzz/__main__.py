@@ -55,14 +55,16 @@ class Outcome:
 def main() -> int:
     """Fuzz the selected targets; return 1 if any breaks."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
-    parser.add_argument("words", nargs="*", help="only targets whose name has one of these")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at once")
+    parser.add_argument("words", nargs="*", help="only targets whose name contains one of these")
+    parser.add_argument("--seconds", type=int, default=60, help="fuzzing time per target")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="targets to run in parallel"
+    )
     parser.add_argument("--report", type=Path, default=Path("fuzz-out"), help="directory for logs")
     asked = parser.parse_args()
     chosen = [t for t in TARGETS.values() if not asked.words or _named(t.name, asked.words)]
     if not chosen:
-        parser.error(f"there is no such target: {', '.join(TARGETS)}")
+        parser.error(f"no target matches; choose from: {', '.join(TARGETS)}")
     shutil.rmtree(asked.report, ignore_errors=True)
     asked.report.mkdir(parents=True)
     with ThreadPoolExecutor(asked.jobs) as pool:
