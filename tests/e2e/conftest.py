@@ -1,4 +1,4 @@
-"""Fixtures of the e2e tests: one engine, one built image and one proof for the whole run."""
+"""Fixtures of the e2e tests: one engine, one built image and one proof per session."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ VERSION = "v0.1.5"
 
 
 def hermetic(**changes: Any) -> BuildConfig:
-    """What the tests build: stand-in plugins wherever they run, the genuine base where it can be.
+    """The test build: stand-in plugins everywhere, and the real base image if available.
 
-    `changes` are fields of the configuration.
+    `changes` are configuration fields.
     """
     usual = BuildConfig(version=VERSION, stand_ins=StandInPolicy.AUTO, plugin=StandInPolicy.ALWAYS)
     return replace(usual, **changes)
@@ -32,13 +32,13 @@ def hermetic(**changes: Any) -> BuildConfig:
 
 @dataclass(frozen=True)
 class Variant:
-    """Builds images that differ from the shipped one in a single way."""
+    """Builds images that differ from the shipped one in one way."""
 
     engine: Engine
     image: BuiltImage
 
     def derived(self, directory: Path, name: str, dockerfile: str) -> str:
-        """Reference of an image made from the shipped one by the lines of `dockerfile`."""
+        """Return the reference of an image derived from the shipped one with `dockerfile`."""
         directory.joinpath("Dockerfile").write_text(
             f"FROM {self.image.reference}\n{dockerfile}", encoding="utf-8"
         )
@@ -65,7 +65,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def image(engine: Engine, output: Path) -> BuiltImage:
-    """The image, built from this checkout."""
+    """The image built from this checkout."""
     return build(engine, hermetic(output=output))
 
 
@@ -79,13 +79,13 @@ def proof(engine: Engine, image: BuiltImage, output: Path) -> Proof:
 
 @pytest.fixture
 def variant(engine: Engine, image: BuiltImage) -> Variant:
-    """Maker of broken images."""
+    """Builder of broken images."""
     return Variant(engine, image)
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test leaves no container of its own."""
+    """Check that no test leaves a container behind."""
     yield
     shared = "service" in request.fixturenames  # lives as long as its module
     if "engine" in request.fixturenames and not shared:

@@ -1,4 +1,4 @@
-"""The other architecture: proven under emulation where that can be had, looked at where not."""
+"""The other architecture: proven under emulation if available, inspected otherwise."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ REGIONS = load_regions()
 
 @pytest.fixture(scope="module")
 def other(engine: Engine) -> Architecture:
-    """The architecture that this machine is not of."""
+    """The architecture that is not this machine's."""
     return next(a for a in Architecture if a != engine.architecture)
 
 
 @pytest.fixture(scope="module")
 def emulated(engine: Engine, other: Architecture) -> Iterator[None]:
-    """The other architecture can be run while this module's tests last."""
+    """Emulate the other architecture for this module's tests."""
     try:
         with processor_for(engine, other):
             yield
@@ -72,7 +72,7 @@ def other_proof(
 def test_image_of_the_other_architecture_is_what_it_says(
     engine: Engine, other_image: BuiltImage, other: Architecture
 ) -> None:
-    """Image, base and release assets are all of the architecture that was asked for."""
+    """Image, base and release assets all have the requested architecture."""
     assert engine.client.images.get(other_image.image_id).attrs["Architecture"] == other
     base = engine.client.images.get(other_image.base.reference)
     assert base.attrs["Architecture"] == other
@@ -88,7 +88,7 @@ def test_other_architecture_is_proven_under_emulation(other_proof: Proof) -> Non
 
 
 def test_emulated_times_are_never_the_promise(other_proof: Proof) -> None:
-    """SC-002, SC-003: their limits are the emulator's and say so."""
+    """SC-002, SC-003 (ready, stop): under emulation the limits are the emulated ones and say so."""
     timed = [c for c in other_proof.checks if c.unit in {"s", "ms"}]
     assert {c.requirement for c in timed} >= {"SC-002", "SC-003", "US-2", "FR-015"}
     assert all("(emulated)" in c.limit for c in timed)
@@ -115,7 +115,7 @@ def no_emulation(engine: Engine, architecture: str) -> Iterator[None]:
 
 
 def image_of(engine: Engine, tmp_path: Path, image: Architecture, binary: Architecture) -> str:
-    """An image for `image` with nothing but the headers of binaries for `binary`."""
+    """Build an image for `image` that has only headers of binaries for `binary`."""
     layer = tmp_path / "layer.tar"
     with tarfile.open(layer, "w") as tar:
         for region in REGIONS:
@@ -136,7 +136,7 @@ def test_fr_003_binaries_are_examined_where_nothing_can_be_run(
     monkeypatch: pytest.MonkeyPatch,
     binary: Architecture,
 ) -> None:
-    """FR-003: without emulation it is not proven, and the ELF header of all twelve is checked."""
+    """FR-003 (one tarball per region): without emulation it is unproven; ELF headers checked."""
     monkeypatch.setattr("harness.verify.acceptance.processor_for", no_emulation)
     reference = image_of(engine, tmp_path, other, binary)
     right = len(REGIONS) if binary == other else 0
@@ -149,7 +149,7 @@ def test_fr_003_binaries_are_examined_where_nothing_can_be_run(
 def test_fr_003_binary_of_the_engine_is_refused_in_the_other_image(
     engine: Engine, other_image: BuiltImage, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """FR-003: one binary of the wrong architecture, which would even run here, fails the check."""
+    """FR-003: one binary of the wrong architecture fails the check, even if it would run here."""
     binary = f"/opt/finfocus/bin/{REGIONS[3].binary}"
     tmp_path.joinpath("Dockerfile").write_text(
         f"FROM {image.reference} AS own\nFROM {other_image.reference}\n"

@@ -1,4 +1,4 @@
-"""The same acceptance run on images that are broken on purpose: the checks can fail."""
+"""The acceptance run on deliberately broken images: the checks can fail."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from .conftest import Variant
 from .faults.seam import entrypoint_with
 
 START_SECONDS, STARTUP_SECONDS = 11, 120
-SCENARIOS = 8  # lives of a container in one run
+SCENARIOS = 8  # containers in one run
 SLOW = f"ENV STANDIN_START_DELAY={START_SECONDS}s\n"
 _NO_HANDLERS = """
 local signal = require "posix.signal"
@@ -52,9 +52,9 @@ def test_broken_image_is_not_proven(
 
 
 def test_sc_002_late_start_is_one_failed_check(variant: Variant, tmp_path: Path) -> None:
-    """SC-002: a start that is too slow fails with its time; every other check is made and passes.
+    """SC-002 (ready within 10 s): a slow start fails with its time; all other checks pass.
 
-    FR-017 is among them, although a killed region takes as long to answer again.
+    This includes FR-017 (bounded restarts), although a killed region takes as long to restart.
     """
     proof = verify(variant.engine, variant.derived(tmp_path, "slow", SLOW), load_regions())
     assert failed(proof) == {"SC-002"}, f"{failed(proof)}"
@@ -71,7 +71,7 @@ def test_sc_002_late_start_is_one_failed_check(variant: Variant, tmp_path: Path)
 def test_image_without_anything_is_reported_not_crashed_on(
     variant: Variant, tmp_path: Path
 ) -> None:
-    """An image whose container ends at once gets failed checks with its exit code and output."""
+    """A container that exits at once gives failed checks with its exit code and output."""
     dockerfile = 'ENTRYPOINT ["sh", "-c", "echo no luck; exit 7"]\n'
     proof = verify(variant.engine, variant.derived(tmp_path, "dead", dockerfile), load_regions())
     assert {"SC-002", "SC-003"} <= failed(proof)

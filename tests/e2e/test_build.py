@@ -1,4 +1,4 @@
-"""The build: reproducible layers, a region more, and refusals."""
+"""The build: reproducible layers, an added region, and rejected input."""
 
 import shutil
 from collections.abc import Iterator
@@ -43,12 +43,12 @@ def layers(image: BuiltImage) -> list[object]:
 def test_two_builds_from_the_same_inputs_have_the_same_layers(
     engine: Engine, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """Other modes and times in the checkout, and no cache, make no other layer."""
+    """Other modes and times in the checkout, and no cache, do not change the layers."""
     directory = copy_of_image(tmp_path)
     for path in directory.rglob("*.lua"):
         path.chmod(0o600)
         path.touch()
-    # A line that changes nothing but the cache key of everything below it.
+    # A line that changes only the cache key of everything below it.
     text = (directory / "Dockerfile").read_text(encoding="utf-8")
     changed = text.replace("RUN set -eu; \\\n", "RUN set -eu; : again; \\\n", 1)
     assert changed != text
@@ -100,9 +100,9 @@ LEFT_OUT = ("us-gov-west-1", "us-gov-east-1")
 def test_fr_018_image_without_two_regions(
     engine: Engine, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """FR-018: table, ports, label, health check and metrics follow, and no other layer moves."""
+    """FR-018 (missing tarball fails the build): table, ports, label and metrics follow WITHOUT."""
     config = hermetic(without=LEFT_OUT, output=tmp_path, reference="finfocus-broken:ten")
-    # The cache of an earlier build would hide that the classic builder fails at an empty layer.
+    # A cached build would hide that the classic builder fails at an empty layer.
     made = build(engine, replace(config, no_cache=True))
     found = find_image(engine.client, made.reference)
     regions = tuple(r for r in load_regions() if r.name not in LEFT_OUT)
@@ -110,7 +110,7 @@ def test_fr_018_image_without_two_regions(
     assert regions_of(engine, made.reference) == regions == made.release.regions
     ports = {f"{port}/tcp" for port in (*(r.port for r in regions), METRICS_PORT)}
     assert set(found.attrs["Config"]["ExposedPorts"]) == ports
-    # The parts, with the table, and the two regions: no other layer moves.
+    # The components with the table, and the two regions: no other layer changes.
     assert len(layers(made)) == len(layers(image))
     assert len(set(layers(made)) - set(layers(image))) == 1 + len(LEFT_OUT)
     assert all(layer["size_bytes"] for layer in made.layers)
@@ -135,7 +135,7 @@ def test_fr_018_image_without_two_regions(
 def test_fr_018_plain_docker_build_without_two_regions(
     engine: Engine, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """FR-018: WITHOUT alone is enough, and the image says what it lacks."""
+    """FR-018: WITHOUT alone is enough, and the image names the missing regions."""
     with serving(image) as url:
         made, _ = engine.client.images.build(
             path=str(IMAGE_DIRECTORY),
@@ -163,7 +163,7 @@ def test_fr_018_plain_docker_build_without_two_regions(
 def test_plain_docker_build_needs_no_harness(
     engine: Engine, image: BuiltImage, buildkit: str
 ) -> None:
-    """FR-002: `docker build --build-arg VERSION` alone is enough, with either builder."""
+    """FR-002 (`VERSION` selects the release): plain `docker build` works, with either builder."""
     docker = client_with_builders()
     with serving(image) as url:
         command = [docker, "build", "--network", "host", "--tag", "finfocus-broken:plain"]
@@ -177,13 +177,13 @@ def test_plain_docker_build_needs_no_harness(
     made = engine.client.images.get("finfocus-broken:plain")
     pairs = zip(made.attrs["RootFS"]["Layers"], layers(image), strict=True)
     differ = [number for number, (plain, ours) in enumerate(pairs) if plain != ours]
-    # BuildKit tidies /etc after the step that makes layer 1, and so sets its time.
+    # BuildKit cleans up /etc after the step of layer 1, and so changes its time.
     assert differ == ([1] if buildkit == "1" else [])
     assert made.labels["org.opencontainers.image.version"] == image.version
 
 
 def client_with_builders() -> str:
-    """A docker client that has both builders built in, or with the plugin that the newer lack."""
+    """Return a docker client with both builders, built in or as a plugin."""
     for path in ("/usr/bin/docker", shutil.which("docker") or "docker"):
         with suppress(CommandError):
             run([path, "build", "--help"], environ={"DOCKER_BUILDKIT": "1"})
@@ -193,14 +193,14 @@ def client_with_builders() -> str:
 
 @contextmanager
 def serving(image: BuiltImage) -> Iterator[str]:
-    """The release that `image` was built from, at the address it returns."""
+    """Serve the release of `image`; yield its address."""
     architecture = image.architecture
     with serve_release(StandInPlugin(), image.version, architecture, load_regions()) as url:
         yield url
 
 
 def test_build_record_has_every_input(image: BuiltImage) -> None:
-    """FR-003: the record names all twelve tarballs with checksums and every file of the image."""
+    """FR-003 (one tarball per region): the record has all checksums and every file of the image."""
     record = build_record(image, IMAGE_DIRECTORY)
     assert len(record["inputs"]["assets"]) == len(load_regions())
     assert all(len(asset["sha256"]) == 64 for asset in record["inputs"]["assets"])
@@ -209,7 +209,7 @@ def test_build_record_has_every_input(image: BuiltImage) -> None:
 
 
 def test_unknown_base_package_fails_the_build(engine: Engine, tmp_path: Path) -> None:
-    """A package that the base does not have is an error of the build with its own words."""
+    """A package missing from the base fails the build with the package manager's error."""
     directory = copy_of_image(tmp_path)
     text = (directory / "Dockerfile").read_text(encoding="utf-8")
     (directory / "Dockerfile").write_text(

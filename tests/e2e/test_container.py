@@ -1,4 +1,4 @@
-"""What operators do with the container, beyond the acceptance run."""
+"""Operating the container, beyond the acceptance run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def await_all_ready(container: RunningContainer) -> None:
 
 
 def get_json(container: RunningContainer, port: int, path: str) -> dict[str, Any]:
-    """The JSON object that is answered, whatever the status; empty when there is none."""
+    """Return the JSON object in a response of any status; empty if there is none."""
     try:
         found: dict[str, Any] = requests.get(container.url(port, path), timeout=5).json()
     except (requests.RequestException, ValueError):
@@ -71,7 +71,7 @@ def pid_of(container: RunningContainer, word: str) -> int:
 def test_bad_setting_is_one_json_line_and_exit_64(
     engine: Engine, image: BuiltImage, environ: dict[str, str], words: str
 ) -> None:
-    """A wrong setting ends the container with one clear JSON error line and code 64."""
+    """An invalid setting exits with one JSON error line and code 64."""
     with container_of(engine, image, environ) as container:
         assert container.wait_dead(10)
         assert container.exit_code == 64
@@ -83,7 +83,7 @@ def test_bad_setting_is_one_json_line_and_exit_64(
 
 
 def test_subset_of_regions(engine: Engine, image: BuiltImage) -> None:
-    """FINFOCUS_REGIONS runs only those named; readiness and health ask only for them."""
+    """FINFOCUS_REGIONS runs only the named regions; readiness and health check only those."""
     with container_of(
         engine, image, {"FINFOCUS_REGIONS": "us-east-1,eu-west-1"}, init=True
     ) as container:
@@ -100,7 +100,7 @@ def test_subset_of_regions(engine: Engine, image: BuiltImage) -> None:
     "part", [pytest.param("haproxy", id="proxy"), pytest.param("logmux.lua", id="log-writer")]
 )
 def test_part_that_is_killed_comes_back(engine: Engine, image: BuiltImage, part: str) -> None:
-    """kill -9 of the proxy or of the log writer: it runs again and all regions answer."""
+    """After kill -9 of the proxy or the log writer it restarts and all regions respond."""
     with container_of(engine, image, {}) as container:
         await_all_ready(container)
         before = pid_of(container, part)
@@ -121,7 +121,7 @@ def test_part_that_is_killed_comes_back(engine: Engine, image: BuiltImage, part:
 
 
 def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: BuiltImage) -> None:
-    """A region that never comes up answers 503 naming it; another region serves."""
+    """A region that never starts responds 503 with its name; another region serves."""
     environ = {"STANDIN_START_DELAY": "us-west-2=60s"}
     with container_of(engine, image, environ) as container:
         wait_until(
@@ -129,7 +129,7 @@ def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: Bu
             timeout=10,
             what="us-west-2 is the only region that is not ready",
         )
-        # The proxy's first look at the region breaks off the request that is there at that moment.
+        # The proxy's first health check aborts the request that is open at that moment.
         wait_until(
             lambda: (
                 get_json(container, 8002, "/healthz")
@@ -145,7 +145,7 @@ def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: Bu
 
 
 def test_region_that_ignores_sigterm_is_killed_and_named(engine: Engine, image: BuiltImage) -> None:
-    """SC-003 holds although one region ignores SIGTERM; the log names it."""
+    """SC-003 (exit 0 within 5 s) holds if a region ignores SIGTERM; the log names it."""
     with container_of(engine, image, {"STANDIN_IGNORE_SIGTERM": "sa-east-1=true"}) as container:
         await_all_ready(container)
         sent = container.signal("SIGTERM")
@@ -157,7 +157,7 @@ def test_region_that_ignores_sigterm_is_killed_and_named(engine: Engine, image: 
 
 
 def test_fr_017_region_that_hangs_is_started_again(engine: Engine, image: BuiltImage) -> None:
-    """FR-017: a region that lives but fails its health check for too long counts as failed."""
+    """FR-017 (bounded restarts): a region that fails its check for too long counts as failed."""
     with container_of(engine, image, {"FINFOCUS_UNHEALTHY_SECONDS": "1"}) as container:
         await_all_ready(container)
         before = inside.plugins(container, REGIONS)["eu-west-1"]
@@ -175,7 +175,7 @@ def test_fr_017_region_that_hangs_is_started_again(engine: Engine, image: BuiltI
 def test_fr_017_region_that_cannot_start_ends_the_container(
     engine: Engine, image: BuiltImage
 ) -> None:
-    """FR-017: a region that fails at every start is tried four times, then all stop, exit 1."""
+    """FR-017: a region that fails every start is tried four times, then all stop with exit 1."""
     with container_of(engine, image, {"STANDIN_CRASH_AT_START": "us-west-1=3"}) as container:
         assert container.wait_dead(15)
         assert container.exit_code == 1
@@ -190,7 +190,7 @@ def test_fr_017_region_that_cannot_start_ends_the_container(
 
 
 def test_early_death_is_told_within_a_second(engine: Engine, image: BuiltImage) -> None:
-    """The end of a container that should run is known at once, with code and last lines."""
+    """An unexpected exit is reported within a second, with code and last lines."""
     with container_of(engine, image, {}) as container:
         container.signal("SIGKILL")
         assert container.dead.wait(1)

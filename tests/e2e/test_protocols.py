@@ -1,4 +1,4 @@
-"""What the public ports speak, seen from outside of the container."""
+"""The protocols of the public ports, tested from outside the container."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIMIT = 1 << 20
 def service(engine: Engine, image: BuiltImage) -> Iterator[RunningContainer]:
     """A container in which every region is ready."""
     names = [region.name for region in REGIONS]
-    # Docker turns IPv6 off inside of containers of a network without it.
+    # Docker disables IPv6 in containers on a network without it.
     options = Options(ports=PORTS, extra={"sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"}})
     with created(engine.client, image.reference, names, options) as container:
         container.start(PORTS)
@@ -52,7 +52,7 @@ def target(container: RunningContainer, port: int) -> str:
     ],
 )
 def test_connect_call(service: RunningContainer, http1: bool, http2: bool, version: str) -> None:
-    """Every port answers a Connect call in both versions of HTTP."""
+    """Every port responds to a Connect call over both versions of HTTP."""
     with httpx.Client(http1=http1, http2=http2, timeout=5) as client:
         for region in REGIONS:
             answer = client.post(service.url(region.port, NAME), json={})
@@ -67,20 +67,20 @@ def unary(container: RunningContainer, port: int, method: str) -> bytes:
 
 
 def test_grpc_call(service: RunningContainer) -> None:
-    """FR-016: gRPC gets its answer, which needs the trailers to pass."""
+    """FR-016 (plugins serve HTTP): gRPC works, which needs the trailers to pass."""
     for region in REGIONS:
         assert PLUGIN.encode() in unary(service, region.port, NAME)
 
 
 def test_grpc_status_passes(service: RunningContainer) -> None:
-    """The plugin's own gRPC status arrives, not an invention of the proxy."""
+    """The plugin's own gRPC status arrives, not one made up by the proxy."""
     with pytest.raises(grpc.RpcError) as caught:
         unary(service, 8001, "/finfocus.v1.CostSourceService/NoSuchMethod")
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> None:
-    """FR-016: the plugin's header and trailer metadata arrive, with the message in between."""
+    """FR-016: header and trailer metadata arrive, with the message in between."""
     message = struct_pb2.Struct()
     message.update({"text": "zürich"})
     with grpc.insecure_channel(target(service, 8002)) as channel:
@@ -96,7 +96,7 @@ def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> Non
 
 
 def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer) -> None:
-    """FR-016: a stream's first message is there long before its last is sent, in order."""
+    """FR-016: a stream's first message arrives long before its last is sent, in order."""
     order = struct_pb2.Struct()
     order.update({"count": 5, "interval_ms": 300})
     began = time.monotonic()
@@ -110,12 +110,12 @@ def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer
         assert call.code() is grpc.StatusCode.OK
         assert "standin-trailer" in dict(call.trailing_metadata())
     assert len(arrived) == 5
-    # Four pauses lie between them: a proxy that collects the answer would deliver all at once.
+    # There are four pauses: a buffering proxy would deliver everything at once.
     assert arrived[-1] - arrived[0] > 0.9
 
 
 def test_fr_016_grpc_deadline_and_cancel_pass(service: RunningContainer) -> None:
-    """FR-016: a call whose deadline passes ends as such, and the region serves on."""
+    """FR-016: a call past its deadline fails as such, and the region keeps serving."""
     message = struct_pb2.Struct()
     with grpc.insecure_channel(target(service, 8006)) as channel:
         call = channel.unary_unary(
@@ -152,7 +152,7 @@ def test_grpc_web_call(service: RunningContainer) -> None:
 def test_fr_016_bodies_to_the_plugins_limit(
     service: RunningContainer, size: int, status: int
 ) -> None:
-    """FR-016: a body of the plugin's limit comes back whole; over it, the plugin's own 413 does."""
+    """FR-016: a body at the plugin's limit returns intact; above it, the plugin's 413 arrives."""
     body = b"x" * size
     answer = httpx.post(service.url(8004, "/standin/echo"), content=body, timeout=10)
     assert answer.status_code == status
@@ -160,7 +160,7 @@ def test_fr_016_bodies_to_the_plugins_limit(
 
 
 def test_ipv6_is_answered_as_well(service: RunningContainer) -> None:
-    """A public port answers on the IPv6 loopback where the container has IPv6."""
+    """A public port responds on the IPv6 loopback if the container has IPv6."""
     script = (
         'exec 3<>/dev/tcp/::1/8001; printf "GET /healthz HTTP/1.0\\r\\n\\r\\n" >&3; head -n 1 <&3'
     )
@@ -172,7 +172,7 @@ def test_ipv6_is_answered_as_well(service: RunningContainer) -> None:
 
 
 def test_fr_019_build_info_has_the_version(service: RunningContainer, image: BuiltImage) -> None:
-    """FR-019: the metrics tell the version of the image."""
+    """FR-019 (Prometheus metrics): the metrics report the image's version."""
     text = httpx.get(service.url(METRICS_PORT, "/metrics"), timeout=5).text
     assert f'version="{image.version}"' in text
     assert text.count("# TYPE finfocus_build_info ") == 1

@@ -1,4 +1,4 @@
-"""Every requirement of the image, each by its id, on the proof of one acceptance run."""
+"""Every requirement of the image, by id, from the proof of one acceptance run."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_requirement_is_proven(proof: Proof, requirement: str) -> None:
 
 
 def test_skips_are_only_those_of_stand_ins(proof: Proof) -> None:
-    """What is skipped is skipped because a stand-in is in its place."""
+    """A check is skipped only if a stand-in is in use."""
     stand_ins = {stand_in.kind for stand_in in proof.stand_ins}
     skipped = [c for c in proof.checks if c.status is Status.SKIPPED]
     assert len(skipped) <= len(stand_ins)
@@ -44,7 +44,7 @@ def test_skips_are_only_those_of_stand_ins(proof: Proof) -> None:
 def test_us_3_the_proof_lists_every_requirement_with_a_measured_value(
     proof: Proof, output: Path
 ) -> None:
-    """US-3: the written proof has a measured value for every requirement."""
+    """US-3 (same checks everywhere): the proof has a measured value for every requirement."""
     written = json.loads((output / "proof" / "proof.json").read_text(encoding="utf-8"))
     assert written["proven"] is True
     measured = {c["requirement"] for c in written["checks"] if c["measured"]}

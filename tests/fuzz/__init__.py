@@ -1,1 +1,1 @@
-"""Fuzzing of every parser: quick in the default run, long with `nox -s fuzz`."""
+"""Fuzz every parser: briefly in the default test run, at length with `nox -s fuzz`."""

@@ -1,8 +1,8 @@
-"""Fuzzes with libFuzzer, each target for a time: `python -m tests.fuzz --seconds 60 [WORD]...`.
+"""Run libFuzzer on each target for a given time: `python -m tests.fuzz --seconds 60 [WORD]...`.
 
-What reaches something new is added to the target's corpus, made small. What breaks a target is kept
-there too, so that the replay in `nox -s tests` fails until it is mended; the report directory has
-libFuzzer's own words.
+Inputs that reach new code are added to the target's corpus after minimization. Inputs that break a
+target are kept there too, so that the replay in `nox -s tests` fails until it is fixed; libFuzzer's
+output is in the report directory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.fuzz.targets import TARGETS
 from tests.fuzz.targets.target import Target
 
 ENGINE = [sys.executable, "-m", "tests.fuzz.engine"]
-LONGEST_RUN_SECONDS = 20  # of one input
+LONGEST_RUN_SECONDS = 20  # limit for one input
 MEMORY_MB = 1024
 
 _STATUS = re.compile(r"cov: (\d+) ft: (\d+)")
@@ -33,7 +33,7 @@ _SECONDS = re.compile(r"^Done \d+ runs in (\d+) second", re.MULTILINE)
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What fuzzing one target came to."""
+    """The result of fuzzing one target."""
 
     target: Target
     executions: int
@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def row(self) -> str:
-        """As a row of the table."""
+        """Format as a table row."""
         found = ", ".join(path.name for path in self.broken_by) or "nothing"
         return (
             f"| `{self.target.name}` | {self.executions:,} | {self.edges:,} | {self.seconds} |"
@@ -53,16 +53,18 @@ class Outcome:
 
 
 def main() -> int:
-    """Fuzz what was asked for; 1 when something broke."""
+    """Fuzz the selected targets; return 1 if any breaks."""
     parser = argparse.ArgumentParser(prog="nox -s fuzz --")
-    parser.add_argument("words", nargs="*", help="only targets whose name has one of these")
-    parser.add_argument("--seconds", type=int, default=60, help="for each target")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at once")
+    parser.add_argument("words", nargs="*", help="only targets whose name contains one of these")
+    parser.add_argument("--seconds", type=int, default=60, help="fuzzing time per target")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="targets to run in parallel"
+    )
     parser.add_argument("--report", type=Path, default=Path("fuzz-out"), help="directory for logs")
     asked = parser.parse_args()
     chosen = [t for t in TARGETS.values() if not asked.words or _named(t.name, asked.words)]
     if not chosen:
-        parser.error(f"there is no such target: {', '.join(TARGETS)}")
+        parser.error(f"no target matches; choose from: {', '.join(TARGETS)}")
     shutil.rmtree(asked.report, ignore_errors=True)
     asked.report.mkdir(parents=True)
     with ThreadPoolExecutor(asked.jobs) as pool:
@@ -78,7 +80,7 @@ def main() -> int:
     print("\n".join(table))
     for outcome in outcomes:
         for path in outcome.broken_by:
-            print(f"{outcome.target.name} broke with {path}; see {outcome.log}", file=sys.stderr)
+            print(f"{outcome.target.name} failed on {path}; see {outcome.log}", file=sys.stderr)
     return 1 if any(outcome.broken_by for outcome in outcomes) else 0
 
 
@@ -87,7 +89,7 @@ def _named(name: str, words: list[str]) -> bool:
 
 
 def fuzz(target: Target, seconds: int, report: Path) -> Outcome:
-    """Fuzz one target, keep what is new, and read libFuzzer's last words."""
+    """Fuzz one target, keep new inputs, and parse libFuzzer's last output."""
     target.corpus.mkdir(parents=True, exist_ok=True)
     log, words = report / f"{target.name}.log", report / f"{target.name}.dict"
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.words), encoding="ascii")
@@ -116,13 +118,13 @@ def _escaped(word: bytes) -> str:
 
 
 def _keep_new(target: Target, found: Path, log: object) -> None:
-    """Adds to the corpus what reaches an edge that nothing in it reaches."""
-    # How often an edge is taken is no reason to keep an input: there would be hundreds.
+    """Add inputs to the corpus that reach edges not yet covered by it."""
+    # Edge counts are ignored: they would keep hundreds of inputs.
     _engine(target, ["-merge=1", "-use_counters=0", str(target.corpus), str(found)], log)
 
 
 def _keep_breaking(target: Target, broken: Path) -> tuple[Path, ...]:
-    """What broke it goes to the corpus under libFuzzer's name: "crash-…", "timeout-…"."""
+    """Add the breaking input to the corpus under libFuzzer's name, "crash-…" or "timeout-…"."""
     return tuple(
         Path(shutil.copy(path, target.corpus / path.name)) for path in sorted(broken.iterdir())
     )

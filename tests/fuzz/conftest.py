@@ -1,4 +1,4 @@
-"""How long the fuzzers look, and where what they found is kept."""
+"""Configure how long the fuzzers run, and where their findings are kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import hypothesis
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 SEEDS = Path(__file__).parent / "seeds"
-"""Inputs that broke something once: committed, and tried first at every run."""
+"""Inputs that once failed; they are committed and tried first in every run."""
 
 for name, examples in (("quick", 60), ("long", 3000)):
     hypothesis.settings.register_profile(

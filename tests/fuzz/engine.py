@@ -1,7 +1,7 @@
-"""Runs one target under libFuzzer: `python -m tests.fuzz.engine TARGET [libFuzzer's arguments]`.
+"""Run one target under libFuzzer: `python -m tests.fuzz.engine TARGET [libFuzzer's arguments]`.
 
-Coverage of Python comes from Atheris, which instruments the harness as it is imported. Coverage of
-Lua comes from Lua's line hook; its edges are given to libFuzzer as counters of their own.
+Atheris instruments the harness on import for coverage of Python. Coverage of Lua comes from Lua's
+line hook, whose edges are passed to libFuzzer as extra counters.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ with atheris.instrument_imports(include=["harness"]):
     from tests.fuzz.targets import TARGETS
 
 LUA_EDGES = 4096
-# libFuzzer puts counts into eight classes; the last begins here.
+# libFuzzer sorts counts into eight classes; this is the start of the last.
 MOST = 128
 
 
 class LuaCounters:
-    """Gives each edge between two lines of Lua a counter of libFuzzer's, as it is met."""
+    """Assigns a libFuzzer counter to each edge between two Lua lines when it is first reached."""
 
     def __init__(self) -> None:
         self._free = [atheris._reserve_counter() for _ in range(LUA_EDGES)]
@@ -37,7 +37,7 @@ class LuaCounters:
 
 
 def main() -> None:
-    """Fuzz until libFuzzer ends."""
+    """Fuzz until libFuzzer exits."""
     name, *arguments = sys.argv[1:]
     target = TARGETS[name]
     if name in {"log_writer", "metrics"}:
@@ -46,7 +46,7 @@ def main() -> None:
     def mutate(data: bytes, longest: int, seed: int) -> bytes:
         return mutated(data, longest, seed, atheris.Mutate)
 
-    # libFuzzer starts itself again to merge, by a shell and its first argument.
+    # To merge, libFuzzer starts itself again through a shell, using its first argument.
     itself = f"{shlex.quote(sys.executable)} -m tests.fuzz.engine {name}"
     atheris.Setup(
         [itself, f"-max_len={target.longest}", *arguments],

@@ -1,4 +1,4 @@
-"""Changes JSON as JSON, so that a fuzzer reaches what lies behind the parser."""
+"""Mutate JSON structurally, so that a fuzzer gets past the parser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEPT_AS_BYTES = 0.4
 
 
 def mutated(data: bytes, longest: int, seed: int, otherwise: Any) -> bytes:
-    """`data` with one or a few changes; `otherwise(data, longest)` changes bytes."""
+    """Return `data` with one or a few changes; `otherwise(data, longest)` mutates bytes."""
     draw = random.Random(seed)
     if draw.random() < KEPT_AS_BYTES:
         return bytes(otherwise(data, longest))
@@ -29,7 +29,7 @@ def mutated(data: bytes, longest: int, seed: int, otherwise: Any) -> bytes:
 
 
 def _changed(value: Any, whole: Any, draw: random.Random) -> Any:
-    """A copy of `value` with a change somewhere in it."""
+    """Return a copy of `value` with one change somewhere inside."""
     deeper = isinstance(value, dict | list) and value and draw.random() < 0.8
     if not deeper:
         return _replaced(value, whole, draw)
@@ -40,7 +40,7 @@ def _changed(value: Any, whole: Any, draw: random.Random) -> Any:
         case 0:
             del items[at]
         case 1 if len(items) < 8:
-            # A key that is there already replaces the other; a list just gets longer.
+            # An existing key is replaced; a list grows.
             items.append((draw.choice(items)[0], _somewhere(whole, draw)))
         case _:
             items[at] = (key, _changed(inner, whole, draw))
@@ -54,7 +54,7 @@ def _replaced(value: Any, whole: Any, draw: random.Random) -> Any:
 
 
 def _somewhere(value: Any, draw: random.Random) -> Any:
-    """Any part of `value`."""
+    """Return a random part of `value`."""
     while isinstance(value, dict | list) and value and draw.random() < 0.7:
         value = draw.choice(list(value.values()) if isinstance(value, dict) else value)
     return value

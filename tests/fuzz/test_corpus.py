@@ -1,4 +1,4 @@
-"""Every input in the corpus through its target, without a fuzzer: what broke once stays mended."""
+"""Replay every corpus input without a fuzzer, so that fixed bugs stay fixed."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ INPUTS = [(target, path) for target in TARGETS.values() for path in sorted(targe
     ("target", "path"), INPUTS, ids=[f"{target.name}-{path.name}" for target, path in INPUTS]
 )
 def test_input_keeps_its_promise(target: Target, path: Path) -> None:
-    """What the target promises of any bytes holds for these."""
+    """The target's promise holds for this input."""
     target.run(path.read_bytes())
 
 
 def test_every_corpus_has_its_target() -> None:
-    """No corpus is left without a target that replays it, and no target without a corpus."""
+    """Every corpus has a target, and every target has a corpus."""
     assert {path.name for path in CORPUS.iterdir()} == set(TARGETS)
     assert all(any(target.corpus.iterdir()) for target in TARGETS.values())
 
 
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 def test_fr_019_promtool_finds_no_fault_with_any_metrics() -> None:
-    """FR-019: what the metrics' inputs give is read by Prometheus's own checker too."""
+    """FR-019 (Prometheus metrics): promtool also accepts the metrics of every corpus input."""
     for path in sorted(TARGETS["metrics"].corpus.iterdir()):
         done = subprocess.run(
             ["promtool", "check", "metrics"],

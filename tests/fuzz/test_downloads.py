@@ -1,6 +1,6 @@
-"""image/build/download.sh: checksum files and tarballs that are damaged or hostile.
+"""image/build/download.sh with damaged or hostile checksum files and tarballs.
 
-Bash cannot be instrumented, so no coverage guides these: hypothesis draws what goes in.
+Bash cannot be instrumented for coverage, so hypothesis generates the inputs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def shell(script: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
 @example(lines=[f"{'0' * 64}  {ASSET}", f"{'1' * 64}  {ASSET}"])
 @example(lines=[f"{'0' * 10}  {ASSET}"])
 def test_fr_018_build_and_harness_read_the_same_checksum(lines: list[str]) -> None:
-    """FR-018: what the harness reads is what the build compares with; a short one never passes."""
+    """FR-018 (missing tarball fails the build): harness and build read the same checksum."""
     wanted = parse_checksums("\n".join(lines) + "\n").get(ASSET)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "checksums.txt")
@@ -60,7 +60,7 @@ def test_fr_018_build_and_harness_read_the_same_checksum(lines: list[str]) -> No
         done = shell('expected_checksum "$1" "$2"', ASSET, str(path))
     found = done.stdout.decode()
     assert found.strip() == (wanted or "")
-    # Whatever it finds is compared with a real digest: what is none can only fail the build.
+    # A value that is not a digest can only fail the comparison with a real one.
     assert done.returncode == 0
     assert found.count("\n") <= 1
 
@@ -72,7 +72,7 @@ def test_fr_018_build_and_harness_read_the_same_checksum(lines: list[str]) -> No
 def test_fr_018_a_tarball_gives_one_binary_or_a_reason(
     entries: list[tuple[str, bytes, bytes]], damage: tuple[int, bytes] | None
 ) -> None:
-    """FR-018: the layer has one ELF executable, or the build says why not; nothing lies outside."""
+    """FR-018: the layer has one ELF executable, or the build fails with a reason; no other file."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name, kind, data in entries:

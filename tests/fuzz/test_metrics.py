@@ -1,4 +1,4 @@
-"""The metrics text, read by Prometheus's own parsers, whatever the labels and the plugins say."""
+"""Prometheus's own parsers read the metrics, whatever labels and plugins contain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VERSIONS = ['v1"} 5\nx{a="', "back\\slash\\", "tab\t\x01 ünï", ""]
     "version", VERSIONS, ids=["quote-newline", "backslash", "control", "empty"]
 )
 def test_fr_019_metrics_are_parseable_whatever_the_version(tmp_path: Path, version: str) -> None:
-    """FR-019: the version label comes back as it was given, and promtool finds no fault."""
+    """FR-019 (Prometheus metrics): the version label survives, and promtool reports no problem."""
     with on_host(tmp_path, FINFOCUS_IMAGE_VERSION=version) as running:
         running.await_ready()
         text = httpx.get(f"http://127.0.0.1:{running.metrics_port}/metrics", timeout=5).text

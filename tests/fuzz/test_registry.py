@@ -1,4 +1,4 @@
-"""The registry client against servers that misbehave: what is true, or one error in words."""
+"""The registry client against misbehaving servers: correct data or one error message."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ OPERATIONS: dict[str, Callable[[RegistryClient, Path], object]] = {
 
 
 class Server(LocalServer):
-    """Gives the planned answers one after the other, then the last for ever."""
+    """Returns the planned responses in order, then repeats the last one."""
 
     def __init__(self) -> None:
         self.planned: list[Any] = []
@@ -97,7 +97,7 @@ class Server(LocalServer):
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 plan = outer.planned[min(outer.asked, len(outer.planned) - 1)]
                 outer.asked += 1
-                # Over the bound every request ends: a test that never ends tells nothing.
+                # Beyond the bound every request fails: a test that hangs shows nothing.
                 if plan is not None and outer.asked <= 2 * MOST_REQUESTS:
                     self._answer(*plan)
 
@@ -125,7 +125,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A silent server is waited for briefly, and a list of tags has few pages."""
+    """Use short timeouts and few tag pages."""
     monkeypatch.setattr(transport_module, "TIMEOUT_SECONDS", (1, 1))
     monkeypatch.setattr("harness.registry.client._PAGES", 20)
 
@@ -149,7 +149,7 @@ UPLOAD = ("Location", "/v2/owner/image/blobs/uploads/1?_state=x")
 def test_any_registry_gives_what_is_true_or_one_error(
     server: Server, operation: str, planned: list[Any]
 ) -> None:
-    """Bytes that were hashed, or an error in words; no secret in it, no end of time to it."""
+    """The client returns verified bytes or an error without secrets, within bounded time."""
     server.planned, server.asked = planned, 0
     began = time.monotonic()
     repository = Repository.from_names(server.url, "owner/image")

@@ -1,4 +1,4 @@
-"""The release client against servers that misbehave: one clear error, or a release that is true."""
+"""The release client against misbehaving servers: a correct release or one clear error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ANSWER = st.tuples(STATUS, HEADER, st.binary(max_size=30) | st.just(CHECKSUMS)) 
 
 
 class Server(LocalServer):
-    """Answers the checksums and the assets as it is told."""
+    """Returns checksums and assets as configured."""
 
     def __init__(self) -> None:
         self.checksums: object = None
@@ -76,7 +76,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses between attempts take no time."""
+    """Skip the pauses between retries."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda _seconds: None)
 
 
@@ -88,7 +88,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fr_018_any_server_gives_a_release_or_one_error(
     server: Server, checksums: object, asset: object
 ) -> None:
-    """FR-018: whatever a server says, the outcome is a complete release or an error in words."""
+    """FR-018 (missing tarball fails the build): a complete release or an error message."""
     server.checksums, server.asset = checksums, asset
     try:
         release = preflight("v1.2.3", Architecture.AMD64, REGIONS, server.url)

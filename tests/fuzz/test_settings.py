@@ -1,6 +1,6 @@
-"""The regions table and the settings: shell and Python read the same, and nothing is evaluated.
+"""The regions table and the settings: shell and Python agree, and nothing is evaluated.
 
-Bash cannot be instrumented, so no coverage guides these: hypothesis draws what goes in.
+Bash cannot be instrumented for coverage, so hypothesis generates the inputs.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def test_shell_and_python_read_the_same_table(lines: list[str]) -> None:
 @example(value=" 5")
 @example(value="999999")
 def test_a_number_is_read_or_refused(value: str) -> None:
-    """A setting is a whole number in its range, or one JSON line and exit 64; never evaluated."""
+    """A setting is an integer in range, or one JSON line and exit code 64; never evaluated."""
     done = bash('number N 3 1; echo "$REPLY"', N=value)
     if value == "":
         assert done.stdout == "3\n"
@@ -75,7 +75,7 @@ def test_a_number_is_read_or_refused(value: str) -> None:
 @example(value=",")
 @example(value="us-east-1,\n,eu-west-1")
 def test_regions_are_selected_or_refused(value: str) -> None:
-    """A list gives regions of the table, each once, or one JSON line and exit 64."""
+    """A list selects regions of the table, each once, or gives one JSON line and exit code 64."""
     done = bash('select_regions "$CHOSEN"; printf "%s\\n" "${ff_regions[@]}"', CHOSEN=value)
     if done.returncode:
         _refused(done)

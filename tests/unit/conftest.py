@@ -1,4 +1,4 @@
-"""Unit tests never touch a container engine: one that tries fails."""
+"""Unit tests must not use a container engine: one that tries fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every way to an engine is closed: docker-py's client, and the socket for child processes."""
+    """Block access to an engine: docker-py's client, and the socket for child processes."""
 
     def refuse(*_: object, **__: object) -> NoReturn:
         raise AssertionError("a unit test asked for a container engine: it belongs into tests/e2e")
@@ -23,7 +23,7 @@ def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def ended() -> str:
-    """The identity of a process of this machine that has ended."""
+    """Identity of a process of this machine that has exited."""
     program = "from harness.core.labels import own_identity; print(own_identity())"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     return done.stdout.decode().strip()

@@ -1,4 +1,4 @@
-"""Three regions of the stand-in plugin on the host, behind the HAProxy that is first on PATH."""
+"""Run three regions of the stand-in plugin on the host, behind the HAProxy on PATH."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ lua_libraries = (
     == 0
 )
 
-# Runs before the supervisor, in its place; the program itself and its modules stay as they are.
+# Runs in the supervisor before its program; program and modules stay unchanged.
 WRAPPER = """
 local directory = arg[0]:match "^.*/"
 package.path = directory .. "?.lua;" .. package.path
@@ -39,16 +39,16 @@ dofile(directory .. "real/supervisor.lua")
 
 
 def why_not() -> str:
-    """What this host lacks to run the parts; empty when it has all."""
+    """What this host lacks to run the components; empty if nothing."""
     lacking = missing or ([] if lua_libraries else ["lua-posix or lua-cjson"])
     return f"{', '.join(lacking)} is not installed" if lacking else ""
 
 
 @contextmanager
 def on_host(directory: Path, /, lua: str = "", **environ: str) -> Iterator[parts.OnHost]:
-    """The parts with `NAMES`, started; stopped at the end if they still run.
+    """Start the components with `NAMES`; stop them afterwards if they still run.
 
-    `lua` is run in the supervisor before its own program.
+    `lua` runs in the supervisor before its own program.
     """
     home, regions, metrics_port = install(directory)
     if lua:
@@ -58,7 +58,7 @@ def on_host(directory: Path, /, lua: str = "", **environ: str) -> Iterator[parts
 
 
 def install(directory: Path) -> tuple[Path, tuple[Region, ...], int]:
-    """A copy of the image's parts with the stand-in plugin for `NAMES`."""
+    """Copy the image's components with the stand-in plugin for `NAMES`."""
     return parts.install(directory, dict.fromkeys(NAMES, build_plugin(VERSION, Architecture.AMD64)))
 
 
@@ -66,27 +66,27 @@ def install(directory: Path) -> tuple[Path, tuple[Region, ...], int]:
 def started(
     home: Path, regions: tuple[Region, ...], metrics_port: int, environ: Mapping[str, str]
 ) -> Iterator[parts.OnHost]:
-    """What `install` has made, started."""
+    """Start what `install` has created."""
     given = {"FINFOCUS_IMAGE_VERSION": VERSION, **environ}
     with parts.started(home, regions, metrics_port, given) as running:
         yield running
 
 
 def wrap(home: Path, lua: str) -> None:
-    """Let the copy's supervisor run this text first."""
+    """Make the copied supervisor run this text first."""
     (home / "real").mkdir()
     (home / "supervisor.lua").rename(home / "real" / "supervisor.lua")
     (home / "supervisor.lua").write_text(WRAPPER.format(changes=lua), encoding="utf-8")
 
 
 def lines_of(running: parts.OnHost) -> list[LogLine]:
-    """Every line so far, judged."""
+    """Return every line so far, checked."""
     names = frozenset(NAMES)
     return [judge(raw, 0, names) for raw in running.output.read_bytes().splitlines()]
 
 
 def children(running: parts.OnHost) -> dict[int, list[str]]:
-    """Command line of each process below the supervisor."""
+    """Return the command line of each child of the supervisor."""
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -98,7 +98,7 @@ def children(running: parts.OnHost) -> dict[int, list[str]]:
 
 
 def pid_of(running: parts.OnHost, name: str) -> int:
-    """Process ID of a region's plugin."""
+    """Return the process ID of a region's plugin."""
     binary = f"finfocus-plugin-aws-public-{name}"
     return next(pid for pid, words in children(running).items() if words[0].endswith(binary))
 

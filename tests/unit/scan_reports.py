@@ -1,4 +1,4 @@
-"""Hand-made reports in Trivy's JSON form (schema version 2), and scan reports made of them."""
+"""Handwritten Trivy JSON reports (schema version 2), and scan reports made from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs functions of the image's shell parts on the host."""
+"""Run functions of the image's shell scripts on the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ff_home='{IMAGE_DIRECTORY}'
 
 
 def bash(script: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the script behind the parts, with nothing in the environment but what is given."""
+    """Run the script after sourcing the shell parts, with only the given environment."""
     return subprocess.run(
         ["bash", "-c", PROLOGUE + script],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The defects that the fault table must notice still change what they are meant to change."""
+"""The defects that the fault table must detect still change what they should."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LUA = shutil.which("lua5.3")
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
 def test_defect_changes_the_image(defect: Defect) -> None:
-    """Its patch applies and changes the files it names, which still parse; its rows are there."""
+    """Its patch applies, the patched files parse, and its rows exist."""
     assert defect.rows.keys() <= ROWS.keys()
     with patched(defect) as directory:
         for file in defect.files:
@@ -30,7 +30,7 @@ def test_defect_changes_the_image(defect: Defect) -> None:
 
 
 def test_defect_that_does_not_apply_is_told(tmp_path: Path) -> None:
-    """A patch of text that is not in the image is an error that names the defect and its file."""
+    """A patch that does not match the image is an error with the defect's name and file."""
     path = tmp_path / "old.patch"
     path.write_text(
         "A part is gone.\n\nRow: region-kill-9-one: no answer\n\n"
@@ -43,7 +43,7 @@ def test_defect_that_does_not_apply_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["sentence", "row", "patch"])
 def test_defect_file_says_what_row_and_patch(tmp_path: Path, missing: str) -> None:
-    """A file without its sentence, its rows or its patch is refused."""
+    """A file without a sentence, rows or a patch is rejected."""
     parts = {
         "sentence": "A part is gone.",
         "row": "\nRow: region-kill-9-one: no answer\n",

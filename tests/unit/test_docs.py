@@ -1,4 +1,4 @@
-"""The documentation says what the code has."""
+"""The documentation matches the code."""
 
 import re
 
@@ -9,14 +9,14 @@ DOCS = REPOSITORY / "docs"
 
 
 def test_every_requirement_is_explained() -> None:
-    """Each number that a report can show has a row in docs/requirements.md."""
+    """Every requirement number in a report has a row in docs/requirements.md."""
     text = (DOCS / "requirements.md").read_text(encoding="utf-8")
     rows = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| "))
     assert {"FR-010", "FR-011", "SC-004", *REQUIRED} <= set(re.findall(r"(?:FR|SC|US)-\d+", rows))
 
 
 def test_links_lead_to_files() -> None:
-    """Every relative link of the pages leads to a file of the checkout."""
+    """Every relative link points to an existing file."""
     pages = [*REPOSITORY.glob("*.md"), *DOCS.glob("*.md")]
     links = [
         (page, target)

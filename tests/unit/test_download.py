@@ -1,4 +1,4 @@
-"""image/build/download.sh on the host, against a release server that misbehaves."""
+"""image/build/download.sh on the host, against a misbehaving release server."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tarball(member: str, data: bytes = ELF, link: str = "") -> bytes:
 
 
 class Release:
-    """A release in memory and its server."""
+    """An in-memory release and its server."""
 
     def __init__(self) -> None:
         self.files = {NAMES[r.name]: tarball(r.binary) for r in REGIONS}
@@ -96,7 +96,7 @@ class Release:
 
 @pytest.fixture
 def release() -> Iterator[Release]:
-    """A complete release, to be broken."""
+    """A complete release, to be broken by tests."""
     made = Release()
     yield made
     made.server.shutdown()
@@ -135,7 +135,7 @@ def named(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 def test_fr_003_every_region_becomes_a_layer(release: Release, tmp_path: Path) -> None:
-    """FR-003, FR-004: each layer holds the executable, with fixed mode and time, and only that."""
+    """FR-003 (one tarball per region): each layer has only the executable, mode and time fixed."""
     done = download(release, tmp_path / "layers")
     assert done.returncode == 0, done.stderr
     for region in REGIONS:
@@ -195,7 +195,7 @@ def contents(member: str, data: bytes = ELF, link: str = "") -> object:
 def test_bad_tarballs_fail_the_build_naming_every_region(
     release: Release, tmp_path: Path, change: object, words: str
 ) -> None:
-    """Both regions concerned are named with the reason, no other is, and nothing is left."""
+    """Both affected regions are named with the reason, no others, and nothing is left."""
     assert callable(change)
     change(release)
     done = download(release, tmp_path / "layers")
@@ -207,7 +207,7 @@ def test_bad_tarballs_fail_the_build_naming_every_region(
 
 
 def test_a_definite_no_is_not_asked_again(release: Release, tmp_path: Path) -> None:
-    """A tarball that is not there is asked for once."""
+    """A missing tarball is requested once."""
     remove(release)
     download(release, tmp_path / "layers")
     assert release.asked[NAMES[TWO[0]]] == 1
@@ -215,7 +215,7 @@ def test_a_definite_no_is_not_asked_again(release: Release, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("status", [429, 500, 503, 0], ids=["429", "500", "503", "reset"])
 def test_what_can_pass_is_asked_again(release: Release, tmp_path: Path, status: int) -> None:
-    """One bad answer that can pass does not fail the build."""
+    """One transient failure does not fail the build."""
     release.failures = {NAMES["sa-east-1"]: [status]}
     done = download(release, tmp_path / "layers")
     assert done.returncode == 0, done.stderr
@@ -223,7 +223,7 @@ def test_what_can_pass_is_asked_again(release: Release, tmp_path: Path, status: 
 
 
 def test_attempts_are_bounded(release: Release, tmp_path: Path) -> None:
-    """A server that keeps failing fails the build after the given attempts."""
+    """A server that keeps failing fails the build after the given number of attempts."""
     release.failures = {NAMES["sa-east-1"]: [503] * 10}
     done = download(release, tmp_path / "layers")
     assert done.returncode == 1
@@ -242,7 +242,7 @@ def test_attempts_are_bounded(release: Release, tmp_path: Path) -> None:
 def test_bad_arguments_are_one_clear_error(
     release: Release, tmp_path: Path, environ: dict[str, str], words: str
 ) -> None:
-    """What is wrong is said in the error, and the build fails."""
+    """The build fails with a message that names the bad argument."""
     done = download(release, tmp_path / "layers", **environ)
     assert done.returncode == 1
     assert words in done.stderr
@@ -251,7 +251,7 @@ def test_bad_arguments_are_one_clear_error(
 def test_fr_018_regions_left_out_are_neither_asked_for_nor_in_the_table(
     release: Release, tmp_path: Path
 ) -> None:
-    """FR-018: of the regions of WITHOUT only a note is left, and no row in the table."""
+    """FR-018 (missing tarball fails the build): WITHOUT leaves a note, and no row in the table."""
     remove(release)
     layers = tmp_path / "layers"
     done = download(release, layers, WITHOUT=", ".join(TWO))
@@ -266,7 +266,7 @@ def test_fr_018_regions_left_out_are_neither_asked_for_nor_in_the_table(
 
 
 def test_table_of_the_image_is_that_of_the_checkout(release: Release, tmp_path: Path) -> None:
-    """Without WITHOUT the table is the same, byte for byte."""
+    """Without WITHOUT the table is unchanged, byte for byte."""
     download(release, tmp_path / "layers")
     table = (tmp_path / "layers" / "regions").read_bytes()
     assert table == (IMAGE_DIRECTORY / "regions").read_bytes()
@@ -275,7 +275,7 @@ def test_table_of_the_image_is_that_of_the_checkout(release: Release, tmp_path: 
 def test_fr_018_missing_regions_come_with_the_argument_that_leaves_them_out(
     release: Release, tmp_path: Path
 ) -> None:
-    """FR-018: the argument is named when only assets are missing, not when one is damaged."""
+    """FR-018: WITHOUT is suggested only if assets are missing, not if one is damaged."""
     remove(release)
     done = download(release, tmp_path / "layers", WITHOUT="sa-east-1")
     assert '--build-arg WITHOUT="sa-east-1 eu-west-1 us-gov-west-1"' in done.stderr
@@ -293,7 +293,7 @@ def test_fr_018_missing_regions_come_with_the_argument_that_leaves_them_out(
 def test_fr_018_what_cannot_be_left_out_fails_with_one_sentence(
     release: Release, tmp_path: Path, without: str, words: str
 ) -> None:
-    """FR-018: an unknown region and all regions are refused before anything is fetched."""
+    """FR-018: an unknown region, or all regions, is rejected before any download."""
     done = download(release, tmp_path / "layers", WITHOUT=without)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert words in done.stderr

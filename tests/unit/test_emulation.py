@@ -1,4 +1,4 @@
-"""Another architecture: the emulator's registration, and what stands where there is none."""
+"""Emulation: registering the emulator, and stand-ins for an architecture that cannot run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OURS = "finfocus-qemu-aarch64"
 
 
 class Kernel:
-    """A directory in the place of binfmt_misc, and an engine that runs arm64 when it should."""
+    """A directory in place of binfmt_misc, and an engine that runs arm64 if it is registered."""
 
     def __init__(self, root: Path) -> None:
         self.directory = root / "binfmt_misc"
@@ -44,7 +44,7 @@ class Kernel:
         return self.registered_by_others or bool(self.entry())
 
     def entry(self) -> str:
-        """What was registered and not taken back."""
+        """Entries that are registered and not removed."""
         register, ours = self.directory / "register", self.directory / OURS
         taken_back = ours.exists() and ours.read_text() == "-1"
         return "" if taken_back or not register.exists() else register.read_text()
@@ -70,24 +70,24 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 def test_registration_is_of_our_own_name_for_containers_and_taken_back(kernel: Kernel) -> None:
-    """QEMU's own description, under a name that is ours, with F and P; gone with the block."""
+    """QEMU's definition, under our own name, with flags F and P; removed after the block."""
     with binfmt.emulator(Architecture.ARM64, kernel.works):
         name, *_, flags = kernel.entry()[1:].split(":")
         assert (name, flags) == (OURS, "CFOP")
-        (kernel.directory / OURS).touch()  # what the kernel does
+        (kernel.directory / OURS).touch()  # as the kernel does
     assert (kernel.directory / OURS).read_text() == "-1"
-    assert kernel.commands == ["mount"]  # an entry is left in this directory: the mount stays
+    assert kernel.commands == ["mount"]  # the entry remains in the directory, so it stays mounted
 
 
 def test_mount_of_our_own_is_undone(kernel: Kernel) -> None:
-    """binfmt_misc is unmounted when the harness mounted it and nobody else registered anything."""
+    """binfmt_misc is unmounted if the harness mounted it and nothing else is registered."""
     with binfmt.emulator(Architecture.ARM64, kernel.works):
         pass
     assert kernel.commands == ["mount", "umount"]
 
 
 def test_what_was_registered_before_is_used_and_left(kernel: Kernel) -> None:
-    """Where it works already nothing is registered, mounted or removed."""
+    """If emulation already works, nothing is registered, mounted or removed."""
     kernel.registered_by_others = True
     with binfmt.emulator(Architecture.ARM64, kernel.works):
         assert kernel.entry() == ""
@@ -95,7 +95,7 @@ def test_what_was_registered_before_is_used_and_left(kernel: Kernel) -> None:
 
 
 def test_users_of_one_registration_leave_it_to_the_last(kernel: Kernel) -> None:
-    """The inner of two users takes nothing back."""
+    """The inner of two users does not remove the registration."""
     with binfmt.emulator(Architecture.ARM64, kernel.works):
         (kernel.directory / OURS).touch()
         with binfmt.emulator(Architecture.ARM64, kernel.works):
@@ -105,7 +105,7 @@ def test_users_of_one_registration_leave_it_to_the_last(kernel: Kernel) -> None:
 
 
 def test_sweep_takes_back_what_a_killed_run_left(kernel: Kernel, tmp_path: Path) -> None:
-    """While a process uses the emulator the sweep leaves it; after kill -9 it is taken back."""
+    """The sweep keeps an emulator in use; after kill -9 of its user it removes it."""
     kernel.state.mkdir()
     ready = tmp_path / "ready"
     program = (
@@ -128,7 +128,7 @@ def test_sweep_takes_back_what_a_killed_run_left(kernel: Kernel, tmp_path: Path)
 
 
 def test_sweep_without_any_run_before(kernel: Kernel) -> None:
-    """A machine on which nothing was ever registered is left alone."""
+    """A machine without any registration is left unchanged."""
     assert binfmt.sweep() == []
 
 
@@ -139,7 +139,7 @@ def refuse(*_: object, **__: object) -> str:
 def test_kernel_that_refuses_is_said_in_its_own_words(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that may not mount binfmt_misc, such as a container, gets the reason."""
+    """If mounting binfmt_misc is not allowed, as in a container, the kernel's error is shown."""
     monkeypatch.setattr(binfmt, "run", refuse)
     with (
         pytest.raises(EnvironmentMissingError, match="rejected the emulator: mount: permission"),
@@ -149,7 +149,7 @@ def test_kernel_that_refuses_is_said_in_its_own_words(
 
 
 def test_engine_that_ignores_the_registration(kernel: Kernel) -> None:
-    """An engine on another machine does not profit: that is said, and the entry is taken back."""
+    """If the engine is on another machine, this is reported and the entry removed."""
     with (
         pytest.raises(EnvironmentMissingError, match="does not use this machine's emulator"),
         binfmt.emulator(Architecture.ARM64, lambda: False),
@@ -162,7 +162,7 @@ def test_engine_that_ignores_the_registration(kernel: Kernel) -> None:
 def test_only_root_registers(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch, *, works: bool
 ) -> None:
-    """Without root the emulator that is there is used, and its absence is an error."""
+    """Without root an existing emulator is used; if there is none, it is an error."""
     monkeypatch.setattr(binfmt, "is_root", lambda: False)
     if works:
         with binfmt.emulator(Architecture.ARM64, lambda: True):
@@ -177,7 +177,7 @@ def test_only_root_registers(
 
 
 class Engine:
-    """An engine of one architecture that is never asked for more."""
+    """An engine of one architecture that accepts no other calls."""
 
     architecture = "amd64"
     client = None
@@ -192,7 +192,7 @@ def no_emulator(architecture: Architecture, works: object) -> Iterator[None]:
 def test_without_emulation_it_is_not_proven_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The sentence names the architecture, why, and what to do; it ends the command with 3."""
+    """The message has the architecture, the reason and the fix; exit code 3."""
     monkeypatch.setattr(emulation, "emulator", no_emulator)
     with (
         pytest.raises(NoProcessorError) as caught,
@@ -207,7 +207,7 @@ def test_without_emulation_it_is_not_proven_in_one_sentence(
 
 
 def test_own_architecture_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the engine's own architecture no emulator is asked for and nothing is labelled."""
+    """For the engine's own architecture no emulator is used and nothing is labelled."""
     monkeypatch.setattr(emulation, "emulator", no_emulator)
     with emulation.processor_for(Engine(), "amd64") as processor:  # type: ignore[arg-type]
         assert processor is None
@@ -241,19 +241,19 @@ def test_probe_is_an_executable_of_its_architecture(architecture: Architecture) 
     ],
 )
 def test_command_line_without_its_emulator(command: tuple[str, ...], own: tuple[str, ...]) -> None:
-    """A process is recognised by its own name, whatever emulates it."""
+    """A process is recognized by its own name under any emulator."""
     assert own_command(command) == own
 
 
 def test_applets_are_read_without_running_the_executable() -> None:
-    """The names between "[" and the double NUL, and an error for what is no busybox."""
+    """The names between "[" and the double NUL; an error if it is not busybox."""
     assert applets(b"\x7fELF\0x\0[\0[[\0ash\0cat\0\0rest") == ["[", "[[", "ash", "cat"]
     with pytest.raises(ValueError, match="not found"):
         applets(b"\x7fELF, something else")
 
 
 def test_emulated_limits_never_look_like_the_promise() -> None:
-    """SC-002, SC-003: the promised limits are the product's; emulated ones say what they are."""
+    """SC-002, SC-003: promised limits are the product's; emulated ones are labelled as such."""
     assert (PROMISED.ready, PROMISED.stop) == (10, 5)
     assert PROMISED.seconds(PROMISED.ready).text == "≤ 10 s"
     assert EMULATED.seconds(EMULATED.ready).text == "≤ 40 s (emulated)"
@@ -261,7 +261,7 @@ def test_emulated_limits_never_look_like_the_promise() -> None:
 
 
 def test_thing_is_removed_when_it_cannot_be_made(tmp_path: Path) -> None:
-    """A failure while making leaves nothing half made, and the next user starts afresh."""
+    """A failed setup is rolled back, and the next user starts afresh."""
     removed: list[int] = []
 
     def make() -> None:

@@ -1,4 +1,4 @@
-"""The health check, run on the host against servers that answer as they are told."""
+"""The health check on the host, against fake servers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not in
 
 
 class Health:
-    """Regions that answer the health check as they are told."""
+    """Regions with configurable health responses."""
 
     def __init__(self, statuses: dict[str, int], directory: Path, stack: ExitStack) -> None:
         rows = []
         for region, status in statuses.items():
-            if status == 0:  # accepts and never answers
+            if status == 0:  # accepts and never responds
                 server = stack.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
                 port = server.getsockname()[1]
             else:
@@ -69,12 +69,12 @@ def stack() -> Iterator[ExitStack]:
 
 
 def test_fr_015_healthy_is_quiet(tmp_path: Path, stack: ExitStack) -> None:
-    """FR-015: all answer, exit 0, no word."""
+    """FR-015 (health check needs all regions): if all respond, exit 0 without output."""
     assert Health({"us-east-1": 200, "eu-west-1": 200}, tmp_path, stack).check() == (0, "")
 
 
 def test_fr_015_every_region_that_fails_is_named(tmp_path: Path, stack: ExitStack) -> None:
-    """FR-015: a bad status and a silent region are both named, the good one is not."""
+    """FR-015: a bad status and an unresponsive region are named, a healthy one is not."""
     health = Health({"us-east-1": 200, "eu-west-1": 503, "sa-east-1": 0}, tmp_path, stack)
     code, words = health.check()
     assert code == 1
@@ -82,7 +82,7 @@ def test_fr_015_every_region_that_fails_is_named(tmp_path: Path, stack: ExitStac
 
 
 def test_fr_015_selected_regions_only(tmp_path: Path, stack: ExitStack) -> None:
-    """FR-015: a region that is not selected is not asked for."""
+    """FR-015: an unselected region is not probed."""
     health = Health({"us-east-1": 200, "eu-west-1": 503}, tmp_path, stack)
     assert health.check(FINFOCUS_REGIONS=" us-east-1 ,") == (0, "")
     assert health.check(FINFOCUS_REGIONS="mars") == (1, "unhealthy: no region is selected\n")
@@ -91,7 +91,7 @@ def test_fr_015_selected_regions_only(tmp_path: Path, stack: ExitStack) -> None:
 def test_fr_009_without_the_health_endpoint_404_is_an_answer(
     tmp_path: Path, stack: ExitStack
 ) -> None:
-    """FR-009: the plugin answers 404 when its health endpoint is off; 503 still is a failure."""
+    """FR-009 (health endpoint): with it off, the plugin's 404 is healthy; 503 is not."""
     off = {"FINFOCUS_PLUGIN_HEALTH_ENDPOINT": "false"}
     health = Health({"us-east-1": 404}, tmp_path, stack)
     assert health.check(**off) == (0, "")

@@ -1,4 +1,4 @@
-"""A kind cluster, by a `kind` that only takes notes."""
+"""A kind cluster with a fake `kind` that records its arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ done
 
 
 class Notes:
-    """What the stand-in for kind was asked."""
+    """The arguments of the fake kind."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Notes:
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
-    """A `kind` and a `kubectl` on PATH; the first takes notes."""
+    """A fake `kind`, which records its arguments, and `kubectl` on PATH."""
     for name, text in (("kind", _KIND), ("kubectl", "#!/bin/sh\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
@@ -45,7 +45,7 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Notes:
 
 
 def test_cluster_is_made_loaded_and_deleted(notes: Notes) -> None:
-    """Two workers, the archive on both, and one cluster less after the block."""
+    """Two workers, the archive on both, and the cluster is deleted after the block."""
     with made_cluster(ClusterKind.AUTO) as cluster:
         assert cluster.own
         assert cluster.stand_in is None
@@ -70,7 +70,7 @@ def test_cluster_is_made_loaded_and_deleted(notes: Notes) -> None:
 def test_cluster_that_cannot_be_made_is_said_and_deleted(
     notes: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kind's own words; what it made of the cluster until then is deleted."""
+    """Kind's own message is shown, and the partial cluster is deleted."""
     monkeypatch.setenv("KIND_REFUSES", "no such node image")
     with (
         pytest.raises(
@@ -85,7 +85,7 @@ def test_cluster_that_cannot_be_made_is_said_and_deleted(
 def test_stand_in_follows_kind_that_cannot(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where nothing else was asked for, a node is made, and why is said."""
+    """In auto mode a stand-in node is created, with the reason."""
     monkeypatch.setenv("KIND_REFUSES", "no such node image")
 
     def node() -> None:
@@ -102,7 +102,7 @@ def test_stand_in_follows_kind_that_cannot(
 
 
 def test_nodes_tell_whose_they_are(ended: str) -> None:
-    """Those of a run that has ended are told from those of one that lives, and from others'."""
+    """Nodes of ended runs, of live runs and of other owners are told apart."""
     mine, left = kind._name(own_identity()), kind._name(ended)
     assert len(f"{left}-control-plane") <= 63
     found = {

@@ -1,4 +1,4 @@
-"""Whose a thing is that was left: of a run of this machine that has ended, or somebody else's."""
+"""Ownership of leftovers: an ended run of this machine, or another owner."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ printf '%s\\n' "$*" >>"{notes}"
 
 
 def elsewhere(identity: str) -> str:
-    """The same process of a machine that was booted another time."""
+    """The same process ID from a different boot."""
     return f"{identity.rpartition('.')[0]}.00000000-0000-0000-0000-000000000000"
 
 
 def test_only_what_has_no_owner_any_more_is_an_orphan(ended: str) -> None:
-    """What runs but was made at another boot is another machine's; what ended there is not."""
+    """Running objects from another boot belong to another machine; exited ones do not."""
     mine = own_identity()
     found = {
         (owner, running): is_orphan({OWNER: owner}, running=running)
@@ -41,7 +41,7 @@ def test_only_what_has_no_owner_any_more_is_an_orphan(ended: str) -> None:
 
 
 def test_namespaces_of_killed_runs_are_removed(tmp_path: Path, ended: str) -> None:
-    """Of a shared cluster, only those that a run of this machine left."""
+    """In a shared cluster, only namespaces of this machine's ended runs are deleted."""
     owners = {"left": ended, "mine": own_identity(), "other": elsewhere(ended), "unknown": None}
     items = [
         {

@@ -14,7 +14,7 @@ def _directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_second_one_waits_for_the_first() -> None:
-    """It enters only after the first has left."""
+    """The second enters only after the first has left."""
     order: list[str] = []
     waits = threading.Event()
 
@@ -34,7 +34,7 @@ def test_second_one_waits_for_the_first() -> None:
 
 
 def test_taken_lock_can_be_an_error() -> None:
-    """A run that must not wait gets the error it gave; another name is free."""
+    """A run that must not wait raises the given error; other names are free."""
     with locks.exclusive("a release"):
         with (
             pytest.raises(KeyError, match="in use"),

@@ -40,12 +40,12 @@ GOOD = '"region":"us-east-1","timestamp":"t","level":"info"'
     ],
 )
 def test_a_line_is_judged(raw: str, problem: str) -> None:
-    """Each line gets the one reason why it is not as required, or none."""
+    """Each line gets one reason why it is invalid, or none."""
     assert judge(raw.encode(), 0.0, REGIONS).problem == problem
 
 
 def test_invalid_utf_8_in_json_is_not_valid() -> None:
-    """RFC 8259 wants UTF-8."""
+    """RFC 8259 requires UTF-8."""
     assert judge(b'{"a":"\xff"}', 0.0, REGIONS).problem == "not valid JSON"
 
 
@@ -60,7 +60,7 @@ class _Printing:
 
 
 def test_line_without_an_end_is_cut_and_kept_short() -> None:
-    """Of 20 MB in one line little is kept, and it is a problem."""
+    """Of a 20 MB line only the start is kept, and it is reported as a problem."""
     stream = LogStream(_Printing([b"x" * 1_000_000] * 20), ["us-east-1"])  # type: ignore[arg-type]
     stream.start()
     stream.finish()

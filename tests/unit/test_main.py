@@ -1,4 +1,4 @@
-"""The command's end: one sentence and a documented code, never a traceback."""
+"""Command exits: one sentence and a documented code, never a traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from harness.machine import doctor
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """The command takes signals for itself; the tests have theirs back."""
+    """The command installs signal handlers; restore those of the tests."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in handlers.items():
@@ -41,7 +41,7 @@ def test_every_end_is_one_sentence_and_a_code(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What a command raises becomes its exit code and one line that begins with `error:`."""
+    """Each error becomes its exit code and one line that starts with `error:`."""
 
     def fail() -> None:
         raise error
@@ -58,7 +58,7 @@ def test_every_end_is_one_sentence_and_a_code(
 
 
 def test_exit_codes_are_documented_and_unique() -> None:
-    """Each error's exit code is in the reference's table."""
+    """Each error's exit code is in the reference table."""
     rows = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8").splitlines()
     table = {row.split("|")[1].strip() for row in rows if row.startswith("| ")}
     codes = {kind.exit_code for kind in _kinds(HarnessError)}
@@ -80,5 +80,5 @@ def _kinds(kind: type[HarnessError]) -> set[type[HarnessError]]:
     ],
 )
 def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
-    """What an image prints can be read, and does nothing else."""
+    """Terminal control characters in the image's output are shown and have no effect."""
     assert console.printable(text) == shown

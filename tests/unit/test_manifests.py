@@ -1,4 +1,4 @@
-"""The manifests that are made from the regions table."""
+"""The manifests generated from the regions table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGIONS = (Region(name="us-east-1", port=8001), Region(name="eu-west-1", port=80
 
 @pytest.fixture
 def deploy(tmp_path: Path) -> Path:
-    """A directory with the rules, from which nothing has been generated yet."""
+    """A directory with the rules and no generated files."""
     monitoring = tmp_path / "components" / "monitoring"
     monitoring.mkdir(parents=True)
     rules = DEPLOY / "components" / "monitoring" / "rules.yaml"
@@ -26,7 +26,7 @@ def deploy(tmp_path: Path) -> Path:
 
 
 def test_a_new_region_gets_files_of_its_own(deploy: Path) -> None:
-    """What is missing is reported, written when asked for, and then complete."""
+    """A missing file is reported, written on request, and then up to date."""
     assert (
         len(outdated_manifests(deploy, REGIONS, write=False)) == len(manifest_files(REGIONS)) + 1
     )  # the PrometheusRule
@@ -36,7 +36,7 @@ def test_a_new_region_gets_files_of_its_own(deploy: Path) -> None:
 
 
 def test_a_change_by_hand_is_reported(deploy: Path) -> None:
-    """A generated file that someone edited is named."""
+    """A generated file that was edited is named."""
     outdated_manifests(deploy, REGIONS, write=True)
     edited = deploy / "components" / "gateway" / "grpcroute.yaml"
     edited.write_text(edited.read_text(encoding="utf-8") + "# mine\n", encoding="utf-8")
@@ -44,7 +44,7 @@ def test_a_change_by_hand_is_reported(deploy: Path) -> None:
 
 
 def test_a_region_that_is_gone_takes_its_files_along(deploy: Path) -> None:
-    """Files of a region that left the table are reported and removed; files of others stay."""
+    """Files of a removed region are reported and deleted; other files stay."""
     outdated_manifests(deploy, REGIONS, write=True)
     own = deploy / "overlays" / "per-region" / "mine.yaml"
     own.write_text("kind: ConfigMap\n", encoding="utf-8")
@@ -56,7 +56,7 @@ def test_a_region_that_is_gone_takes_its_files_along(deploy: Path) -> None:
 
 
 def test_manifests_of_an_image_with_fewer_regions(tmp_path: Path) -> None:
-    """The whole directory is written for the regions left; a directory in use is left alone."""
+    """All files are written for the remaining regions; a non-empty directory is left alone."""
     few = [region for region in load_regions() if "gov" not in region.name]
     write_manifests(tmp_path / "new", few)
     texts = {
@@ -81,24 +81,24 @@ def test_manifests_of_an_image_with_fewer_regions(tmp_path: Path) -> None:
     ],
 )
 def test_what_kubernetes_refuses_is_refused_here(regions: tuple[Region, ...], words: str) -> None:
-    """A name too long for a port, and more regions than a route has rules, are usage errors."""
+    """A region name too long for a port, and too many regions for a route, are usage errors."""
     with pytest.raises(UsageError, match=words):
         manifest_files(regions)
 
 
 def test_generated_files_say_so() -> None:
-    """Every generated manifest begins with what it is made from."""
+    """Every generated manifest starts with a note of its source."""
     assert all(text.startswith(HEADER) for text in manifest_files(REGIONS).values())
     assert prometheus_rule("groups: []").startswith("# generated from rules.yaml")
 
 
-# Measured with the real plugin and price lists of 140 MB: anonymous memory of the start.
+# Measured with the real plugin and price lists of 140 MB: anonymous memory after start.
 MEASURED = {"requests": 6_700_000_000, "autoscaling": 560_000_000}
 
 
 @pytest.mark.parametrize("component", MEASURED)
 def test_memory_requests_cover_a_start(component: str) -> None:
-    """A pod requests at least the memory that its regions take at their start."""
+    """A pod requests at least the memory that its regions need to start."""
     text = manifest_files(load_regions())[f"components/{component}/kustomization.yaml"]
     patches = yaml.safe_load(yaml.safe_load(text)["patches"][0]["patch"])
     request = patches[-1]["value"]["requests"]["memory"]

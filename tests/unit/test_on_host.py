@@ -1,4 +1,4 @@
-"""Supervisor, proxy and log writer together on the host, against the stand-in plugin."""
+"""Supervisor, proxy and log writer together on the host, with the stand-in plugin."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def not_ready(running: OnHost) -> list[str]:
 
 
 def test_fr_012_each_port_leads_to_its_region(service: OnHost) -> None:
-    """FR-012: behind each public port is the plugin of that region and no other."""
+    """FR-012 (a port per region): each public port leads to its own region."""
     found = {name: get(service.port(name), "/standin").json()["region"] for name in NAMES}
     assert found == {name: name for name in NAMES}
 
 
 def test_fr_016_both_versions_of_http_on_one_port(service: OnHost) -> None:
-    """FR-016: HTTP/1.1 and HTTP/2 with prior knowledge reach the plugin."""
+    """FR-016 (plugins serve HTTP): HTTP/1.1 and HTTP/2 with prior knowledge reach the plugin."""
     url = f"http://127.0.0.1:{service.port('us-east-1')}/healthz"
     for http2 in (False, True):
         with httpx.Client(http1=not http2, http2=http2) as client:
@@ -57,7 +57,7 @@ def test_fr_016_both_versions_of_http_on_one_port(service: OnHost) -> None:
 
 
 def test_fr_019_metrics_are_valid_and_labelled(service: OnHost) -> None:
-    """FR-019: each family has one HELP and TYPE, and every sample of a region names it."""
+    """FR-019 (Prometheus metrics): each family has one HELP and TYPE; samples name their region."""
     text = get(service.metrics_port, "/metrics").text
     heads = [line.split()[1:3] for line in text.splitlines() if line.startswith("#")]
     assert len(heads) == len({tuple(head) for head in heads})
@@ -90,7 +90,7 @@ def test_fr_019_metrics_are_valid_and_labelled(service: OnHost) -> None:
 
 
 def test_fr_019_a_request_is_counted_once_for_its_region(service: OnHost) -> None:
-    """FR-019: a request raises the counter and the histogram of its region by one."""
+    """FR-019: a request increments the counter and histogram of its region by one."""
 
     def counts() -> dict[tuple[str, str], float]:
         text = get(service.metrics_port, "/metrics").text
@@ -112,7 +112,7 @@ def test_fr_019_a_request_is_counted_once_for_its_region(service: OnHost) -> Non
 
 
 def test_probes_answer(service: OnHost) -> None:
-    """Readiness of all and of one region, liveness, and a clear no for anything else."""
+    """Readiness overall and per region, liveness, and a clear error for anything else."""
     assert get(service.metrics_port, "/readyz").json() == {
         "ready": True,
         "not_ready": [],
@@ -126,7 +126,7 @@ def test_probes_answer(service: OnHost) -> None:
 
 
 def test_fr_006_fr_013_fr_020_a_whole_life_is_logged_and_ends_with_0(tmp_path: Path) -> None:
-    """SIGTERM ends all with 0, and every line from the first to the last is as it must be."""
+    """SIGTERM stops everything with code 0, and every log line is valid."""
     with on_host(tmp_path) as running:
         running.await_ready()
         assert running.stop() == 0
@@ -141,7 +141,7 @@ def test_fr_006_fr_013_fr_020_a_whole_life_is_logged_and_ends_with_0(tmp_path: P
 
 
 def test_region_that_is_down_answers_503_with_its_name(tmp_path: Path) -> None:
-    """A region that is still starting answers 503 in JSON; its neighbours serve."""
+    """A starting region responds 503 in JSON; the other regions serve."""
     with on_host(tmp_path, STANDIN_START_DELAY="eu-west-1=60s") as running:
         wait_until(
             lambda: not_ready(running) == ["eu-west-1"],
@@ -159,7 +159,7 @@ def test_region_that_is_down_answers_503_with_its_name(tmp_path: Path) -> None:
 
 
 def test_fr_017_a_region_without_restarts_left_ends_all(tmp_path: Path) -> None:
-    """FR-017: after three restarts everything stops; code 1, and the last line names the region."""
+    """FR-017 (bounded restarts): after three restarts all stop; code 1; the last line names it."""
     with on_host(tmp_path, STANDIN_CRASH_AT_START="sa-east-1=3") as running:
         assert running.process.wait(DEADLINE) == 1
     last = json.loads(running.text().splitlines()[-1])
@@ -170,7 +170,7 @@ def test_fr_017_a_region_without_restarts_left_ends_all(tmp_path: Path) -> None:
 
 
 def test_fr_017_a_region_that_recovers_is_counted(tmp_path: Path) -> None:
-    """FR-017: two crashes, then it serves; the metrics tell of two restarts."""
+    """FR-017: after two crashes it serves, and the metrics show two restarts."""
     state = tmp_path / "state"
     state.mkdir()
     orders = {"STANDIN_CRASH_TIMES": "us-east-1=2", "STANDIN_STATE_DIR": str(state)}
@@ -183,7 +183,7 @@ def test_fr_017_a_region_that_recovers_is_counted(tmp_path: Path) -> None:
 
 
 def test_fr_014_environment_reaches_the_plugins_byte_for_byte(tmp_path: Path) -> None:
-    """FR-014: newlines, quotes and blanks arrive as they were given."""
+    """FR-014 (environment unchanged): newlines, quotes and blanks arrive unchanged."""
     given = {
         "PROOF_A": "  a\n'b' \"c\" $d \\e\t",
         "PROOF_EMPTY": "",

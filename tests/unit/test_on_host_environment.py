@@ -1,4 +1,4 @@
-"""The environment on its way from the container to the plugins, on the host."""
+"""The environment from the container to the plugins, on the host."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def plugin_port(running: OnHost, name: str) -> bytes:
 
 
 def test_fr_014_environment_is_the_given_one_byte_for_byte(tmp_path: Path) -> None:
-    """FR-014: odd names and values arrive, nothing is added but the plugin's port."""
+    """FR-014 (environment unchanged): odd names and values arrive; only the port is added."""
     base = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "FINFOCUS_IMAGE_VERSION": VERSION}
     expected = [os.fsencode(f"{k}={v}") for k, v in {**base, **SERVING, **WEIRD}.items()]
     with on_host(tmp_path, **WEIRD) as running:
@@ -73,7 +73,7 @@ def test_fr_014_environment_is_the_given_one_byte_for_byte(tmp_path: Path) -> No
 
 
 def test_fr_014_a_large_environment_arrives(tmp_path: Path) -> None:
-    """FR-014: 200 kB in a few and in many variables."""
+    """FR-014: 200 kB arrive, in a few and in many variables."""
     large = {f"PROOF_{index}": secrets.token_hex(25_000) for index in range(3)}
     large |= {f"PROOF_MANY_{index}": "v" * 40 for index in range(1000)}
     with on_host(tmp_path, **large) as running:
@@ -87,7 +87,7 @@ def test_fr_014_a_large_environment_arrives(tmp_path: Path) -> None:
 def test_fr_012_ports_given_to_the_container_do_not_break_regions(
     order: str, tmp_path: Path
 ) -> None:
-    """FR-012: each version of the plugin takes its own port, whatever port the container has."""
+    """FR-012 (a port per region): every plugin version gets its own port, whatever PORT is set."""
     given = {"FINFOCUS_PLUGIN_PORT": "1", "PORT": "1", "STANDIN_PORT_ORDER": order}
     with on_host(tmp_path, **given) as running:
         running.await_ready()
@@ -103,7 +103,7 @@ def test_fr_012_ports_given_to_the_container_do_not_break_regions(
 
 
 def test_secrets_stay_in_the_environment(tmp_path: Path) -> None:
-    """No command line and no file of the state directory has a value of the environment."""
+    """No value of the environment is in a command line or a file of the state directory."""
     secret = secrets.token_hex(20)
     with on_host(tmp_path, AWS_SECRET_ACCESS_KEY=secret) as running:
         running.await_ready()

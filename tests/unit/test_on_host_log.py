@@ -1,4 +1,4 @@
-"""The container's own lines on the host: JSON, and one per change of a region's health."""
+"""The container's own log lines on the host: JSON, one per change of a region's health."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from .on_host import DEADLINE, NAMES, install, lines_of, on_host, pid_of, starte
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
 READY, NOT_READY = "region is ready", "region is not ready"
-# What HAProxy calls its servers and proxies; the container's own words have none of these.
+# HAProxy's names of servers and proxies; the container's own messages contain none of them.
 PROXYS_WORDS = ("/plugin is", "has no server", "stopped (cumulated")
 
 
 def own_records(running: OnHost) -> list[dict[str, Any]]:
-    """The JSON lines of the container's own parts; a plugin's lines name the plugin."""
+    """Return the JSON lines of the container's own components; plugin lines name the plugin."""
     found = [line.fields for line in lines_of(running) if line.fields]
     return [fields for fields in found if "plugin_name" not in fields]
 
 
 def said(running: OnHost, region: str) -> list[str]:
-    """The container's own messages about a region, in order."""
+    """Return the container's messages about a region, in order."""
     return [fields["message"] for fields in own_records(running) if fields["region"] == region]
 
 
@@ -43,7 +43,7 @@ def await_said(running: OnHost, region: str, message: str, count: int) -> None:
 
 
 def assert_only_json(running: OnHost) -> None:
-    """Every line is as required, and none without JSON is one of the container's own."""
+    """Check that every line is valid, and that the container's own lines are all JSON."""
     lines = lines_of(running)
     assert [line for line in lines if line.problem] == []
     assert [line.text for line in lines if line.fields is None and line.region not in NAMES] == []
@@ -51,7 +51,7 @@ def assert_only_json(running: OnHost) -> None:
 
 
 def test_fr_020_a_slow_start_says_ready_once_per_region_and_nothing_else(tmp_path: Path) -> None:
-    """FR-020: a start slower than the first health check says "region is ready" only."""
+    """FR-020 (region, timestamp, level): a start slower than the first check logs only "ready"."""
     with on_host(tmp_path, STANDIN_START_DELAY="1s") as running:
         for name in NAMES:
             await_said(running, name, READY, 1)
@@ -61,7 +61,7 @@ def test_fr_020_a_slow_start_says_ready_once_per_region_and_nothing_else(tmp_pat
 
 
 def test_fr_020_each_change_of_health_is_one_line(tmp_path: Path) -> None:
-    """FR-020: a region that hangs and recovers, then crashes and comes back, is said once each."""
+    """FR-020: a hang, its recovery, a crash and its recovery are logged once each."""
     with on_host(tmp_path) as running:
         for name in NAMES:
             await_said(running, name, READY, 1)
@@ -86,7 +86,7 @@ def test_fr_020_each_change_of_health_is_one_line(tmp_path: Path) -> None:
 
 
 def test_fr_020_an_error_of_the_proxys_configuration_is_said_as_json(tmp_path: Path) -> None:
-    """FR-020: what HAProxy cannot start for comes out with a level, and the container ends."""
+    """FR-020: if HAProxy cannot start, its error has a level and the container exits."""
     home, regions, metrics_port = install(tmp_path)
     with (home / "haproxy.region.cfg").open("a", encoding="utf-8") as template:
         template.write("    nonsense\n")

@@ -32,7 +32,7 @@ from .on_host import (
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "-")
 
 ROUNDS = 12
-# Nothing wakes this one: not a descriptor, not a signal.
+# Nothing wakes this one, neither a descriptor nor a signal.
 DEAF = """
 local poll, time = require "posix.poll", require "posix.time"
 local real = poll.poll
@@ -51,7 +51,7 @@ function poll.poll(set, milliseconds)
   return 0
 end
 """
-# From the moment on that a file is there, so many calls are an error.
+# Once a file exists, this many calls fail.
 FAILING = """
 local step = require "supervisor.step"
 local wait, left = step.wait, %s
@@ -84,7 +84,7 @@ def home_of(running: OnHost) -> Path:
 
 
 def test_status_is_a_table_and_json(tmp_path: Path) -> None:
-    """Every process has its state, process ID and starts, for people and for programs."""
+    """Status shows state, process ID and starts of every process, as a table and as JSON."""
     with on_host(tmp_path, STANDIN_START_DELAY="eu-west-1=60s") as running:
         wait_until(
             lambda: running.text().count("region is ready") == 2,
@@ -118,7 +118,7 @@ def test_status_is_a_table_and_json(tmp_path: Path) -> None:
 
 
 def test_status_without_a_supervisor_is_1(tmp_path: Path) -> None:
-    """Where no supervisor runs, the status says so and exits with 1."""
+    """If no supervisor runs, status says so and exits with 1."""
     home, _, _ = install(tmp_path)
     alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
     if not shutil.which("unshare") or subprocess.run([*alone, "true"], check=False).returncode:
@@ -163,14 +163,14 @@ def test_sc_003_sigterm_at_any_moment_of_the_start_ends_with_0(tmp_path: Path) -
             )
             began = time.monotonic()
             codes.append(running.stop())
-            # The deadline of the stop: nothing was given up.
+            # The stop's deadline: nothing was killed.
             assert time.monotonic() - began < 4
         assert "ignored SIGTERM" not in running.text()
     assert codes == [0] * ROUNDS
 
 
 def test_sc_003_no_wake_up_is_needed(tmp_path: Path) -> None:
-    """SC-003: when every wake-up but the timer is lost, all still happens within its bound."""
+    """SC-003: with all wake-ups but the timer lost, every bound still holds."""
     with on_host(tmp_path, lua=DEAF) as running:
         running.await_ready()
         wait_until(
@@ -195,14 +195,14 @@ def test_sc_003_no_wake_up_is_needed(tmp_path: Path) -> None:
         took = time.monotonic() - began
     assert "ignored SIGTERM" not in running.text()
     assert json.loads(running.text().splitlines()[-1])["message"] == "all regions have stopped"
-    assert took < 4  # the deadline of the stop: nothing was given up
+    assert took < 4  # the stop's deadline: nothing was killed
 
 
 @pytest.mark.parametrize(("times", "in_order"), [("1", True), ("math.huge", False)])
 def test_an_error_of_the_supervisor_stops_everything(
     times: str, in_order: bool, tmp_path: Path
 ) -> None:
-    """One error is a stop in order, a second one ends all at once; code 1 and a JSON line."""
+    """One error causes a clean stop, a second one stops immediately; code 1 and a JSON line."""
     with on_host(tmp_path, lua=FAILING % times) as running:
         running.await_ready()
         pids = children(running)
@@ -223,14 +223,14 @@ def test_an_error_of_the_supervisor_stops_everything(
 
 
 def test_sc_003_a_state_directory_that_is_gone_does_not_hold_the_stop(tmp_path: Path) -> None:
-    """SC-003: the stop ends with 0 when its files were removed."""
+    """SC-003: the stop exits with 0 even if its files were deleted."""
     with on_host(tmp_path) as running:
         running.await_ready()
         shutil.rmtree(state_directory(running))
         assert running.stop() == 0
 
 
-# The first wait for stdout ends as one does that a signal interrupts.
+# The first wait for stdout returns as if interrupted by a signal.
 INTERRUPTED = """
 local poll = require "posix.poll"
 local real, interrupted = poll.poll, false
@@ -251,7 +251,7 @@ end
 
 
 def test_fr_017_a_signal_does_not_take_the_last_words(tmp_path: Path) -> None:
-    """FR-017: the last line names the region although a signal comes while stdout is waited for."""
+    """FR-017: the last line names the region even if a signal interrupts the wait for stdout."""
     orders = {"STANDIN_CRASH_AT_START": "sa-east-1=3", "FINFOCUS_MAX_RESTARTS": "0"}
     with on_host(tmp_path, lua=INTERRUPTED, **orders) as running:
         assert running.process.wait(DEADLINE) == 1
@@ -260,7 +260,7 @@ def test_fr_017_a_signal_does_not_take_the_last_words(tmp_path: Path) -> None:
 
 
 def test_fr_020_an_error_before_the_first_start_is_one_json_line(tmp_path: Path) -> None:
-    """FR-020: a supervisor that cannot open its files says so as JSON and exits with 1."""
+    """FR-020: if the supervisor cannot open its files, it logs JSON and exits with 1."""
     with on_host(tmp_path, lua=UNOPENED) as running:
         assert running.process.wait(DEADLINE) == 1
     (line,) = (json.loads(line) for line in running.text().splitlines())

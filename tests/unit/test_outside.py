@@ -1,4 +1,4 @@
-"""Servers whose answers have no end."""
+"""Servers with endless responses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from harness.registry import RegistryClient, Repository, RetryPolicy, Transport,
 from tests.local_server import LocalServer, QuietHandler
 
 PIECE = b"x" * (1 << 16)
-MOST_SENT = 4 * MOST_BYTES  # what fits into the sockets' buffers comes on top
+MOST_SENT = 4 * MOST_BYTES  # plus whatever fits into the socket buffers
 DIGEST = f"sha256:{'0' * 64}"
 
 
 class Endless:
-    """Answers every request with bytes until the client has enough, and counts them."""
+    """Sends bytes to every request until the client disconnects, and counts them."""
 
     def __init__(self) -> None:
         self.status = 200
@@ -64,7 +64,7 @@ ASKED: dict[str, Callable[[RegistryClient], object]] = {
 @pytest.mark.parametrize("status", [200, 307, 401, 403, 500])
 @pytest.mark.parametrize("what", ASKED)
 def test_registry_without_an_end_is_left(endless: Endless, what: str, status: int) -> None:
-    """Answer, redirect, challenge and refusal are read to their limit, once, and this is said."""
+    """Responses, redirects, challenges and refusals are read up to a limit, once, then reported."""
     endless.status = status
     policy = RetryPolicy(attempts=3, pause=0.001, longest_pause=0.001)
     repository = Repository.from_names(endless.server.url, "owner/image")

@@ -1,4 +1,4 @@
-"""What is built: from what, with which regions, and when a stand-in takes a place."""
+"""What is built: inputs, regions, and when stand-ins are used."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SERVER = "http://127.0.0.1:1"
 def test_stand_ins_are_the_default_only_without_a_release(
     config: BuildConfig, plugin: StandInPolicy, rest: StandInPolicy
 ) -> None:
-    """Without a version the plugin is a stand-in everywhere; a release is built as it is."""
+    """Without a version the plugin is a stand-in; a release is built without stand-ins."""
     assert (config.plugin_policy, config.policy) == (plugin, rest)
 
 
@@ -48,7 +48,7 @@ def test_stand_ins_are_the_default_only_without_a_release(
     ],
 )
 def test_version_says_whether_it_is_a_stand_in(version: str, *, local: bool) -> None:
-    """A version whose prerelease is `local` names a stand-in."""
+    """A version with the prerelease `local` is a stand-in."""
     assert is_local(version) is local
 
 
@@ -66,13 +66,13 @@ def test_version_says_whether_it_is_a_stand_in(version: str, *, local: bool) -> 
 def test_what_cannot_be_built_is_refused_before_anything_is_made(
     given: dict[str, Any], words: str
 ) -> None:
-    """Contradictions and regions that cannot be left out are bad usage, without an engine."""
+    """Contradictory options and invalid region lists are usage errors, raised before any engine."""
     with pytest.raises(UsageError, match=words):
         BuildConfig(**given)
 
 
 def test_release_that_cannot_be_reached_says_how_a_stand_in_is_allowed() -> None:
-    """The default for a release is no stand-in, and the error names the option."""
+    """A release is built without stand-ins by default; the error names the option to allow them."""
     config = BuildConfig(version="v1.2.3", release_url=SERVER)
     with (
         pytest.raises(ReleaseError, match="--stand-ins auto"),

@@ -36,7 +36,7 @@ PASSED, FAILED, SKIPPED = (check(status=status) for status in Status)
     ],
 )
 def test_verdict(checks: tuple[Check, ...], proven: bool, verdict: str) -> None:
-    """An image is proven when a check passed and none failed; the verdict counts them."""
+    """An image is proven if a check passed and none failed; the verdict counts them."""
     proof = proof_of(*checks)
     assert (proof.proven, proof.verdict) == (proven, verdict)
 
@@ -56,14 +56,14 @@ def test_verdict(checks: tuple[Check, ...], proven: bool, verdict: str) -> None:
 def test_verdict_with_stand_ins_names_them(
     stand_ins: tuple[str, ...], checks: tuple[Check, ...], verdict: str
 ) -> None:
-    """A proof that needed stand-ins never reads just "proven": each kind is in the verdict."""
+    """The verdict of a proof with stand-ins names each kind, and is never just "proven"."""
     proof = proof_of(*checks, stand_ins=stand_ins)
     assert proof.verdict == verdict
     assert proof.to_json_dict()["verdict"] == verdict
 
 
 def test_fr_018_verdict_names_the_regions_left_out() -> None:
-    """FR-018: a proof of fewer regions than the table has says how many, and which are missing."""
+    """FR-018 (missing tarball fails the build): the verdict counts and names omitted regions."""
     proof = replace(proof_of(PASSED), regions=("us-east-1", "eu-west-1"), left_out=("sa-east-1",))
     assert proof.verdict == "proven: 1 passed; 2 of 3 regions; left out: sa-east-1"
     assert Proof.from_json_dict(proof.to_json_dict()) == proof
@@ -73,7 +73,7 @@ def test_fr_018_verdict_names_the_regions_left_out() -> None:
     "detail", [pytest.param("", id="empty"), pytest.param(" \n", id="only-white-space")]
 )
 def test_skip_needs_a_reason(detail: str) -> None:
-    """A skipped check without a reason is refused, since a reader could not judge it."""
+    """A skipped check must have a reason."""
     with pytest.raises(ValueError, match="FR-001 holds: a skipped check needs a reason"):
         check(status=Status.SKIPPED, detail=detail)
 
@@ -85,7 +85,7 @@ def test_skip_needs_a_reason(detail: str) -> None:
     "name", [pytest.param(name, id=name) for name in ("value", "bound", "floor", "seconds")]
 )
 def test_numbers_are_finite(name: str, number: float) -> None:
-    """A number that JSON cannot hold is refused where it arises, not when the report is written."""
+    """A number that JSON cannot represent is rejected when created, not when written."""
     numbers: dict[str, Any] = {name: number}
     with pytest.raises(ValueError, match="not a finite number"):
         replace(check(), **numbers)
@@ -95,7 +95,7 @@ def test_numbers_are_finite(name: str, number: float) -> None:
     "name", [pytest.param(name, id=name) for name in ("started_at", "finished_at")]
 )
 def test_times_have_a_zone(name: str) -> None:
-    """A time without a zone is refused, because the reports are read elsewhere."""
+    """A time without a zone is rejected, because reports are read elsewhere."""
     naive: Any = {name: datetime(2025, 1, 1)}
     with pytest.raises(ValueError, match="has no time zone"):
         replace(sample_proof(), **naive)
@@ -110,7 +110,7 @@ def test_by_requirement_orders_ids_by_number() -> None:
 
 
 def test_requirements_without_check() -> None:
-    """A requirement nobody checked is reported once, and a skipped one counts as checked."""
+    """An unchecked requirement is reported once; a skipped one counts as checked."""
     proof = proof_of(check("FR-001"), check("FR-002", Status.SKIPPED))
     wanted = ("SC-001", "FR-003", "FR-002", "FR-001", "FR-003")
     assert proof.requirements_without_check(wanted) == ("FR-003", "SC-001")
@@ -123,14 +123,14 @@ def test_json_round_trip() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """Fields that a newer harness added at the same schema version do not stop a reader."""
+    """Unknown fields of the same schema version are ignored."""
     data = sample_proof().to_json_dict()
     data["checks"][0]["added_later"] = data["added_later"] = 1
     assert Proof.from_json_dict(data) == sample_proof()
 
 
 def test_optional_fields_may_be_absent() -> None:
-    """A field with a default may be missing, as in files written before it was added."""
+    """A field with a default may be missing, as in older files."""
     data = sample_proof().to_json_dict()
     del data["checks"][0]["headline"]
     assert Proof.from_json_dict(data).checks[0].headline is False
@@ -140,7 +140,7 @@ def test_optional_fields_may_be_absent() -> None:
     "version", [pytest.param(SCHEMA_VERSION + 1, id="newer"), pytest.param(None, id="absent")]
 )
 def test_unknown_schema_version(version: int | None) -> None:
-    """Another schema version is refused with one sentence that names both versions."""
+    """Another schema version is rejected with an error that names both versions."""
     data = sample_proof().to_json_dict() | {"schema_version": version}
     with pytest.raises(ValueError, match=f"schema version {version}, but .* only version 1$"):
         Proof.from_json_dict(data)
@@ -160,7 +160,7 @@ def test_unknown_schema_version(version: int | None) -> None:
     ],
 )
 def test_malformed_value(part: str, field: str, value: object, message: str) -> None:
-    """A value of the wrong type is refused with the place it was found at."""
+    """A value of the wrong type is rejected with its location."""
     data = sample_proof().to_json_dict()
     data[part][0][field] = value
     with pytest.raises(ValueError, match=message):
@@ -168,7 +168,7 @@ def test_malformed_value(part: str, field: str, value: object, message: str) -> 
 
 
 def test_true_is_not_a_count() -> None:
-    """A flag where a whole number belongs is refused, although Python takes it for 1."""
+    """A boolean is rejected as an integer, although Python treats it as 1."""
     data = sample_proof().to_json_dict()
     data["environment"]["cpus"] = True
     with pytest.raises(ValueError, match=r"cpus: True is not of type int"):
@@ -176,7 +176,7 @@ def test_true_is_not_a_count() -> None:
 
 
 def test_missing_field() -> None:
-    """A missing field is refused with its name."""
+    """A missing field is rejected by name."""
     data = sample_proof().to_json_dict()
     del data["image"]["image_id"]
     with pytest.raises(ValueError, match=r"proof\.image\.image_id is missing"):

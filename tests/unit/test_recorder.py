@@ -23,7 +23,7 @@ def only(recorder: Recorder) -> Check:
     ],
 )
 def test_value_is_compared(value: float | None, limits: Limits | None, status: Status) -> None:
-    """A check passes only with a value inside of its limits."""
+    """A check passes only if its value is within its limits."""
     recorder = Recorder()
     with recorder.check("FR-001", "t", limits=limits) as finding:
         finding.value = value
@@ -32,7 +32,7 @@ def test_value_is_compared(value: float | None, limits: Limits | None, status: S
 
 @pytest.mark.parametrize("error", [HarnessError("boom"), KeyError("boom"), OSError("boom")])
 def test_whatever_breaks_is_a_failure_with_its_reason(error: Exception) -> None:
-    """An exception in a check fails that check and goes no further."""
+    """An exception in a check fails only that check."""
     recorder = Recorder()
     with recorder.check("FR-001", "t"):
         raise error
@@ -48,7 +48,7 @@ def test_interrupt_is_not_swallowed() -> None:
 
 
 def test_skip_needs_and_keeps_its_reason() -> None:
-    """A skipped check says why, and what was measured so far."""
+    """A skipped check keeps its reason and what it has measured."""
     recorder = Recorder()
     with recorder.check("FR-001", "t", limits=Limits(bound=1)) as finding:
         finding.measured = "x"
@@ -58,7 +58,7 @@ def test_skip_needs_and_keeps_its_reason() -> None:
 
 
 def test_long_lists_of_problems_are_shortened() -> None:
-    """A thousand problems make a readable failure."""
+    """A thousand problems still give a readable failure."""
     recorder = Recorder()
     with recorder.check("FR-001", "t") as finding:
         for number in range(1000):
@@ -78,5 +78,5 @@ def test_long_lists_of_problems_are_shortened() -> None:
     ],
 )
 def test_quantities_are_written_for_people(value: float, unit: str, text: str) -> None:
-    """Numbers have the unit and the digits that people want."""
+    """Numbers have a unit and a readable number of digits."""
     assert quantity(value, unit) == text

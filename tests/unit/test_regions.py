@@ -17,7 +17,7 @@ def table(tmp_path: Path, text: str) -> Path:
 
 
 def test_fr_012_the_table_has_the_twelve_regions_in_the_order_of_their_ports() -> None:
-    """FR-012: the shipped table is exactly the required one."""
+    """FR-012 (a port per region): the shipped table is exactly the required one."""
     names = [
         "us-east-1",
         "us-west-2",
@@ -56,7 +56,7 @@ def test_fr_012_the_table_has_the_twelve_regions_in_the_order_of_their_ports() -
     ],
 )
 def test_bad_table_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    """A table that is not one is refused with the line concerned."""
+    """An invalid table is rejected with the line number."""
     with pytest.raises(UsageError, match=words):
         load_regions(table(tmp_path, text))
 
@@ -68,12 +68,12 @@ def test_missing_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_generated_files_are_up_to_date() -> None:
-    """The Dockerfile and the reference say what the table says."""
+    """The Dockerfile and the reference match the table."""
     assert outdated(FILES, sections(load_regions()), write=False) == []
 
 
 def test_drift_is_found_and_written(tmp_path: Path) -> None:
-    """A region more is found as a difference, and written only when asked."""
+    """An added region is reported as a difference, and written only on request."""
     path = tmp_path / "Dockerfile"
     path.write_text((IMAGE_DIRECTORY / "Dockerfile").read_text(encoding="utf-8"), encoding="utf-8")
     text = (IMAGE_DIRECTORY / "regions").read_text(encoding="utf-8")
@@ -86,7 +86,7 @@ def test_drift_is_found_and_written(tmp_path: Path) -> None:
 
 
 def test_text_without_sections_stays_as_it_is() -> None:
-    """Only what is between the marks is written."""
+    """Only text between the markers is rewritten."""
     assert render("hello\n", sections(load_regions())) == "hello\n"
 
 
@@ -99,7 +99,7 @@ def test_text_without_sections_stays_as_it_is() -> None:
     ],
 )
 def test_fr_018_regions_are_left_out_only_when_named(without: list[str]) -> None:
-    """FR-018: the regions named are left out, and none without a name."""
+    """FR-018 (missing tarball fails the build): only named regions are left out."""
     table = load_regions()
     assert select(table, []) == select(table, [""]) == table
     assert select(table, without) == (*table[:9], table[11])
@@ -113,7 +113,7 @@ def test_fr_018_regions_are_left_out_only_when_named(without: list[str]) -> None
     ],
 )
 def test_fr_018_what_cannot_be_left_out_is_refused(without: list[str], words: str) -> None:
-    """FR-018: an unknown region and the last one are bad usage."""
+    """FR-018: an unknown region, or leaving out all, is a usage error."""
     with pytest.raises(UsageError, match=words):
         select(load_regions(), without)
 
@@ -131,7 +131,7 @@ def test_fr_018_what_cannot_be_left_out_is_refused(without: list[str], words: st
     ],
 )
 def test_image_says_which_regions_it_has(labels: dict[str, str], names: list[str]) -> None:
-    """The label is read in both forms; an image without it has all of the table."""
+    """The label is read in both forms; an image without it has all regions."""
     assert [region.name for region in regions_in_image(labels, load_regions())] == names
 
 

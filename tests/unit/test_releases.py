@@ -1,4 +1,4 @@
-"""Finding a release: every missing region is named, and only what can pass is tried again."""
+"""Finding a release: every missing region is named, and only transient errors are retried."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {r.name: asset_name(r, "v1.2.3", Architecture.ARM64) for r in REGIONS}
 
 
 class Server(LocalServer):
-    """A release server that answers as it is told."""
+    """A release server with configurable responses."""
 
     def __init__(self) -> None:
         self.missing: set[str] = set()
@@ -61,14 +61,14 @@ class Server(LocalServer):
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A complete release, to be broken."""
+    """A complete release, to be broken by tests."""
     made = Server()
     yield made
     made.close()
 
 
 def test_fr_003_complete_release_has_an_asset_per_region(server: Server) -> None:
-    """FR-003: every region has its tarball, checksum and size, for the architecture."""
+    """FR-003 (one tarball per region): each has checksum and size, for the architecture."""
     release = preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
     assert [a.region for a in release.assets] == list(REGIONS)
     assert {a.name for a in release.assets} == set(NAMES.values())
@@ -76,7 +76,7 @@ def test_fr_003_complete_release_has_an_asset_per_region(server: Server) -> None
 
 
 def test_fr_018_every_missing_region_is_named_and_asked_for_once(server: Server) -> None:
-    """FR-018: missing tarballs and missing checksums are all in one message; a no is final."""
+    """FR-018 (missing tarball fails the build): one message names all missing assets."""
     server.missing = {NAMES["us-gov-west-1"], NAMES["us-gov-east-1"]}
     server.unlisted = {NAMES["eu-west-1"]}
     with pytest.raises(ReleaseError) as caught:
@@ -88,7 +88,7 @@ def test_fr_018_every_missing_region_is_named_and_asked_for_once(server: Server)
 
 
 def test_fr_018_message_names_the_options_that_leave_the_missing_out(server: Server) -> None:
-    """FR-018: the failure can be followed: one option for each missing region."""
+    """FR-018: the message has the option to leave out each missing region."""
     server.missing = {NAMES["us-gov-west-1"], NAMES["us-gov-east-1"]}
     with pytest.raises(ReleaseError) as caught:
         preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
@@ -110,7 +110,7 @@ def test_fr_018_message_names_the_options_that_leave_the_missing_out(server: Ser
 def test_fr_018_release_without_regions(
     server: Server, without: list[str], left_out: list[str]
 ) -> None:
-    """FR-018: what is left out is not asked for, or was missing; the release tells which."""
+    """FR-018: regions left out are not requested, or were missing; the release lists which."""
     server.missing = {NAMES["us-gov-west-1"]} if "missing" in without[0] else {NAMES["eu-west-1"]}
     with find_release(
         "v1.2.3",
@@ -127,14 +127,14 @@ def test_fr_018_release_without_regions(
 
 
 def test_fr_018_nothing_is_left_of_a_release_without_any_region(server: Server) -> None:
-    """FR-018: leaving out what is missing never leaves out everything."""
+    """FR-018: omitting missing regions never omits all of them."""
     server.missing = set(NAMES.values())
     with pytest.raises(ReleaseError, match="12 of 12"):
         preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url, lenient=True)
 
 
 def test_unknown_version_is_an_answer_and_no_stand_in_replaces_it(server: Server) -> None:
-    """A server that says "no such release" is believed, although stand-ins are allowed."""
+    """If the server reports no such release, no stand-in replaces it, even if allowed."""
     server.missing = {"checksums.txt"}
     with (
         pytest.raises(ReleaseError, match=r"has no checksums\.txt"),
@@ -152,7 +152,7 @@ def test_unknown_version_is_an_answer_and_no_stand_in_replaces_it(server: Server
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
 def test_what_can_pass_is_tried_again(server: Server, status: int) -> None:
-    """Two bad answers that can pass, then a good one: the release is found."""
+    """After two transient errors the release is found."""
     name = NAMES["sa-east-1"]
     server.failures = {name: [status, status]}
     assert preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
@@ -160,7 +160,7 @@ def test_what_can_pass_is_tried_again(server: Server, status: int) -> None:
 
 
 def test_attempts_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that keeps failing ends in an error that says so."""
+    """A server that keeps failing ends in an error."""
     monkeypatch.setattr("harness.build.assets.ATTEMPTS", 2)
     server.failures = {"checksums.txt": [500] * 10}
     with pytest.raises(ReleaseError, match="HTTP 500"):
@@ -169,7 +169,7 @@ def test_attempts_are_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_unreachable_server_without_stand_ins_is_an_error() -> None:
-    """Nobody listens and stand-ins are forbidden: the message names the host."""
+    """If the server is unreachable and stand-ins are forbidden, the message names the host."""
     with (
         pytest.raises(ReleaseError, match=r"127\.0\.0\.1:1 is unreachable"),
         find_release(
@@ -196,7 +196,7 @@ def test_unreachable_server_without_stand_ins_is_an_error() -> None:
     ],
 )
 def test_checksums_are_read(text: str, expected: dict[str, str]) -> None:
-    """Lines of sha256sum(1) are read; anything else is left out."""
+    """Lines of sha256sum(1) are parsed; anything else is ignored."""
     assert parse_checksums(text) == expected
 
 

@@ -19,7 +19,7 @@ EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>&amp;"
 
 
 class Page(HTMLParser):
-    """Collects elements, and checks that each is closed where it should be."""
+    """Collects elements and checks that tags are balanced."""
 
     def __init__(self, markup: str) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Page(HTMLParser):
 
 
 def hostile_proof() -> Proof:
-    """The sample with hostile text in every place that text can come from outside."""
+    """The sample proof with hostile text in every field that can come from outside."""
     proof = sample_proof()
     first = proof.scenarios[0]
     event = replace(first.events[0], detail=EVIL, region=EVIL)
@@ -81,7 +81,7 @@ def hostile_proof() -> Proof:
 
 
 def test_hostile_text_stays_text() -> None:
-    """Markup in any text from outside is shown as text: no element or attribute comes of it."""
+    """Markup in untrusted text is shown as text and creates no element or attribute."""
     page = Page(render_html(hostile_proof()))
     plain = Page(render_html(sample_proof()))
     assert {name for name, _ in page.elements} == {name for name, _ in plain.elements}
@@ -91,7 +91,7 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_terminal_escapes_are_made_visible() -> None:
-    """Control characters, as in coloured logs, are shown as pictures and not passed on."""
+    """Control characters, as in coloured logs, are shown as pictures."""
     assert text("\x1b[31m\x00\x7f\tx\n") == "␛[31m␀␡\tx\n"
 
 
@@ -110,12 +110,12 @@ def test_terminal_escapes_are_made_visible() -> None:
     ],
 )
 def test_tag(made: Html, expected: str) -> None:
-    """Elements escape what is not markup already."""
+    """Elements escape everything that is not markup already."""
     assert made == expected
 
 
 def test_page_needs_nothing_else() -> None:
-    """The page has no script and loads nothing, and its policy forbids both."""
+    """The page has no scripts and loads nothing, and its policy forbids both."""
     markup = render_html(sample_proof())
     loading = {"src", "srcset", "style", "data", "xlink:href", "action"}
     for name, attributes in Page(markup).elements:
@@ -128,7 +128,7 @@ def test_page_needs_nothing_else() -> None:
 
 
 def test_verdict_and_stand_ins_come_first() -> None:
-    """A reader sees the verdict, then what was not real, before any result."""
+    """The verdict and the stand-ins come before any result."""
     shown = render_html(sample_proof())
     places = [
         shown.index(words)
@@ -138,7 +138,7 @@ def test_verdict_and_stand_ins_come_first() -> None:
 
 
 def test_proven_page() -> None:
-    """A proven image without stand-ins says both, and has no section about failures."""
+    """A proven image without stand-ins says both and has no failures section."""
     proof = sample_proof()
     passed = tuple(c for c in proof.checks if c.status is Status.PASSED)
     markup = render_html(replace(proof, checks=passed, stand_ins=(), required=()))
@@ -148,7 +148,7 @@ def test_proven_page() -> None:
 
 
 def test_tiles_are_the_headline_checks() -> None:
-    """Each headline check is a key figure; the first one counts the requirements met."""
+    """Each headline check is a key figure; the first tile counts the requirements met."""
     markup = render_html(sample_proof())
     figures = re.findall(r'<p class="figure">(.*?)</p>', markup)
     assert figures[0] == "6<small> of 9</small>"
@@ -156,7 +156,7 @@ def test_tiles_are_the_headline_checks() -> None:
 
 
 def test_tile_names_its_scenario_once() -> None:
-    """Behind the title, unless that says it."""
+    """The scenario follows the title, unless the title contains it."""
     idle = next(c for c in sample_proof().checks if c.headline and c.scenario == "idle")
     said = dataclasses.replace(idle, title="SIGTERM while idle")
     markup = render_html(dataclasses.replace(sample_proof(), checks=(idle, said)))
@@ -165,7 +165,7 @@ def test_tile_names_its_scenario_once() -> None:
 
 
 def test_every_check_is_a_row() -> None:
-    """The table has a row for each check, and each requirement's cell leads to its first row."""
+    """Every check has a row, and each requirement's cell links to its first row."""
     page = Page(render_html(sample_proof()))
     ids = {attributes.get("id") for name, attributes in page.elements if name == "tr"}
     links = {a["href"] for name, a in page.elements if name == "a" and "href" in a}
@@ -176,7 +176,7 @@ def test_every_check_is_a_row() -> None:
 
 
 def test_empty_proof() -> None:
-    """A run that got nowhere still has a page that says what it did not show."""
+    """A run without results still has a page."""
     proof = sample_proof()
     image = replace(proof.image, layers=(), labels={}, size_bytes=0)
     markup = render_html(replace(proof, image=image, checks=(), scenarios=()))
@@ -190,7 +190,7 @@ def test_log_tail_is_shown() -> None:
 
 
 def test_events_are_also_a_table() -> None:
-    """Every event is also given in words, in the order of time."""
+    """Every event is also in a table, in order of time."""
     proof = sample_proof()
     late, early = (
         TimelineEvent(seconds=seconds, region="a", kind=proof.scenarios[0].events[0].kind)
@@ -212,7 +212,7 @@ def test_events_are_also_a_table() -> None:
     ],
 )
 def test_bullet(numbers: dict[str, Any], bar: str) -> None:
-    """The bar is as long as the value on a scale that ends after the largest number."""
+    """The bar is as long as the value, on a scale that ends just above the largest number."""
     check = Check(requirement="SC-002", title="t", status=Status.PASSED)
     assert f'width="{bar}" height="4"' in draw_bullet(replace(check, **numbers))
 
@@ -222,6 +222,6 @@ def test_bullet(numbers: dict[str, Any], bar: str) -> None:
     [pytest.param({}, id="no-number"), pytest.param({"value": 1.0}, id="no-limit")],
 )
 def test_no_bullet(numbers: dict[str, Any]) -> None:
-    """A check without a number or without a limit has nothing to draw."""
+    """A check without a value or without a limit has no bar."""
     check = Check(requirement="SC-002", title="t", status=Status.PASSED)
     assert draw_bullet(replace(check, **numbers)) == ""

@@ -27,12 +27,12 @@ def empty(proof: Proof) -> Proof:
     "change", [pytest.param(lambda p: p, id="full"), pytest.param(empty, id="empty")]
 )
 def test_report_follows_the_schema(change: Callable[[Proof], Proof]) -> None:
-    """What is written is what the published schema describes."""
+    """The report conforms to the published schema."""
     validator().validate(json.loads(render_json(change(sample_proof()))))
 
 
 def test_schema_is_valid() -> None:
-    """The schema itself is a correct schema of the draft it names."""
+    """The schema is valid for its draft."""
     jsonschema.Draft202012Validator.check_schema(load_schema())
 
 
@@ -41,14 +41,14 @@ CLASSES = ("Check", "Environment", "ImageFacts", "Layer", "Scenario", "StandIn",
 
 @pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in CLASSES])
 def test_schema_names_every_field(name: str) -> None:
-    """The schema and the data model know the same fields, so neither can be changed alone."""
+    """Schema and data model have the same fields, so neither can change alone."""
     names = [field.name for field in dataclasses.fields(getattr(model, name))]
     described = load_schema()["$defs"][name]
     assert (list(described["properties"]), described["required"]) == (names, names)
 
 
 def test_schema_names_every_field_of_the_proof() -> None:
-    """The top level holds the fields of the proof and the two derived ones."""
+    """The top level has the fields of the proof and the two derived ones."""
     names = [field.name for field in dataclasses.fields(Proof)]
     assert list(load_schema()["properties"]) == [*names, "proven", "verdict"]
 
@@ -72,7 +72,7 @@ def _set(data: Any, path: tuple[str | int, ...], value: object) -> None:
     ],
 )
 def test_schema_refuses(path: tuple[str | int, ...], value: object) -> None:
-    """The schema refuses what the data model refuses, so that other programs can rely on it."""
+    """The schema rejects what the data model rejects."""
     data = sample_proof().to_json_dict()
     assert data["checks"][-1]["status"] == Status.SKIPPED
     _set(data, path, value)
@@ -80,7 +80,7 @@ def test_schema_refuses(path: tuple[str | int, ...], value: object) -> None:
 
 
 def test_undecodable_bytes_survive() -> None:
-    """A lone surrogate, left by an undecodable log byte, still gives a file that reads back."""
+    """A lone surrogate, from an undecodable log byte, survives a round trip."""
     image = dataclasses.replace(sample_proof().image, reference="x\udc80")
     text = render_json(dataclasses.replace(sample_proof(), image=image))
     assert json.loads(text.encode())["image"]["reference"] == "x\udc80"

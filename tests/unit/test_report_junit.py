@@ -16,13 +16,13 @@ def parse(*checks: Check) -> ET.Element:
 
 
 def test_one_suite_per_scenario() -> None:
-    """Each scenario is a suite of its own, and checks without one are a suite named image."""
+    """Each scenario is a suite; checks without a scenario are in a suite named image."""
     names = [suite.get("name") for suite in parse()]
     assert names == ["image", "idle", "while starting", "crash"]
 
 
 def test_counts_and_times() -> None:
-    """The counts that CI systems show agree with the checks, for the run and for each suite."""
+    """The counts match the checks, for the run and for each suite."""
     root = parse()
     suites = {suite.get("name"): suite for suite in root}
     keys = ("tests", "failures", "skipped")
@@ -32,7 +32,7 @@ def test_counts_and_times() -> None:
 
 
 def test_case_names_and_outcomes() -> None:
-    """A case is named by requirement and title, and tells its failure or why it was skipped."""
+    """A case has requirement and title as its name, and the failure or skip reason."""
     cases = {(case.get("classname"), case.get("name")): case for case in parse().iter("testcase")}
     assert cases["idle", "SC-003 time to stop"].find("failure") is None
     failure = cases["while starting", "SC-003 time to stop"].find("failure")
@@ -45,7 +45,7 @@ def test_case_names_and_outcomes() -> None:
 
 
 def test_failure_without_explanation() -> None:
-    """A failure nobody explained still says what was measured and what was allowed."""
+    """A failure without details still has the measured value and the limit."""
     check = Check(requirement="FR-004", title="t", status=Status.FAILED, measured="11", limit="12")
     failure = next(parse(check).iter("failure"))
     assert failure.get("message") == "measured 11, limit 12"
@@ -62,7 +62,7 @@ def test_stand_ins_and_image_in_every_suite() -> None:
 
 
 def test_real_parts_are_named_too() -> None:
-    """A run without stand-ins says so instead of saying nothing."""
+    """A run without stand-ins says so."""
     root = ET.fromstring(render_junit(replace(sample_proof(), stand_ins=())))
     assert root[0].findtext("system-out", "").startswith("No stand-ins")
 
@@ -77,7 +77,7 @@ def test_real_parts_are_named_too() -> None:
     ],
 )
 def test_hostile_text(text: str) -> None:
-    """Text that XML cannot hold is replaced and markup is escaped: the file always parses."""
+    """Invalid XML characters are replaced and markup is escaped: the file always parses."""
     check = Check(requirement="FR-013", title=text, status=Status.FAILED, detail=text * 2)
     root = parse(check)
     assert root.find("x") is None
@@ -86,6 +86,6 @@ def test_hostile_text(text: str) -> None:
 
 
 def test_no_checks_at_all() -> None:
-    """Without checks there is one empty suite, so that the verdict and stand-ins still appear."""
+    """Without checks there is one empty suite, for the verdict and the stand-ins."""
     root = ET.fromstring(render_junit(replace(sample_proof(), checks=())))
     assert [(suite.get("name"), suite.get("tests")) for suite in root] == [("image", "0")]

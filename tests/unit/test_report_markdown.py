@@ -15,7 +15,7 @@ def lines_of(*checks: Check) -> list[str]:
 
 
 def test_verdict_first_then_stand_ins() -> None:
-    """The first line is the verdict, and the stand-ins come before any result."""
+    """The first line is the verdict; the stand-ins come before any result."""
     lines = lines_of()
     assert lines[0].startswith("## ✗ registry.example/")
     assert lines[0].endswith("not proven: 8 passed, 1 failed, 1 skipped")
@@ -24,7 +24,7 @@ def test_verdict_first_then_stand_ins() -> None:
 
 
 def test_a_run_without_stand_ins_says_so() -> None:
-    """Without stand-ins the report says that every part was real."""
+    """Without stand-ins the report says so."""
     assert "> No stand-ins" in render_markdown(replace(sample_proof(), stand_ins=()))
 
 
@@ -43,17 +43,17 @@ def test_a_run_without_stand_ins_says_so() -> None:
     ],
 )
 def test_table_row(row: str) -> None:
-    """Each check is a row with what was measured, the limit and a mark for its status."""
+    """Each check is a row with the measured value, the limit and a status mark."""
     assert row in lines_of()
 
 
 def test_unchecked_requirements_are_named() -> None:
-    """A requirement that no check was made for is named at the top."""
+    """An unchecked requirement is named at the top."""
     assert "**Not checked: FR-019.**" in lines_of()[:6]
 
 
 def test_failures_are_explained_below() -> None:
-    """A failure's explanation is below the table, folded, with its lines kept."""
+    """A failure's details follow, folded, with their lines kept."""
     text = render_markdown(sample_proof())
     assert "<details><summary>SC-003 time to stop</summary>" in text
     assert "until it was ready\nand was killed after" in text
@@ -71,13 +71,13 @@ def test_failures_are_explained_below() -> None:
     ],
 )
 def test_cells_show_text_as_it_is(text: str, shown: str) -> None:
-    """Text from the checks can neither break the table nor become markup."""
+    """Text from the checks neither breaks the table nor becomes markup."""
     check = Check(requirement="FR-013", title="t", status=Status.PASSED, measured=text)
     assert f"| FR-013 | t | {shown} |  | ✓ |" in lines_of(check)
 
 
 def test_explanation_cannot_leave_its_block() -> None:
-    """An explanation with tags, fences and blank lines stays inside its folded block."""
+    """Details with tags, fences and blank lines stay inside their folded block."""
     detail = "```\n\n</pre></details>\n# big"
     check = Check(requirement="FR-013", title="<b>", status=Status.FAILED, detail=detail)
     text = "\n".join(lines_of(check))

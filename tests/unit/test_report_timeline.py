@@ -44,14 +44,14 @@ def lane_of(*events: tuple[float, str, str], region: str = "a") -> Lane:
     ],
 )
 def test_segments(events: tuple[str, ...], expected: list[str]) -> None:
-    """A region's events become stretches of starting, running and down, and gaps when ended."""
+    """Events become stretches of starting, running and down, with gaps after exits."""
     parsed = [(float(e.split()[0]), "a", e.split()[1]) for e in events]
     found = [f"{s.phase} {s.start:g}-{s.end:g}" for s in lane_of(*parsed).segments]
     assert found == expected
 
 
 def test_durations_count_from_the_container() -> None:
-    """Ready counts from the container's start, and stopping from the signal to the last end."""
+    """Ready is measured from the container's start, stopping from the signal to the last exit."""
     events = (
         *((0.5, CONTAINER, "start"), (1, "a", "start"), (2.5, "a", "ready")),
         *((6, CONTAINER, "signal"), (7, "a", "exit"), (9, "a", "killed")),
@@ -60,12 +60,12 @@ def test_durations_count_from_the_container() -> None:
 
 
 def test_an_end_before_the_signal_is_no_stop() -> None:
-    """A region that had ended before the signal did not take any time to stop."""
+    """A region that exited before the signal has no stop time."""
     assert lane_of((1, "a", "exit"), (6, CONTAINER, "signal")).stop_after is None
 
 
 def test_unlisted_region_still_has_a_lane() -> None:
-    """A region that only the events know is drawn after the listed ones."""
+    """A region that appears only in events is drawn last."""
     assert [lane.region for lane in lanes(scenario((1, "b", "start")))] == [CONTAINER, "a", "b"]
 
 
@@ -88,7 +88,7 @@ def test_unlisted_region_still_has_a_lane() -> None:
     ],
 )
 def test_quiet_gaps(shown: Scenario, gaps: list[tuple[float, float]]) -> None:
-    """A stretch is quiet when nobody waits for a start or an end, however long that takes."""
+    """A stretch is quiet if no start or exit is pending, however long it is."""
     assert [gap for gap in quiet_gaps(shown) if gap[1] - gap[0] > 2] == gaps
 
 
@@ -103,7 +103,7 @@ def test_quiet_gaps(shown: Scenario, gaps: list[tuple[float, float]]) -> None:
     ],
 )
 def test_scale_never_goes_back(scale: TimeScale) -> None:
-    """A later moment is never drawn further left, and every moment is on the axis."""
+    """Positions never decrease with time, and every moment is on the axis."""
     places = [scale.at(scale.end * n / 500) for n in range(501)]
     assert all(a <= b for a, b in pairwise(places))
     assert (places[0], round(places[-1], 9)) == (0, 1 if scale.end else 0)
@@ -111,14 +111,14 @@ def test_scale_never_goes_back(scale: TimeScale) -> None:
 
 
 def test_short_work_stays_visible_beside_idling() -> None:
-    """The first second of a minute that was mostly idle takes a large part of the axis."""
+    """The first second of a mostly idle minute takes a large part of the axis."""
     cut, plain = time_scale(60, ((1.0, 59.0),)), time_scale(60, ())
     assert cut.at(1) > 0.4 > 10 * plain.at(1)
     assert not any(1 < tick < 59 for tick in cut.ticks(10))
 
 
 def test_drawing_has_a_lane_and_a_tooltip_for_everything() -> None:
-    """Every region has a name and every mark a tooltip with time, region, kind and detail."""
+    """Every region has a name, and every mark a tooltip with time, region, kind and detail."""
     svg = draw_timeline(CRASH)
     assert all(f">{region}</text>" in svg for region in CRASH.regions)
     assert "<title>4.00 s eu-west-1: fault, its data file was removed</title>" in svg
@@ -128,7 +128,7 @@ def test_drawing_has_a_lane_and_a_tooltip_for_everything() -> None:
 
 
 def test_limit_lines() -> None:
-    """A limit within the axis is a line with its name; one further right is told in words."""
+    """A limit on the axis is a labelled line; one beyond it is described in words."""
     assert ">ready limit 10 s</text>" in draw_timeline(IDLE)
     assert "stop limit" not in draw_timeline(IDLE)
     assert beyond_axis(IDLE) == ["stop limit 5 s lies beyond the right edge"]
@@ -137,13 +137,13 @@ def test_limit_lines() -> None:
 
 
 def test_ready_limit_counts_from_the_container() -> None:
-    """The ready limit moves with the start of the container, as the measured times do."""
+    """The ready limit is relative to the container's start, like the measured times."""
     late = replace(scenario((2, CONTAINER, "start")), ready_limit=9)
     assert beyond_axis(late) == ["ready limit 9 s lies beyond the right edge"]
     assert beyond_axis(replace(late, ready_limit=8)) == []
 
 
 def test_empty_scenario_can_be_drawn() -> None:
-    """A scenario that saw nothing at all is an empty drawing, not an error."""
+    """A scenario without events gives an empty drawing, not an error."""
     svg = draw_timeline(replace(scenario(), seconds=0))
     assert svg.startswith("<svg") and "nan" not in svg

@@ -18,7 +18,7 @@ def names_in(directory: Path) -> list[str]:
 
 
 def test_four_files(tmp_path: Path) -> None:
-    """The four reports, and nothing else, are in the directory, which is made when missing."""
+    """The directory is created if missing and contains exactly the four reports."""
     directory = tmp_path / "a" / "b"
     paths = write_reports(sample_proof(), directory, environ={})
     assert names_in(directory) == NAMES
@@ -27,7 +27,7 @@ def test_four_files(tmp_path: Path) -> None:
 
 
 def test_no_format_calls_a_proof_with_stand_ins_just_proven(tmp_path: Path) -> None:
-    """The verdict of every format names the kinds of the stand-ins and the regions left out."""
+    """Every format's verdict names the kinds of stand-ins and the omitted regions."""
     passed = tuple(c for c in sample_proof().checks if c.status is Status.PASSED)
     proof = replace(
         sample_proof(), checks=passed, regions=("us-east-1",), left_out=("us-gov-west-1",)
@@ -42,13 +42,13 @@ def test_no_format_calls_a_proof_with_stand_ins_just_proven(tmp_path: Path) -> N
 
 
 def test_files_can_be_read_by_others(tmp_path: Path) -> None:
-    """A later step of a job, run as another user, may read the reports."""
+    """A later step of a job that runs as another user can read the reports."""
     paths = write_reports(sample_proof(), tmp_path, environ={})
     assert paths.json.stat().st_mode & 0o777 == 0o644
 
 
 def test_step_summary_is_appended(tmp_path: Path) -> None:
-    """The Markdown is added to the job summary, after what other steps have written there."""
+    """The Markdown is appended to the job summary, after the output of other steps."""
     summary = tmp_path / "summary"
     summary.write_text("earlier\n", encoding="utf-8")
     environ = {"GITHUB_STEP_SUMMARY": str(summary)}
@@ -60,7 +60,7 @@ def test_step_summary_is_appended(tmp_path: Path) -> None:
 def test_rendering_error_leaves_old_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When one format cannot be rendered, all reports of the run before stay as they were."""
+    """If one format cannot be rendered, the previous run's reports are kept."""
 
     def broken(proof: Proof) -> str:
         raise RuntimeError("broken")
@@ -79,7 +79,7 @@ def test_rendering_error_leaves_old_reports(
 def test_writing_error_leaves_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """When the disk fails, neither a part of a report nor a temporary file is left."""
+    """If the disk fails, neither a partial report nor a temporary file is left."""
 
     def full(*_: object) -> None:
         raise OSError("no space left")
@@ -91,7 +91,7 @@ def test_writing_error_leaves_no_part(
 
 
 def test_environment_values_stay_out(tmp_path: Path) -> None:
-    """No value of the environment gets into a report."""
+    """No environment value appears in a report."""
     secret = "hunter2-secret"
     environ = {"GITHUB_TOKEN": secret, "HOME": secret}
     write_reports(sample_proof(), tmp_path, environ=environ)

@@ -1,4 +1,4 @@
-"""The database: only what can pass is tried again, and one that shows nothing is not trusted."""
+"""The database: only transient errors are retried, and a useless database is rejected."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ NO_HOST = 'Get "https://registry/v2/": dial tcp: lookup registry: no such host'
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedTrivy(Trivy):
-    """Answers as it is told instead of running anything."""
+    """A fake Trivy with configurable results."""
 
     path: Path = Path("trivy")
     version: str = "0.74.0"
     provisioned: bool = False
     failures: list[str] = field(default_factory=list)  # of downloads, in order
-    canary: str | None = "GitHub Security Advisory Go"  # None: nothing found
-    broken: str = ""  # words of the look-up that fails
+    canary: str | None = "GitHub Security Advisory Go"  # None: no findings
+    broken: str = ""  # error message of the look-up
     asked: list[list[str]] = field(default_factory=list)
 
     def run(self, arguments: Sequence[str], *, cache: Path, directory: Path) -> str:
@@ -64,13 +64,13 @@ def put_database(cache: Path, *, age: timedelta = timedelta(hours=1)) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts follow each other at once."""
+    """Retry without delay."""
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of Trivy's, and of the harness's."""
+    """An empty cache for Trivy and for the harness."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     return tmp_path / "cache"
 
@@ -89,14 +89,14 @@ def test_database_is_downloaded_from_the_repositories_that_were_named(
 
 @pytest.mark.parametrize("words", [BUSY, LIMITED, BUSY.replace("503", "429")])
 def test_what_can_pass_is_tried_again(cache: Path, tmp_path: Path, words: str) -> None:
-    """Two answers of 429 or 5xx and then a good one: the database is there."""
+    """After two responses of 429 or 5xx the download succeeds."""
     trivy = ScriptedTrivy(failures=[words, words])
     assert ready_database(trivy, ScanOptions(), cache, tmp_path)
     assert trivy.downloads == 3
 
 
 def test_attempts_are_bounded(cache: Path, tmp_path: Path) -> None:
-    """A registry that stays busy is an impossible scan, in the registry's words."""
+    """A registry that stays busy makes the scan impossible; its message is shown."""
     trivy = ScriptedTrivy(failures=[BUSY] * 20)
     with pytest.raises(ScanImpossibleError, match="503 Service Unavailable"):
         ready_database(trivy, ScanOptions(), cache, tmp_path)
@@ -105,7 +105,7 @@ def test_attempts_are_bounded(cache: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [DENIED, NO_HOST, "GET http://r/503: status code 404 Not Found"])
 def test_what_cannot_pass_is_asked_once(cache: Path, tmp_path: Path, words: str) -> None:
-    """A definite no, and a host that is not there, are not asked again."""
+    """A definite error and an unknown host are not retried."""
     trivy = ScriptedTrivy(failures=[words])
     with pytest.raises(ScanImpossibleError, match="cannot download the vulnerability"):
         ready_database(trivy, ScanOptions(), cache, tmp_path)
@@ -114,7 +114,7 @@ def test_what_cannot_pass_is_asked_once(cache: Path, tmp_path: Path, words: str)
 
 @pytest.mark.parametrize("option", ["skip_db_update", "offline"])
 def test_without_update_nothing_is_downloaded(cache: Path, tmp_path: Path, option: str) -> None:
-    """`--skip-db-update` and `--offline` use what is there."""
+    """`--skip-db-update` and `--offline` use the cached database."""
     put_database(cache)
     trivy = ScriptedTrivy()
     assert ready_database(trivy, ScanOptions(**{option: True}), cache, tmp_path)  # type: ignore[arg-type]
@@ -123,7 +123,7 @@ def test_without_update_nothing_is_downloaded(cache: Path, tmp_path: Path, optio
 
 @pytest.mark.parametrize("missing", ["trivy.db", "metadata.json"])
 def test_missing_database_is_an_impossible_scan(cache: Path, tmp_path: Path, missing: str) -> None:
-    """No file, no scan."""
+    """Without the file there is no scan."""
     put_database(cache)
     (cache / "db" / missing).unlink()
     with pytest.raises(ScanImpossibleError, match="no vulnerability database in"):
@@ -132,7 +132,7 @@ def test_missing_database_is_an_impossible_scan(cache: Path, tmp_path: Path, mis
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"UpdatedAt": "yesterday"}'])
 def test_metadata_that_says_nothing_is_corrupt(cache: Path, tmp_path: Path, text: str) -> None:
-    """Without its date a database may be of any age."""
+    """A database without a date may be of any age."""
     put_database(cache)
     (cache / "db" / "metadata.json").write_text(text, encoding="utf-8")
     with pytest.raises(ScanImpossibleError, match="corrupt"):
@@ -140,7 +140,7 @@ def test_metadata_that_says_nothing_is_corrupt(cache: Path, tmp_path: Path, text
 
 
 def test_corrupt_database_is_an_impossible_scan(cache: Path, tmp_path: Path) -> None:
-    """What Trivy says when it cannot open it is in the message."""
+    """The message contains Trivy's error."""
     put_database(cache)
     trivy = ScriptedTrivy(broken="failed to open db: invalid database")
     with pytest.raises(ScanImpossibleError, match="init error: failed to open db"):
@@ -148,7 +148,7 @@ def test_corrupt_database_is_an_impossible_scan(cache: Path, tmp_path: Path) -> 
 
 
 def test_database_that_finds_nothing_is_not_trusted(cache: Path, tmp_path: Path) -> None:
-    """An empty database would pass every image: it does not know what every database knows."""
+    """An empty database would pass every image, so it must list a known vulnerability."""
     put_database(cache)
     with pytest.raises(ScanImpossibleError, match=f"does not list {CANARY}"):
         ready_database(ScriptedTrivy(canary=None), ScanOptions(offline=True), cache, tmp_path)
@@ -158,7 +158,7 @@ def test_database_that_finds_nothing_is_not_trusted(cache: Path, tmp_path: Path)
 def test_too_old_database_is_an_impossible_scan(
     cache: Path, tmp_path: Path, days: float, *, passes: bool
 ) -> None:
-    """The age is compared with the limit, and the message has the date, the age and the option."""
+    """The message has the date, the age and the option."""
     put_database(cache, age=timedelta(days=days))
     options = ScanOptions(skip_db_update=True)
     if passes:
@@ -171,7 +171,7 @@ def test_too_old_database_is_an_impossible_scan(
 def test_stand_in_database_that_is_there_is_only_used_when_allowed(
     cache: Path, tmp_path: Path
 ) -> None:
-    """A database whose own source says that it is a stand-in is told, and refused by default."""
+    """A database whose source says it is a stand-in is reported, and rejected by default."""
     put_database(cache)
     trivy = ScriptedTrivy(canary="Stand-in of GitHub Security Advisory Go")
     with pytest.raises(ScanImpossibleError, match="is a stand-in"):
@@ -199,7 +199,7 @@ def test_stand_in_database_is_apart_and_says_why(
     *,
     used: bool,
 ) -> None:
-    """A stand-in is made where no real database is, and the report says why."""
+    """A stand-in has its own directory, and the report has the reason."""
     monkeypatch.setattr(
         "harness.scan.database.make_database", lambda path: put_database(path.parent)
     )
@@ -215,7 +215,7 @@ def test_stand_in_database_is_apart_and_says_why(
 def test_answer_of_a_registry_is_not_replaced_by_a_stand_in(
     cache: Path, tmp_path: Path, words: str
 ) -> None:
-    """A registry that answers is believed, although stand-ins are allowed."""
+    """A registry's error response is final, even if stand-ins are allowed."""
     trivy = ScriptedTrivy(failures=[words] * ATTEMPTS)
     options = ScanOptions(stand_ins=StandInPolicy.AUTO)
     with pytest.raises(ScanImpossibleError, match="cannot download the vulnerability"):

@@ -1,4 +1,4 @@
-"""The gate of the scan: what is counted where, what is not let pass, and what the reports say."""
+"""The scan gate: counts, failures, and the text of the reports."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ IN_BOTH = (
 def test_sc_004_layer_class_comes_from_the_digest(
     target: str, layer: str, expected: LayerClass
 ) -> None:
-    """SC-004: a finding belongs to the base, the packages or the plugin by its layer's digest."""
+    """SC-004 (nothing critical or high): the layer's digest decides base, packages or plugin."""
     found = vulnerability("CVE-9", "some", "LOW", layer)
     report = trivy_report(result(target, layer, found), result(binary("us-east-1"), EAST))
     assert [finding.layer for finding in read_findings(report, [BASE])] == [expected]
 
 
 def test_sc_004_one_finding_in_two_binaries_counts_once_and_names_both() -> None:
-    """SC-004: the same vulnerable module in several binaries is one finding with every place."""
+    """SC-004: one vulnerable module in several binaries is one finding with every location."""
     found = read_findings(trivy_report(*IN_BOTH), [BASE])
     assert len(found) == 1
     assert found[0].places == (binary("us-east-1"), binary("us-west-2"))
@@ -72,7 +72,7 @@ def test_sc_004_one_finding_in_two_binaries_counts_once_and_names_both() -> None
 
 
 def test_sc_004_other_version_of_the_same_module_is_another_finding() -> None:
-    """SC-004: two installed versions are told apart: each needs its own fix."""
+    """SC-004: two installed versions are two findings, each with its own fix."""
     other = {**CRITICAL, "InstalledVersion": "0.9.0"}
     report = trivy_report(
         result(binary("us-east-1"), EAST, CRITICAL), result(binary("us-west-2"), WEST, other)
@@ -81,7 +81,7 @@ def test_sc_004_other_version_of_the_same_module_is_another_finding() -> None:
 
 
 def test_sc_004_counts_by_severity_layer_and_fix() -> None:
-    """SC-004: each finding is counted in exactly one cell of severity, layer class and fix."""
+    """SC-004: each finding is in exactly one cell of severity, layer class and fix."""
     report = scan_report(
         *IN_BOTH,
         result(
@@ -109,7 +109,7 @@ def test_sc_004_counts_by_severity_layer_and_fix() -> None:
 )
 @pytest.mark.parametrize("layer", [BASE, PACKAGES, EAST])
 def test_sc_004_critical_and_high_do_not_pass(severity: str, layer: str, *, passes: bool) -> None:
-    """SC-004: critical and high fail in every layer, with or without a fix; the rest pass."""
+    """SC-004: critical and high fail in every layer, with or without a fix; others pass."""
     report = scan_report(result(SYSTEM, layer, vulnerability("CVE-1", "some", severity, layer)))
     assert report.passed is passes
     if passes:
@@ -120,7 +120,7 @@ def test_sc_004_critical_and_high_do_not_pass(severity: str, layer: str, *, pass
 
 
 def test_sc_004_secret_is_a_finding() -> None:
-    """SC-004: a secret in the image counts like a vulnerability and names its file."""
+    """SC-004: a secret counts like a vulnerability and names its file."""
     secret = {"RuleID": "aws-key", "Severity": "CRITICAL", "Title": "AWS key"}
     report = trivy_report(
         result("root/.aws", PACKAGES, Secrets=[{**secret, "Layer": {"DiffID": PACKAGES}}])
@@ -132,7 +132,7 @@ def test_sc_004_secret_is_a_finding() -> None:
 
 
 def test_fix_and_places_are_told_in_words() -> None:
-    """No fix is said to be none, and a long list of files is shortened with its length."""
+    """A missing fix is stated, and a long list of files is shortened with a count."""
     regions = ["us-east-1", "us-east-2", "us-west-1", "us-west-2"]
     report = trivy_report(
         *(result(binary(r), EAST, vulnerability("CVE-1", "m", "HIGH", EAST)) for r in regions)
@@ -142,7 +142,7 @@ def test_fix_and_places_are_told_in_words() -> None:
 
 
 def test_suppressed_findings_are_told_with_source_and_reason() -> None:
-    """What an ignore or a VEX document takes out is listed once, and is no finding."""
+    """A finding suppressed by an ignore or a VEX document is listed once and not counted."""
     entry = {
         "Type": "vulnerability",
         "Status": "ignored",
@@ -162,14 +162,14 @@ def test_suppressed_findings_are_told_with_source_and_reason() -> None:
 
 
 def test_packages_of_the_system_are_counted() -> None:
-    """Only what Trivy calls packages of the system counts as such."""
+    """Only what Trivy classifies as OS packages counts."""
     report = trivy_report(result(SYSTEM, BASE), result(binary("us-east-1"), EAST))
     assert os_packages(report) == 1
 
 
 @pytest.mark.parametrize("policy", EndOfLife)
 def test_end_of_life_is_said_and_the_policy_decides(policy: EndOfLife) -> None:
-    """A base past its end of support is a sentence with what to do; it fails only if asked to."""
+    """A base image past its end of support is reported; it fails only if requested."""
     problems, warnings = system_words(
         "alpine 3.19.9", end_of_life=True, packages=30, stand_in_base=False, policy=policy
     )
@@ -181,7 +181,7 @@ def test_end_of_life_is_said_and_the_policy_decides(policy: EndOfLife) -> None:
 
 @pytest.mark.parametrize("stand_in_base", [True, False])
 def test_sc_004_system_without_packages_is_no_pass(*, stand_in_base: bool) -> None:
-    """SC-004: a base in which Trivy sees no package was not scanned; a stand-in may be so."""
+    """SC-004: a base without OS packages was not scanned and fails, unless it is a stand-in."""
     problems, warnings = system_words(
         "alpine 3.19.9",
         end_of_life=False,
@@ -194,7 +194,7 @@ def test_sc_004_system_without_packages_is_no_pass(*, stand_in_base: bool) -> No
 
 
 def test_supported_system_with_packages_needs_no_words() -> None:
-    """Nothing is said of a base that is in support and was seen."""
+    """A supported base with packages gives no message."""
     words = system_words(
         "alpine 3.22.1", end_of_life=False, packages=9, stand_in_base=False, policy=EndOfLife.FAIL
     )
@@ -222,19 +222,19 @@ def sbom(*regions: str, version: str = "v1.2.3") -> dict[str, object]:
 
 
 def test_sbom_modules_are_counted_per_binary() -> None:
-    """The SBOM's modules with a version are followed through the main module of each binary."""
+    """Versioned modules are counted through the main module of each binary."""
     assert modules_by_region(sbom("us-east-1", "us-west-2")) == {"us-east-1": 2, "us-west-2": 2}
 
 
 def test_sc_004_binary_that_the_sbom_lacks_does_not_pass() -> None:
-    """SC-004: a missing binary and one without modules are each named: nothing is known of them."""
+    """SC-004: a binary that is missing or without modules is named, since it was not scanned."""
     modules = {**modules_by_region(sbom("us-east-1")), **modules_by_region(sbom("b", version=""))}
     problems = binary_problems(["us-east-1", "b", "c"], modules)
     assert [problem.partition(":")[0] for problem in problems] == ["b", "c"]
 
 
 def test_summary_has_counts_findings_reasons_and_stand_ins() -> None:
-    """The Markdown has the verdict, a table of counts, each finding, what was left out and why."""
+    """The Markdown has verdict, counts, findings, and suppressed findings with reasons."""
     entry = {
         "Status": "not_affected",
         "Statement": "vulnerable_code_not_present",
@@ -259,7 +259,7 @@ def test_summary_has_counts_findings_reasons_and_stand_ins() -> None:
 
 
 def test_summary_is_appended_to_the_page_of_the_job(tmp_path: Path) -> None:
-    """The step summary of GitHub Actions gets the Markdown; without one nothing is written."""
+    """The Markdown is appended to the GitHub Actions step summary, if there is one."""
     page = tmp_path / "summary.md"
     page.write_text("before\n", encoding="utf-8")
     append_step_summary(scan_report(), {"GITHUB_STEP_SUMMARY": str(page)})
@@ -269,7 +269,7 @@ def test_summary_is_appended_to_the_page_of_the_job(tmp_path: Path) -> None:
 
 
 def test_report_is_json_with_counts_and_file_names_only() -> None:
-    """The JSON form holds the counts and no path of the machine."""
+    """The JSON has the counts and no local path."""
     report = scan_report(*IN_BOTH, trivy_json=Path("/somewhere/trivy.json"))
     data = json.loads(json.dumps(report.to_json_dict()))
     assert data["counts"] == [
@@ -280,7 +280,7 @@ def test_report_is_json_with_counts_and_file_names_only() -> None:
 
 
 def sc_004(report: ScanReport) -> tuple[Check, ...]:
-    """The checks of SC-004 in a proof to which `report` was added."""
+    """Return the SC-004 checks of a proof that includes `report`."""
     before = Proof(
         started_at=datetime(2026, 11, 24, tzinfo=UTC),
         finished_at=datetime(2026, 11, 24, tzinfo=UTC),
@@ -299,7 +299,7 @@ def sc_004(report: ScanReport) -> tuple[Check, ...]:
 
 
 def test_sc_004_proof_names_the_counts() -> None:
-    """SC-004: the proof has the number of findings, Trivy's version and the database's date."""
+    """SC-004: the proof has the number of findings, Trivy's version and the database date."""
     first, second, third = sc_004(scan_report(*IN_BOTH))
     assert first.status is Status.FAILED
     assert (first.value, first.bound) == (1, 0)
@@ -310,19 +310,19 @@ def test_sc_004_proof_names_the_counts() -> None:
 
 
 def test_sc_004_proof_of_a_clean_image_passes() -> None:
-    """SC-004: nothing found is a pass of every check."""
+    """SC-004: without findings every check passes."""
     assert {check.status for check in sc_004(scan_report())} == {Status.PASSED}
 
 
 def test_sc_004_stand_in_database_proves_nothing() -> None:
-    """SC-004: nothing found in a stand-in database is skipped, something found still fails."""
+    """SC-004: no finding in a stand-in database is skipped; a finding still fails."""
     stand_in = database(stand_in=True)
     assert sc_004(scan_report(database=stand_in))[0].status is Status.SKIPPED
     assert sc_004(scan_report(*IN_BOTH, database=stand_in))[0].status is Status.FAILED
 
 
 def test_sc_004_other_problems_of_the_gate_fail_the_proof() -> None:
-    """SC-004: a stale ignore is not a finding, and yet no pass."""
+    """SC-004: a stale ignore fails the gate although it is not a finding."""
     checks = sc_004(scan_report(problems=("the ignore of CVE-5 matches nothing: remove it",)))
     assert [check.status for check in checks] == [Status.PASSED, Status.PASSED, Status.FAILED]
     assert "CVE-5" in checks[2].detail
@@ -344,5 +344,5 @@ def test_only_the_scan_makes_a_scanned_image() -> None:
 
 
 def test_counts_of_nothing_is_nothing() -> None:
-    """No findings make no counts."""
+    """No findings give no counts."""
     assert counts_of(()) == ()

@@ -1,4 +1,4 @@
-"""The ignore file: every entry has a reason and an end, is in date, and matches something."""
+"""The ignore file: every entry has a reason and an expiry date, is current, and is used."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def left_out(id_: str = "CVE-1", why: str = "why", status: str = "ignored") -> S
 
 
 def test_entries_are_read(tmp_path: Path) -> None:
-    """Entries for vulnerabilities and for secrets are read with reason and end."""
+    """Entries for vulnerabilities and secrets are read with reason and expiry date."""
     assert load_ignores(written(tmp_path, GOOD)) == (
         Ignore(id="CVE-1", statement="the code is not reachable", expires=date(2027, 1, 31)),
         Ignore(id="aws-key", statement="an example in the documentation", expires=date(2027, 2, 1)),
@@ -64,7 +64,7 @@ def test_empty_file_has_no_entries(tmp_path: Path, text: str) -> None:
 def test_missing_file_is_fine_only_under_its_usual_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The default file need not exist; one that was named must."""
+    """The default file may be missing; a named one may not."""
     monkeypatch.chdir(tmp_path)
     assert load_ignores(IGNORE_FILE) == ()
     assert load_ignores(None) == ()
@@ -107,13 +107,13 @@ def test_missing_file_is_fine_only_under_its_usual_name(
     ],
 )
 def test_entry_without_reason_or_end_is_refused(tmp_path: Path, text: str, words: str) -> None:
-    """What Trivy would take silently is refused with the entry and what it lacks."""
+    """An entry that Trivy would accept silently is rejected with what it lacks."""
     with pytest.raises(UsageError, match=words):
         load_ignores(written(tmp_path, text))
 
 
 def test_every_bad_entry_is_named_at_once(tmp_path: Path) -> None:
-    """One run tells all that is wrong."""
+    """All errors are reported at once."""
     text = "vulnerabilities: [{id: CVE-1, statement: x}, {id: CVE-2, expired_at: 2027-01-01}]"
     with pytest.raises(UsageError) as caught:
         load_ignores(written(tmp_path, text))
@@ -122,7 +122,7 @@ def test_every_bad_entry_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_plain_list_of_ids_is_refused(tmp_path: Path) -> None:
-    """Trivy's older format has neither reason nor end."""
+    """Trivy's older format has neither reasons nor expiry dates."""
     with pytest.raises(UsageError, match="must be YAML"):
         load_ignores(written(tmp_path, "CVE-1\n", ".trivyignore"))
 
@@ -131,19 +131,19 @@ def test_plain_list_of_ids_is_refused(tmp_path: Path) -> None:
     ("expires", "expired"),
     [
         (date(2026, 11, 23), True),
-        (date(2026, 11, 24), True),  # as Trivy: from the first moment of that day, in UTC
+        (date(2026, 11, 24), True),  # like Trivy: from the start of that day, in UTC
         (date(2026, 11, 25), False),
     ],
 )
 def test_expiry_is_the_day_it_no_longer_counts(expires: date, *, expired: bool) -> None:
-    """An ignore counts until its day begins in UTC, and an expired one is a problem."""
+    """An ignore applies until its date begins in UTC; after that it is a problem."""
     problems = ignore_problems([entry(expires)], [left_out()], NOW)
     assert bool(problems) is expired
     assert all("expired on" in problem for problem in problems)
 
 
 def test_day_is_that_of_utc() -> None:
-    """The machine's own time zone does not move the day."""
+    """The local time zone does not shift the date."""
     west = datetime.fromisoformat("2026-11-24T20:00:00-08:00")
     assert entry(date(2026, 11, 25)).expired(west)
     assert not entry(date(2026, 11, 25)).expired(datetime(2026, 11, 24, 23, tzinfo=UTC))
@@ -159,11 +159,11 @@ def test_day_is_that_of_utc() -> None:
     ],
 )
 def test_ignore_that_matches_nothing_is_a_problem(suppressed: list[Suppressed]) -> None:
-    """A stale ignore is named, also when something else left the finding out."""
+    """A stale ignore is named, even if something else suppressed the finding."""
     (problem,) = ignore_problems([entry()], suppressed, NOW)
     assert "CVE-1 matches nothing" in problem
 
 
 def test_ignore_in_use_and_in_date_is_fine() -> None:
-    """An entry that left something out is no problem."""
+    """An entry that suppressed something is not a problem."""
     assert ignore_problems([entry()], [left_out(), left_out("CVE-2")], NOW) == []

@@ -1,4 +1,4 @@
-"""Trivy: which one is used, what is refused, and what of the environment reaches it."""
+"""Trivy: which one is used, what is rejected, and which environment it gets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def trivy_of(directory: Path, version: str) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An otherwise empty PATH, and an empty cache."""
+    """A PATH without tools, and an empty cache."""
     directory = tmp_path / "bin"
     directory.mkdir()
     monkeypatch.setenv("PATH", str(directory))
@@ -47,12 +47,12 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_version_is_accepted_or_not(version: str, *, accepted: bool) -> None:
-    """The numbers are compared as numbers, and another major version is another program."""
+    """Versions are compared as numbers, and another major version is rejected."""
     assert tool.accepted(version) is accepted
 
 
 def test_trivy_on_path_is_used(path: Path) -> None:
-    """A version that is accepted is used as it is."""
+    """A supported version on PATH is used."""
     there = trivy_of(path, "0.75.1")
     found = tool.find_trivy()
     assert (found.path, found.version, found.provisioned) == (there, "0.75.1", False)
@@ -61,7 +61,7 @@ def test_trivy_on_path_is_used(path: Path) -> None:
 def test_refused_version_is_named_and_the_pinned_one_used(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A version that is not accepted is refused in a sentence; the compiled one takes its place."""
+    """An unsupported version is rejected with a message; the compiled one is used instead."""
     trivy_of(path, "0.50.0")
     compiled = trivy_of(tool.compiled().parent, tool.PINNED)
     assert tool.find_trivy().path == compiled
@@ -72,7 +72,7 @@ def test_refused_version_is_named_and_the_pinned_one_used(
 def test_trivy_is_compiled_once_from_the_pinned_module(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without Trivy, `go install` makes the pinned version for this machine, once."""
+    """Without Trivy, `go install` builds the pinned version for this machine, once."""
     monkeypatch.setenv("PATH", f"{path}:/bin:/usr/bin")
     monkeypatch.setenv("GOARCH", "arm64")
     told = path / "told"
@@ -95,13 +95,13 @@ def test_trivy_is_compiled_once_from_the_pinned_module(
 
 
 def test_no_trivy_and_no_go_is_an_impossible_scan(path: Path) -> None:
-    """There is neither: the message says what to install."""
+    """The message says what to install."""
     with pytest.raises(ScanImpossibleError, match="Trivy is not installed, nor is Go"):
         tool.find_trivy()
 
 
 def test_failed_compile_is_an_impossible_scan_and_leaves_nothing(path: Path) -> None:
-    """Go's own words are in the message, and the next run tries again."""
+    """The message contains Go's error, and the next run tries again."""
     program(path, "go", "echo 'no such module' >&2; exit 1")
     with pytest.raises(ScanImpossibleError, match=r"(?s)cannot compile Trivy.*no such module"):
         tool.find_trivy()
@@ -110,7 +110,7 @@ def test_failed_compile_is_an_impossible_scan_and_leaves_nothing(path: Path) -> 
 
 @pytest.mark.parametrize("script", ["exit 3", "echo 'Version: dev'", "echo hello"])
 def test_trivy_that_does_not_work_is_an_impossible_scan(path: Path, script: str) -> None:
-    """A broken Trivy on PATH, or one that was never released, is told and not passed over."""
+    """A broken or unreleased Trivy on PATH is reported, not skipped."""
     program(path, "trivy", script)
     with pytest.raises(ScanImpossibleError, match=str(path / "trivy")):
         tool.find_trivy()
@@ -119,7 +119,7 @@ def test_trivy_that_does_not_work_is_an_impossible_scan(path: Path, script: str)
 def test_settings_in_the_environment_and_files_do_not_reach_trivy(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What would weaken the gate is unset, and access to a registry is kept."""
+    """Settings that would weaken the gate are unset; registry credentials are kept."""
     monkeypatch.setenv("TRIVY_SEVERITY", "LOW")
     monkeypatch.setenv("TRIVY_PASSWORD", "secret")
     script = 'case $1 in --version) echo "Version: 0.74.0" ;; *) echo "$@" "$PWD"'
@@ -143,7 +143,7 @@ def test_settings_in_the_environment_and_files_do_not_reach_trivy(
 def test_doctor_tells_which_trivy(
     path: Path, monkeypatch: pytest.MonkeyPatch, make: object, words: str, *, ok: bool
 ) -> None:
-    """The doctor tells what a scan would use, and compiles nothing."""
+    """The doctor reports the Trivy that a scan would use, and compiles nothing."""
     monkeypatch.setattr("harness.machine.doctor.connect", lambda: None)
     monkeypatch.setattr("harness.machine.doctor.RELEASES", "http://127.0.0.1:1")
     assert callable(make)

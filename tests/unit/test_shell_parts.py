@@ -25,14 +25,14 @@ pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not in
     ],
 )
 def test_regions_are_selected(chosen: str, regions: str) -> None:
-    """A comma list selects regions, each once, in its order."""
+    """A comma-separated list selects regions, each once, in its order."""
     done = bash('select_regions "$CHOSEN"; echo "${ff_regions[*]}"', CHOSEN=chosen)
     assert done.stdout == f"{regions}\n"
 
 
 @pytest.mark.parametrize("chosen", ["", " ", "\n"])
 def test_fr_005_nothing_selected_is_all(chosen: str) -> None:
-    """FR-005: without a selection all twelve run."""
+    """FR-005 (start all twelve): without a selection all twelve run."""
     done = bash('select_regions "$CHOSEN"; echo "${#ff_regions[@]}"', CHOSEN=chosen)
     assert done.stdout == "12\n"
 
@@ -52,7 +52,7 @@ def test_fr_005_nothing_selected_is_all(chosen: str) -> None:
     ],
 )
 def test_bad_setting_is_one_json_line_and_exit_64(script: str, words: str) -> None:
-    """A wrong setting ends with code 64 after one JSON error line that quotes it."""
+    """An invalid setting exits with 64 after one JSON error line that quotes it."""
     done = bash(script)
     assert done.returncode == 64
     line = json.loads(done.stdout)
@@ -63,7 +63,7 @@ def test_bad_setting_is_one_json_line_and_exit_64(script: str, words: str) -> No
 
 @pytest.mark.parametrize(("given", "value"), [("", "3"), ("08", "8"), ("0", "0"), ("12", "12")])
 def test_numbers_are_decimal(given: str, value: str) -> None:
-    """A leading zero is no octal number, and empty is the default."""
+    """A leading zero does not mean octal, and empty means the default."""
     assert bash('number N 3 0; echo "$REPLY"', N=given).stdout == f"{value}\n"
 
 
@@ -80,7 +80,7 @@ def test_numbers_are_decimal(given: str, value: str) -> None:
     ],
 )
 def test_each_setting_is_checked(name: str, value: str) -> None:
-    """A wrong number ends with code 64 and one sentence that names setting, value and range."""
+    """An invalid number exits with 64 and a message with setting, value and range."""
     done = bash("check_binaries() { :; }; check_ports() { :; }; load_settings", **{name: value})
     assert done.returncode == 64
     message = json.loads(done.stdout)["message"]
@@ -89,7 +89,7 @@ def test_each_setting_is_checked(name: str, value: str) -> None:
 
 
 def test_defaults_of_the_settings(tmp_path: Path) -> None:
-    """Without settings the documented numbers hold; two parse at a time on one processor."""
+    """The documented defaults apply; with one processor two regions parse at a time."""
     script = f"""
     check_binaries() {{ :; }}; check_ports() {{ :; }}; cpu_set() {{ REPLY=1; }}
     FF_CGROUP='{tmp_path}'
@@ -101,14 +101,14 @@ def test_defaults_of_the_settings(tmp_path: Path) -> None:
 
 
 def test_a_missing_binary_is_named(tmp_path: Path) -> None:
-    """A region without a binary is exit 64 and one sentence that names it."""
+    """A missing regional binary exits with 64 and a message that names the region."""
     done = bash(f"ff_home='{tmp_path}'; ff_regions=(us-east-1); check_binaries")
     assert done.returncode == 64
     assert "the binary of us-east-1 is missing" in json.loads(done.stdout)["message"]
 
 
 def test_fr_020_own_line_is_valid_json_whatever_it_says() -> None:
-    """FR-020: quotes, backslashes and control characters do not break the entrypoint's lines."""
+    """FR-020 (region, timestamp, level): special characters do not break the JSON."""
     done = bash("log warn us-east-1 $'say \"hi\" \\\\ and\\nnew \\x01 line'")
     line = json.loads(done.stdout)
     assert line["message"] == 'say "hi" \\ and?new ? line'
@@ -116,7 +116,7 @@ def test_fr_020_own_line_is_valid_json_whatever_it_says() -> None:
 
 
 def test_port_in_use_is_named() -> None:
-    """A public port that somebody listens on is one error line that names port and region."""
+    """A public port in use gives one error line with port and region."""
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         script = (

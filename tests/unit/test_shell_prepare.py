@@ -1,4 +1,4 @@
-"""What the entrypoint reads of the machine and writes for the proxy, run on the host."""
+"""What the entrypoint reads from the machine and writes for the proxy, run on the host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(directory: Path, files: dict[str, str]) -> None:
     ("cpus", "count"), [("0", 1), ("0-3", 4), ("0-3,8", 5), ("1,3,5-6", 4), ("0-127", 128)]
 )
 def test_a_cpu_set_is_counted(cpus: str, count: int, tmp_path: Path) -> None:
-    """A list of processors and ranges, as the kernel prints it, becomes their number."""
+    """A list of processors and ranges, as printed by the kernel, becomes a count."""
     status = tmp_path / "status"
     status.write_text(f"Name:\tbash\nCpus_allowed_list:\t{cpus}\nMems_allowed_list:\t0\n")
     assert bash(f"cpu_set '{status}'; echo \"$REPLY\"").stdout == f"{count}\n"
@@ -52,14 +52,14 @@ def test_a_cpu_set_is_counted(cpus: str, count: int, tmp_path: Path) -> None:
 def test_processors_are_the_smaller_of_cpu_set_and_quota(
     files: dict[str, str], count: int, tmp_path: Path
 ) -> None:
-    """A quota of either cgroup version counts, rounded up, where it is below the CPU set."""
+    """A quota of either cgroup version applies, rounded up, if it is below the CPU set."""
     write(tmp_path, files)
     script = f"cpu_set() {{ REPLY=16; }}; FF_CGROUP='{tmp_path}'; processors; echo \"$REPLY\""
     assert bash(script).stdout == f"{count}\n"
 
 
 def test_start_parallel_is_what_the_machine_has_or_the_setting(tmp_path: Path) -> None:
-    """As many regions parse at a time as there are processors, unless the setting says how many."""
+    """The default is one parsing region per processor; the setting overrides it."""
     script = f"""
     check_binaries() {{ :; }}; check_ports() {{ :; }}; cpu_set() {{ REPLY=8; }}
     FF_CGROUP='{tmp_path}'; load_settings; echo "$ff_start_parallel"
@@ -70,7 +70,7 @@ def test_start_parallel_is_what_the_machine_has_or_the_setting(tmp_path: Path) -
 
 
 def check_memory(home: Path, cgroup: Path, sizes: dict[str, int]) -> str:
-    """Return what `check_memory` prints for binaries of these sizes (sparse files)."""
+    """Return the output of `check_memory` for binaries of these sizes (sparse files)."""
     (home / "bin").mkdir(parents=True)
     for region, size in sizes.items():
         with (home / "bin" / f"finfocus-plugin-aws-public-{region}").open("wb") as file:
@@ -83,7 +83,7 @@ def check_memory(home: Path, cgroup: Path, sizes: dict[str, int]) -> str:
 
 @pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
 def test_a_memory_limit_below_the_need_is_one_warning(file: str, tmp_path: Path) -> None:
-    """The warning has both numbers and the two remedies; 158 MB of binary need about 568 MB."""
+    """The warning has both numbers and the two fixes; 158 MB of binary need about 568 MB."""
     write(tmp_path, {file: f"{512 * MIB}\n"})
     sizes = dict.fromkeys(("us-east-1", "eu-west-1"), 158_000_000)
     line = json.loads(check_memory(tmp_path / "home", tmp_path, sizes))
@@ -104,19 +104,19 @@ def test_a_memory_limit_below_the_need_is_one_warning(file: str, tmp_path: Path)
     ],
 )
 def test_no_memory_limit_or_enough_is_silent(files: dict[str, str], tmp_path: Path) -> None:
-    """Nothing is said where there is no limit, or one above the need."""
+    """Without a limit, or with a sufficient one, nothing is logged."""
     write(tmp_path, files)
     assert check_memory(tmp_path / "home", tmp_path, {"us-east-1": 158_000_000}) == ""
 
 
 def test_a_small_binary_needs_no_price_list(tmp_path: Path) -> None:
-    """A binary smaller than its code alone does not lower the need of the others."""
+    """A binary without a price list does not lower the estimate for the others."""
     write(tmp_path, {"memory.max": f"{30_000_000 + 8_000_000}\n"})
     assert check_memory(tmp_path / "home", tmp_path, {"us-east-1": 1000}) == ""
 
 
 def proxy_settings(files: str, state: Path) -> dict[str, str]:
-    """Return the variables of the settings file under a limit of open files."""
+    """Return the variables in the settings file under a limit of open files."""
     script = f"""
     ulimit -n {files}
     ff_state='{state}' ff_regions=(us-east-1 eu-west-1) ff_memory_limit= ff_memory_need=77
@@ -130,7 +130,7 @@ def proxy_settings(files: str, state: Path) -> dict[str, str]:
 
 
 def test_proxy_settings_file(tmp_path: Path) -> None:
-    """The file sets what the proxy's configuration and its Lua service read."""
+    """The file sets the variables that the proxy's configuration and its Lua service read."""
     found = proxy_settings("1024", tmp_path)
     assert found.pop("FF_HOME").endswith("/image")
     assert found.pop("FF_BIND") in {"::", "*"}
@@ -160,7 +160,7 @@ def test_proxy_settings_file(tmp_path: Path) -> None:
 def test_fr_009_proxy_checks_the_health_endpoint_only_where_it_is_on(
     environ: dict[str, str], check: bool, protocol: bool
 ) -> None:
-    """FR-009: with the endpoint on the check is a request, otherwise a connection."""
+    """FR-009 (health endpoint): with it on, the check is a request, otherwise a connection."""
     text = bash("ff_regions=(us-west-2); proxy_regions", **environ).stdout
     assert "@" not in text.replace("@-", "")
     assert ("option httpchk GET /healthz" in text) == check
@@ -169,7 +169,7 @@ def test_fr_009_proxy_checks_the_health_endpoint_only_where_it_is_on(
 
 
 def test_state_directory_falls_back_where_there_is_no_room(tmp_path: Path) -> None:
-    """A directory that cannot be written is exit 64 with the remedy."""
+    """An unwritable directory exits with 64 and the fix."""
     script = "make_state() { return 1; }; ff_regions=(us-east-1); make_streams"
     done = bash(script, TMPDIR=str(tmp_path))
     assert done.returncode == 64
@@ -177,7 +177,7 @@ def test_state_directory_falls_back_where_there_is_no_room(tmp_path: Path) -> No
 
 
 def test_streams_are_private_fifos(tmp_path: Path) -> None:
-    """Two FIFOs a region and three more, for the owner alone."""
+    """Two FIFOs per region and three more, accessible only to the owner."""
     script = f"""
     eval "real_$(declare -f make_state)"
     make_state() {{ real_make_state '{tmp_path}'; }}

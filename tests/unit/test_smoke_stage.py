@@ -1,4 +1,4 @@
-"""The stage of the smoke test, with a cluster that takes everything."""
+"""The stage of the smoke test, with a cluster that accepts everything."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.kubernetes.stage import open_stage
 
 
 class Yes:
-    """A kubectl whose cluster has nothing and takes all."""
+    """A kubectl whose cluster is empty and accepts everything."""
 
     namespace = "test"
 
@@ -44,7 +44,7 @@ class Yes:
     ],
 )
 def test_manifests_that_are_applied_match_the_image(regions: tuple[Region, ...]) -> None:
-    """An image with all regions gets the shipped manifests, another those made for its regions."""
+    """An image with all regions gets the shipped manifests; others get generated ones."""
     cluster = Cluster(kubectl=cast("Kubectl", Yes()), load=None, own=True)
     with open_stage(cluster, "image:tag", regions, Recorder()) as stage:
         directory = stage.overlay("base")

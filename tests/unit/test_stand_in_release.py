@@ -1,4 +1,4 @@
-"""A release of stand-in plugins: the right files, the right size, and the same bytes each time."""
+"""A release of stand-in plugins: correct files and sizes, reproducibly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pricelist() -> Path:
 
 @pytest.fixture
 def cache(tmp_path: Path, pricelist: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, a small program in the plugin's place, and a full size that is small."""
+    """An empty cache, a small program as the plugin, and a small full size."""
     program = tmp_path / "program"
     program.write_bytes(PROGRAM)
     monkeypatch.setattr(release, "build_plugin", lambda *_: program)
@@ -67,7 +67,7 @@ def _binary(directory: Path, region: Region) -> bytes:
 
 
 def test_fr_003_a_release_has_a_tarball_per_region_and_their_checksums(cache: Path) -> None:
-    """Each region has one tarball, and checksums.txt names all of them and nothing else."""
+    """FR-003 (one tarball per region): checksums.txt lists all of them and nothing else."""
     directory = _make()
     names = [asset_name(region, VERSION, Architecture.AMD64) for region in REGIONS]
     assert sorted(p.name for p in directory.iterdir()) == sorted([*names, "checksums.txt"])
@@ -77,7 +77,7 @@ def test_fr_003_a_release_has_a_tarball_per_region_and_their_checksums(cache: Pa
 
 
 def test_each_binary_is_the_program_with_its_own_region_s_lists(cache: Path) -> None:
-    """Every binary begins with the program; the lists behind it differ by region and are small."""
+    """Every binary starts with the program; the lists after it differ by region and are small."""
     directory = _make()
     binaries = [_binary(directory, region) for region in REGIONS]
     assert all(binary.startswith(PROGRAM) for binary in binaries)
@@ -88,7 +88,7 @@ def test_each_binary_is_the_program_with_its_own_region_s_lists(cache: Path) -> 
 
 
 def test_sc_001_full_size_is_the_real_size_and_compresses_as_the_real_one(cache: Path) -> None:
-    """A full-size binary has the real one's size within 2 %, and its tarball a tenth of that."""
+    """SC-001 (image size): a binary is within 2 % of the real one; its tarball is a tenth."""
     directory = _make(full_size=True)
     for region in REGIONS:
         size = len(_binary(directory, region))
@@ -98,7 +98,7 @@ def test_sc_001_full_size_is_the_real_size_and_compresses_as_the_real_one(cache:
 
 
 def test_the_same_inputs_give_the_same_bytes(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release made again in another cache is equal to the first, byte for byte."""
+    """A release built in another cache is identical, byte for byte."""
     first = _make()
     _use_cache(cache.with_name("other"), monkeypatch)
     second = _make()
@@ -106,12 +106,12 @@ def test_the_same_inputs_give_the_same_bytes(cache: Path, monkeypatch: pytest.Mo
     names = sorted(p.name for p in first.iterdir())
     assert names == sorted(p.name for p in second.iterdir())
     assert all((first / n).read_bytes() == (second / n).read_bytes() for n in names)
-    no_time = bytes(4)  # both may be made within the second that gzip's header can tell
+    no_time = bytes(4)  # both may be created within one second, the resolution of gzip's header
     assert all(p.read_bytes()[4:8] == no_time for p in first.glob("*.tar.gz"))
 
 
 def test_a_release_is_made_once_per_recipe(cache: Path) -> None:
-    """The same recipe is not made again; another size or fewer regions is another recipe."""
+    """The same recipe is not built again; another size or fewer regions is another recipe."""
     first = _make()
     made = (first / "checksums.txt").stat().st_mtime_ns
     assert _make() == first
@@ -125,7 +125,7 @@ def test_a_release_is_made_once_per_recipe(cache: Path) -> None:
 def test_a_failed_release_is_made_again(
     cache: Path, pricelist: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A release that failed half way has no checksums.txt and no partial files, and is retried."""
+    """A release that failed halfway has no checksums.txt or partial files, and is retried."""
     monkeypatch.setattr(release, "_build_pricelist", lambda: Path(shutil.which("false") or ""))
     with pytest.raises(CommandError):
         _make()
@@ -137,7 +137,7 @@ def test_a_failed_release_is_made_again(
 def test_a_client_that_goes_away_is_no_news(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interrupted download leaves no traceback of the server's."""
+    """An interrupted download does not print a traceback of the server."""
     (tmp_path / "file").write_bytes(bytes(32 << 20))
     noticed = threading.Event()
     handle_error = release._QuietServer.handle_error
@@ -152,7 +152,7 @@ def test_a_client_that_goes_away_is_no_news(
         with socket.create_connection((str(address.hostname), int(address.port or 0))) as client:
             client.sendall(b"GET /file HTTP/1.0\r\n\r\n")
             assert client.recv(1)
-            # A reset, not an end: the server's next write fails.
+            # A reset, not a close: the server's next write fails.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert noticed.wait(10)
     assert "Traceback" not in capfd.readouterr().err

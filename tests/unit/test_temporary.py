@@ -1,4 +1,4 @@
-"""Temporary directories: gone after the block, and after kill -9 with the next sweep."""
+"""Temporary directories: removed after the block, or by the next sweep after kill -9."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ with temporary_directory("killed") as path:
 
 @pytest.fixture(autouse=True)
 def _own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system's place for temporary files is the test's own."""
+    """Use the test's own directory for temporary files."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
 
 
 def test_directory_of_a_living_run_stays_until_its_block_ends() -> None:
-    """The sweep leaves what is in use; the block's end removes it."""
+    """The sweep keeps a directory in use; the end of the block removes it."""
     with temporary_directory("living") as path:
         assert sweep_directories() == []
         assert path.is_dir()
@@ -37,7 +37,7 @@ def test_directory_of_a_living_run_stays_until_its_block_ends() -> None:
 
 
 def test_directory_of_a_killed_run_is_swept(tmp_path: Path) -> None:
-    """kill -9 leaves the directory, and the next sweep removes it with its content."""
+    """After kill -9 the directory remains, and the next sweep removes it."""
     killed = subprocess.run(
         [sys.executable, "-c", LEAVE], stdout=subprocess.PIPE, text=True, check=False, timeout=20
     )
@@ -50,7 +50,7 @@ def test_directory_of_a_killed_run_is_swept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["finfocus-notes", "finfocus-x-nobody@1", "finfocus-x-1@y"])
 def test_what_is_not_ours_is_left_alone(tmp_path: Path, name: str) -> None:
-    """A directory that only looks alike stays."""
+    """A directory with only a similar name is kept."""
     (tmp_path / name).mkdir()
     assert sweep_directories() == []
     assert (tmp_path / name).is_dir()

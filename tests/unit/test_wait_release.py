@@ -16,7 +16,7 @@ REGIONS = load_regions()
 
 
 class Uploads:
-    """Answers preflight: complete from the given look on, per architecture."""
+    """A fake preflight: complete from the given attempt on, per architecture."""
 
     def __init__(self, complete_at: dict[Architecture, int], error: type[ReleaseError]) -> None:
         self.complete_at, self.error = complete_at, error
@@ -36,14 +36,14 @@ def wait(monkeypatch: pytest.MonkeyPatch, uploads: Uploads, *, timeout: float = 
 
 
 def test_fr_010_waits_until_every_architecture_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FR-010: it looks until the slower of the two has all its assets."""
+    """FR-010 (publish each release): wait until the slower architecture has all its assets."""
     uploads = Uploads({Architecture.AMD64: 2, Architecture.ARM64: 4}, ReleaseError)
     wait(monkeypatch, uploads)
     assert uploads.looks == {Architecture.AMD64: 4, Architecture.ARM64: 4}
 
 
 def test_fr_010_wait_is_bounded_and_names_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FR-018: after the time given, the missing are named and the exit code is the release's."""
+    """FR-018: after the timeout, missing assets are named, with the exit code of the release."""
     uploads = Uploads({Architecture.AMD64: 1, Architecture.ARM64: 10**6}, ReleaseError)
     with pytest.raises(ReleaseError, match="us-west-1 is missing for arm64") as caught:
         wait(monkeypatch, uploads, timeout=0.2)
@@ -53,7 +53,7 @@ def test_fr_010_wait_is_bounded_and_names_what_is_missing(monkeypatch: pytest.Mo
 
 
 def test_server_that_cannot_be_reached_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a way to the server the answer comes at once."""
+    """An unreachable server ends the wait immediately."""
     uploads = Uploads({Architecture.AMD64: 9, Architecture.ARM64: 9}, UnreachableError)
     with pytest.raises(UnreachableError):
         wait(monkeypatch, uploads)

@@ -1,4 +1,4 @@
-"""The workflows: their rules, and their steps executed here with a `nox` that only takes notes."""
+"""The workflows: their rules, and their steps executed with a fake `nox` that records calls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ version=$(gh release view --repo rshade/finfocus-plugin-aws-public --json tagNam
 echo "VERSION=$version" >>"$GITHUB_ENV"
 """
 
-# Notes its arguments and environment, and leaves the files that the real sessions would leave.
+# Records arguments and environment, and creates the files of the real sessions.
 NOX = """\
 #!{python}
 import json, os, pathlib, sys
@@ -56,18 +56,18 @@ if session == "release" and "--export" in arguments:
 
 
 class Machine:
-    """A runner's machine whose nox is a stub, and the notes that it took."""
+    """A runner machine with a fake nox, and its records."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log = root / "nox.log"
-        self.newest = "v0.1.8"  # what GitHub says is the newest release; nothing when it fails
+        self.newest = "v0.1.8"  # GitHub's newest release; empty if the request fails
 
     def run(self, path: Path, event: Event, *, fails: tuple[str, ...] = ()) -> WorkflowRun:
         tools = self.root / "tools"
         tools.mkdir(exist_ok=True)
         stub = NOX.format(python=sys.executable, log=str(self.log), fails=list(fails))
-        # pip reaches for an index; that nox can be installed is not what is tested here.
+        # pip needs an index; installing nox is not tested here.
         python = "#!/bin/sh\n[ \"$*\" = '-m pip install nox' ]\n"
         gh = f'#!/bin/sh\n[ "$GH_TOKEN" = {TOKEN} ] && echo {self.newest}\n'
         for name, text in (("nox", stub), ("python", python), ("gh", gh)):
@@ -109,7 +109,7 @@ def run_steps(path: Path) -> list[dict[str, Any]]:
 
 
 def test_fr_010_the_release_is_built_when_it_is_published_and_by_hand() -> None:
-    """FR-010: both triggers, and the inputs of the second."""
+    """FR-010 (publish each release): both triggers, and the inputs of the manual one."""
     triggers = load(PUBLISH)["on"]
     assert triggers["release"] == {"types": ["published"]}
     assert set(triggers["workflow_dispatch"]["inputs"]) == {
@@ -122,7 +122,7 @@ def test_fr_010_the_release_is_built_when_it_is_published_and_by_hand() -> None:
 
 @EACH
 def test_permissions_are_the_least(path: Path) -> None:
-    """Nothing at the top; every job names its own, and each right to write is in one job."""
+    """No permissions at the top; every job names its own, and each write is in one job."""
     assert load(path)["permissions"] == {}
     writes = {
         (job, scope)
@@ -140,7 +140,7 @@ def test_permissions_are_the_least(path: Path) -> None:
 
 @EACH
 def test_actions_are_pinned_by_commit(path: Path) -> None:
-    """Every action has a full commit and its version; an action has one pin in all workflows."""
+    """Every action has a full commit and its version, the same in all workflows."""
     text = path.read_text(encoding="utf-8")
     pins = PIN.findall(text)
     assert len(pins) == text.count("uses:")
@@ -151,7 +151,7 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
 
 @EACH
 def test_no_expression_is_part_of_a_script(path: Path) -> None:
-    """What comes from outside reaches a script through its environment only."""
+    """Untrusted input reaches a script only through its environment."""
     assert [step["name"] for step in run_steps(path) if "${{" in step["run"]] == []
 
 
@@ -174,7 +174,7 @@ def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
 
 
 def test_one_publication_of_a_version_at_a_time() -> None:
-    """The group is the version's, and a push is never cut off."""
+    """Releases are grouped by version, and a push is never cancelled."""
     concurrency = load(PUBLISH)["concurrency"]
     assert "inputs.version || github.event.release.tag_name" in concurrency["group"]
     assert concurrency["cancel-in-progress"] is False
@@ -182,12 +182,12 @@ def test_one_publication_of_a_version_at_a_time() -> None:
 
 @EACH
 def test_every_job_has_an_end(path: Path) -> None:
-    """No job can hang for GitHub's six hours."""
+    """Every job has a timeout below GitHub's six hours."""
     assert all(job["timeout-minutes"] <= 90 for job in jobs(path).values())
 
 
 def test_fr_010_release_runs_its_steps_in_order(machine: Machine) -> None:
-    """FR-010: wait, then one image per architecture on its own runner, then what was sealed."""
+    """FR-010: wait, then one image per architecture on its own runner, then publish the seals."""
     run = machine.run(PUBLISH, released())
     assert run.results == {"complete": SUCCESS, "build": SUCCESS, "publish": SUCCESS}, run.explain()
     assert machine.commands() == [
@@ -210,7 +210,7 @@ def test_every_architecture_is_built_and_published() -> None:
 
 
 def test_what_is_published_is_what_was_sealed(machine: Machine) -> None:
-    """Each job has a machine of its own; only the sealed directories pass from one to the other."""
+    """Each job has its own machine; only the sealed directories are passed on."""
     run = machine.run(PUBLISH, released())
     notes = machine.notes()
     assert len({note["cwd"] for note in notes}) == 4
@@ -235,7 +235,7 @@ def test_only_the_publication_has_the_token(machine: Machine) -> None:
 
 
 def test_summary_has_what_every_session_says(machine: Machine) -> None:
-    """The proofs and the release page end up in the run's summary."""
+    """The proofs and the release page are in the run's summary."""
     run = machine.run(PUBLISH, released())
     assert re.findall(r"summary of \w+ v0.1.5 --(\w+)", run.summary) == [
         *("timeout", "arch", "arch", "from")
@@ -256,7 +256,7 @@ def test_summary_has_what_every_session_says(machine: Machine) -> None:
 def test_inputs_become_options(
     machine: Machine, inputs: dict[str, object], options: list[str]
 ) -> None:
-    """FR-010, FR-011: what is chosen by hand reaches the publication, and nothing else does."""
+    """FR-010, FR-011 (tags): manual inputs, and nothing else, become publication options."""
     run = machine.run(PUBLISH, by_hand(**inputs))
     assert run.results["publish"] == SUCCESS, run.explain()
     assert machine.notes()[-1]["argv"][10:] == options
@@ -271,21 +271,21 @@ def test_inputs_become_options(
     ],
 )
 def test_version_is_one_argument_whatever_it_says(machine: Machine, version: str) -> None:
-    """A tag with shell in it runs nothing and stays one argument."""
+    """A tag that contains shell code executes nothing and stays one argument."""
     machine.run(PUBLISH, released(version))
     assert [note["argv"][3] for note in machine.notes()] == [version] * 4
     assert not list(machine.root.rglob("pwned"))
 
 
 def test_incomplete_release_builds_nothing(machine: Machine) -> None:
-    """When the assets do not appear, no image is made."""
+    """If the assets do not appear, no image is built."""
     run = machine.run(PUBLISH, released(), fails=("wait_release",))
     assert run.results == {"complete": FAILURE, "build": SKIPPED, "publish": SKIPPED}
     assert len(machine.notes()) == 1
 
 
 def test_nothing_is_published_without_all_architectures(machine: Machine) -> None:
-    """One architecture that fails keeps its reports and findings, and stops the publication."""
+    """A failing architecture keeps its reports and findings, and stops the publication."""
     run = machine.run(PUBLISH, released(), fails=("--arch", "arm64"))
     assert run.results == {"complete": SUCCESS, "build": FAILURE, "publish": SKIPPED}
     assert not any("--from" in command for command in machine.commands())
@@ -304,7 +304,7 @@ def test_changes_are_checked_by_four_sessions(machine: Machine) -> None:
 
 
 def test_fr_018_regions_are_left_out_of_a_release_by_hand_only(machine: Machine) -> None:
-    """FR-018: the regions named by hand reach the wait and each build, as one argument."""
+    """FR-018: manually named regions reach the wait and each build, as one argument."""
     machine.run(PUBLISH, by_hand(without="us-gov-west-1, us-gov-east-1"))
     waits, *builds, publication = [note["argv"] for note in machine.notes()]
     for arguments in (waits, *builds):
@@ -313,7 +313,7 @@ def test_fr_018_regions_are_left_out_of_a_release_by_hand_only(machine: Machine)
 
 
 def test_newest_release_is_proven_every_day(machine: Machine) -> None:
-    """Each architecture proves the newest release for real, without regions it does not have."""
+    """Each architecture proves the newest real release, without regions it does not have."""
     assert set(load(NEWEST)["on"]) == {"schedule", "workflow_dispatch"}
     run = machine.run(NEWEST, Event(name="schedule", token=TOKEN))
     assert set(run.results.values()) == {SUCCESS}, run.explain()
@@ -322,7 +322,7 @@ def test_newest_release_is_proven_every_day(machine: Machine) -> None:
 
 
 def test_newest_release_that_cannot_be_found_fails_the_run(machine: Machine) -> None:
-    """Without an answer of GitHub nothing else is proven in its place."""
+    """If GitHub does not respond, nothing else is proven instead."""
     machine.newest = "; exit 1"
     run = machine.run(NEWEST, Event(name="schedule", token=TOKEN))
     assert set(run.results.values()) == {FAILURE}
@@ -331,13 +331,13 @@ def test_newest_release_that_cannot_be_found_fails_the_run(machine: Machine) -> 
 
 @pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e", "smoke"])
 def test_required_check_fails_with_any_other(machine: Machine, session: str) -> None:
-    """The one check that protects the branch fails when any session does."""
+    """The check that protects the branch fails if any session fails."""
     run = machine.run(CI, Event(name="pull_request"), fails=(session,))
     assert run.results["required-checks-pass"] == FAILURE
 
 
 def test_required_check_needs_every_other_job() -> None:
-    """A job that is added to ci.yml is required as well."""
+    """A job added to ci.yml is also required."""
     described = jobs(CI)
     assert set(described["required-checks-pass"]["needs"]) == set(described) - {
         "required-checks-pass"
@@ -357,7 +357,7 @@ def test_required_check_needs_every_other_job() -> None:
     ],
 )
 def test_expressions(expression: str, value: object) -> None:
-    """The expressions that the workflows use have GitHub's values."""
+    """The expressions in the workflows evaluate as on GitHub."""
     assert evaluator().value(expression) == value
 
 
@@ -366,7 +366,7 @@ def test_expressions(expression: str, value: object) -> None:
     ["fromJSON(inputs.version)", "secrets.KEY", "inputs.version >= 'v1'", "'open", "inputs.a b"],
 )
 def test_other_expressions_are_refused(expression: str) -> None:
-    """What this evaluator does not know is an error, never an empty value."""
+    """An expression unknown to this evaluator is an error, never empty."""
     with pytest.raises(UnsupportedError):
         evaluator().value(expression)
 
@@ -381,7 +381,7 @@ def evaluator() -> Expressions:
 
 
 def test_environment_written_by_a_step_reaches_the_next(tmp_path: Path) -> None:
-    """GITHUB_ENV works in both of its forms; nothing of this process's environment gets through."""
+    """Both forms of GITHUB_ENV work; this process's environment is not passed on."""
     workflow = tmp_path / "workflow.yml"
     workflow.write_text(
         "name: t\non: push\njobs:\n  a:\n    runs-on: x\n    steps:\n"

@@ -1,4 +1,4 @@
-"""Tools of the Kubernetes tests, compiled from Go modules once per recipe."""
+"""Tools for the Kubernetes tests, compiled from Go modules once per recipe."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ _PROGRAMS = (
 
 @dataclass(frozen=True)
 class Tools:
-    """kustomize, kubeconform and the evaluator of Pod Security Standards."""
+    """kustomize, kubeconform and the Pod Security Standards evaluator."""
 
     directory: Path
 
     def render(self, overlay: Path) -> list[dict[str, Any]]:
-        """The objects of a kustomize directory."""
+        """Return the objects of a kustomize directory."""
         text = run([str(self.directory / "kustomize"), "build", str(overlay)])
         return [document for document in yaml.safe_load_all(text) if document]
 
     def ask(self, name: str, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """A tool's answer to `text` on its standard input."""
+        """Run a tool with `text` on stdin and return its output."""
         return subprocess.run(
             [str(self.directory / name), *arguments],
             input=text,
@@ -54,7 +54,7 @@ class Tools:
 
 @pytest.fixture(scope="session")
 def tools() -> Tools:
-    """The tools, compiled when they are not in the cache."""
+    """The tools, compiled unless they are cached."""
     recipe = hashlib.sha256()
     for path in sorted((HERE / "tools").rglob("*.*")):
         recipe.update(path.read_bytes())
@@ -70,7 +70,7 @@ def tools() -> Tools:
 
 
 def compose(directory: Path, resource: str, components: Sequence[str]) -> Path:
-    """An overlay in `directory` of one layout and some components."""
+    """Write an overlay of one layout and some components to `directory`."""
 
     def relative(path: str) -> str:
         return os.path.relpath(DEPLOY / path, directory.resolve())

@@ -1,7 +1,7 @@
-"""Writes `schemas/`, of every kind that `deploy/` uses, from the Go modules that define it.
+"""Generate `schemas/` for every kind in `deploy/` from the defining Go modules.
 
-`python -m tests.e2e.kubernetes.make_schemas`, after a change of a version below. Unknown fields are
-refused, and descriptions are left out for size.
+Run `python -m tests.e2e.kubernetes.make_schemas` after changing a version below. The schemas reject
+unknown fields and have no descriptions, to save space.
 """
 
 import json
@@ -41,14 +41,14 @@ CRDS = {
 
 
 def module_directory(module: str) -> Path:
-    """Where the Go command keeps the sources of `module`, such as `k8s.io/api@v0.33.13`."""
+    """Return the Go command's source directory of `module`, such as `k8s.io/api@v0.33.13`."""
     command = ["go", "mod", "download", "-json", module]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return Path(json.loads(text)["Dir"])
 
 
 def _strict(schema: Any) -> Any:
-    """`schema` without prose, refusing unknown fields of objects whose fields it names."""
+    """Return `schema` without descriptions, rejecting unknown fields of objects with known ones."""
     if isinstance(schema, list):
         return [_strict(item) for item in schema]
     if not isinstance(schema, dict):

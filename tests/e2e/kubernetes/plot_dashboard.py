@@ -1,7 +1,7 @@
-"""Draws docs/dashboard.png: the dashboard's own queries, answered by a real Prometheus.
+"""Draw docs/dashboard.png from the dashboard's queries, answered by a real Prometheus.
 
-`python -m tests.e2e.kubernetes.plot_dashboard IMAGE`: a container of the image serves requests for
-a minute, during which one region is killed. Needs matplotlib (`pip install .[bench]`).
+`python -m tests.e2e.kubernetes.plot_dashboard IMAGE`: a container serves requests for a minute,
+during which one region is killed. Needs matplotlib (`pip install .[bench]`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _VALUES = {"$namespace": ".*", "$region": ".*", "$__rate_interval": "10s"}
 
 
 def _serve(container: RunningContainer, stop: threading.Event) -> None:
-    """Ask every region in turn, the first most often."""
+    """Send requests to every region in turn, mostly to the first."""
     turn = 0
     while not stop.wait(0.01):
         for index, region in enumerate(REGIONS):
@@ -81,7 +81,7 @@ def _draw(server: Prometheus, since: float, path: Path) -> None:
 
 
 def main() -> None:
-    """Draw the picture from the image that the command line names."""
+    """Draw the picture for the image named on the command line."""
     names = [region.name for region in REGIONS]
     with (
         container_engine() as engine,

@@ -1,4 +1,4 @@
-"""What operators apply is what Kubernetes takes and the image needs; shown without a cluster."""
+"""The manifests are valid for Kubernetes and right for the image; checked without a cluster."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def conform(tools: Tools, objects: Objects) -> dict[str, Any]:
 def test_manifests_conform_to_the_schemas(
     tools: Tools, layout: str, request: pytest.FixtureRequest
 ) -> None:
-    """kubeconform finds every object valid, with a schema for each and no unknown field."""
+    """kubeconform accepts every object, each with a schema and without unknown fields."""
     objects = request.getfixturevalue(layout)
     found = conform(tools, objects)
     assert found["summary"] == {"valid": len(objects), "invalid": 0, "errors": 0, "skipped": 0}, (
@@ -56,7 +56,7 @@ def test_manifests_conform_to_the_schemas(
 
 
 def test_fr_018_manifests_of_an_image_with_fewer_regions(tools: Tools, tmp_path: Path) -> None:
-    """FR-018: both layouts conform, and have exactly the regions that are left."""
+    """FR-018 (missing tarball fails the build): both layouts have exactly the remaining regions."""
     few = tuple(region for region in REGIONS if "gov" not in region.name)
     write_manifests(tmp_path / "deploy", few)
     for layout in ("base", "overlays/per-region"):
@@ -82,7 +82,7 @@ def test_fr_018_manifests_of_an_image_with_fewer_regions(tools: Tools, tmp_path:
 def test_a_broken_manifest_does_not_conform(
     tools: Tools, together: Objects, path: tuple[str, ...], value: object
 ) -> None:
-    """kubeconform with these schemas refuses a wrong field, a wrong type and a wrong kind."""
+    """kubeconform with these schemas rejects a wrong field, a wrong type and a wrong kind."""
     broken = copy.deepcopy(of_kind(together, "Deployment")[0])
     place = broken
     for key in path[:-1]:
@@ -100,7 +100,7 @@ def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
 def test_fr_007_pods_are_allowed_by_pod_security_restricted(
     tools: Tools, layout: str, request: pytest.FixtureRequest
 ) -> None:
-    """FR-007: the API server's own evaluator allows every pod under `restricted`."""
+    """FR-007 (never root): the API server's evaluator allows every pod under `restricted`."""
     for deployment in of_kind(request.getfixturevalue(layout), "Deployment"):
         answer = tools.ask("podsecurity", text=json.dumps(pod_of(deployment)))
         assert (answer.returncode, answer.stdout) == (0, ""), answer
@@ -118,7 +118,7 @@ def test_fr_007_pods_are_allowed_by_pod_security_restricted(
 def test_a_lax_pod_is_not_allowed(
     tools: Tools, together: Objects, where: str, key: str, word: str
 ) -> None:
-    """The evaluator forbids the pod as soon as one of its restrictions is gone."""
+    """The evaluator rejects the pod if any one of its restrictions is removed."""
     pod = copy.deepcopy(pod_of(of_kind(together, "Deployment")[0]))
     place = pod["spec"] if where == "pod" else pod["spec"]["containers"][0]
     del place["securityContext"][key]
@@ -143,7 +143,7 @@ def test_fr_007_the_root_file_system_is_read_only_and_nothing_is_mounted(
 
 
 def test_fr_012_one_deployment_serves_every_region_on_its_named_port(together: Objects) -> None:
-    """FR-012: container, Service and network policy name the port of every region, and metrics."""
+    """FR-012 (a port per region): container, Service and policy have all ports, and metrics."""
     expected = {region.name: region.port for region in REGIONS} | {"metrics": METRICS_PORT}
     (deployment,) = of_kind(together, "Deployment")
     (service,) = of_kind(together, "Service")
@@ -157,7 +157,7 @@ def test_fr_012_one_deployment_serves_every_region_on_its_named_port(together: O
 
 
 def test_every_region_has_a_deployment_and_a_service_of_its_own(split: Objects) -> None:
-    """The split layout has one region per Deployment, and one Service with its port."""
+    """The split layout has one region per Deployment and one Service with its port."""
     deployments = {
         container(found)["env"][0]["value"]: found for found in of_kind(split, "Deployment")
     }
@@ -176,7 +176,7 @@ def test_every_region_has_a_deployment_and_a_service_of_its_own(split: Objects) 
 def test_selectors_lead_to_exactly_one_deployment(
     layout: str, request: pytest.FixtureRequest
 ) -> None:
-    """Service, budget, policy and spread select their own Deployment's pods and no others."""
+    """Service, budget, policy and spread select only their own Deployment's pods."""
     objects: Objects = request.getfixturevalue(layout)
     deployments = of_kind(objects, "Deployment")
 
@@ -204,7 +204,7 @@ def test_selectors_lead_to_exactly_one_deployment(
 
 
 def test_the_two_layouts_do_not_select_each_other(together: Objects, split: Objects) -> None:
-    """Both layouts can run side by side in one namespace while one replaces the other."""
+    """Both layouts can run in one namespace while one replaces the other."""
     for ours, theirs in ((together, split), (split, together)):
         for deployment in of_kind(ours, "Deployment"):
             labels = deployment["spec"]["selector"]["matchLabels"].items()
@@ -213,7 +213,7 @@ def test_the_two_layouts_do_not_select_each_other(together: Objects, split: Obje
 
 
 def test_sc_003_the_grace_period_covers_the_time_to_leave(together: Objects) -> None:
-    """SC-003: the grace period is the wait before SIGTERM, the 5 s after it, and some slack."""
+    """SC-003 (exit 0 within 5 s): grace period = wait before SIGTERM + 5 s + some slack."""
     (deployment,) = of_kind(together, "Deployment")
     command = container(deployment)["lifecycle"]["preStop"]["exec"]["command"]
     assert command[0] == "sleep"
@@ -222,7 +222,7 @@ def test_sc_003_the_grace_period_covers_the_time_to_leave(together: Objects) -> 
 
 
 def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
-    """Liveness and startup ask for the proxy; readiness waits longer than the supervisor."""
+    """Liveness and startup probe the proxy; readiness waits longer than the supervisor."""
     (deployment,) = of_kind(together, "Deployment")
     probes = {
         name: container(deployment)[f"{name}Probe"] for name in ("startup", "readiness", "liveness")
@@ -241,7 +241,7 @@ def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
 def test_routes_lead_every_region_to_its_service(
     layout: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    """Each region has one rule, and its backend is a Service with that port."""
+    """Each region has one rule whose backend is a Service with that port."""
     objects: Objects = request.getfixturevalue(layout)
     ports = {
         (service["metadata"]["name"], port["port"]): port["name"]
@@ -259,7 +259,7 @@ def test_routes_lead_every_region_to_its_service(
 
 
 def test_autoscalers_scale_what_is_there_and_has_a_request(split: Objects) -> None:
-    """Every autoscaler's target exists, leaves its replicas to it, and requests CPU."""
+    """Every autoscaler's target exists, sets no replicas, and requests CPU."""
     deployments = {found["metadata"]["name"]: found for found in of_kind(split, "Deployment")}
     targets = [
         found["spec"]["scaleTargetRef"]["name"]
@@ -272,6 +272,6 @@ def test_autoscalers_scale_what_is_there_and_has_a_request(split: Objects) -> No
 
 
 def test_generated_manifests_are_as_the_table_says() -> None:
-    """Every generated manifest in the checkout is what the regions table makes."""
+    """Every generated manifest in the checkout matches the regions table."""
     for name, text in manifest_files(REGIONS).items():
         assert (DEPLOY / name).read_text(encoding="utf-8") == text, name

@@ -1,4 +1,4 @@
-"""Rules that fire, and a dashboard whose queries a real Prometheus answers."""
+"""Alert rules fire, and a real Prometheus answers the dashboard's queries."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def _prometheus_is_installed() -> None:
 
 
 def test_rules_are_valid_and_fire() -> None:
-    """promtool accepts the rules, and every test case of them holds."""
+    """promtool accepts the rules, and their test cases pass."""
     run(["promtool", "check", "rules", str(RULES)])
     run(["promtool", "test", "rules", str(HERE / "rules_test.yaml")])
 
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_that_never_fires_is_noticed(alert: str, tmp_path: Path) -> None:
-    """With the alert's condition made false, the test cases fail: each alert has one that fires."""
+    """If an alert's condition is made false, the test cases fail: each alert has one that fires."""
     broken = {"groups": groups()}
     for group in broken["groups"]:
         for rule in group["rules"]:
@@ -70,7 +70,7 @@ def test_an_alert_that_never_fires_is_noticed(alert: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_every_alert_has_advice(alert: str) -> None:
-    """The alert's `runbook` leads to a heading of its own in the operators' documentation."""
+    """The alert's `runbook` links to its own heading in the operators' documentation."""
     rules = {rule.get("alert"): rule for group in groups() for rule in group["rules"]}
     path, _, anchor = rules[alert]["annotations"]["runbook"].partition("#")
     text = (REPOSITORY / path).read_text(encoding="utf-8")
@@ -80,13 +80,13 @@ def test_every_alert_has_advice(alert: str) -> None:
 
 
 def test_the_operator_gets_the_same_rules() -> None:
-    """The PrometheusRule holds the groups of the rules file, and nothing else."""
+    """The PrometheusRule has exactly the groups of the rules file."""
     manifest = yaml.safe_load(RULES.with_name("prometheusrule.yaml").read_text(encoding="utf-8"))
     assert manifest["spec"] == {"groups": groups()}
 
 
 def queries() -> list[tuple[str, str]]:
-    """Title and expression of every query of the dashboard, with its variables filled in."""
+    """Title and expression of every dashboard query, with variables filled in."""
     panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
     values = {"$namespace": ".*", "$region": ".*", "$__rate_interval": "10s"}
     found = []
@@ -98,7 +98,7 @@ def queries() -> list[tuple[str, str]]:
 
 
 class Prometheus:
-    """A Prometheus of this run on loopback."""
+    """A temporary Prometheus on loopback."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -120,7 +120,7 @@ class Prometheus:
 
 @contextmanager
 def prometheus(directory: Path, target: str) -> Iterator[Prometheus]:
-    """A Prometheus that reads `target` every second, with the shipped rules."""
+    """Run a Prometheus that scrapes `target` every second, with the shipped rules."""
     labels = {"namespace": "n", "pod": "p"}
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -164,7 +164,7 @@ def get(port: int) -> int:
 def test_fr_019_every_query_of_the_dashboard_has_an_answer(
     engine: Engine, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """FR-019: Prometheus reads a container; each panel and recorded series has numbers."""
+    """FR-019 (Prometheus metrics): every panel and recorded series has data from a container."""
     names = [region.name for region in REGIONS]
     with running(engine.client, image.reference, names, Options(ports=PORTS)) as container:
         wait_until(

@@ -1,4 +1,4 @@
-"""The stand-in node: nothing of it remains, however its run ends; and the smoke test on it."""
+"""The stand-in node leaves nothing behind, however its run ends; and the smoke test on it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.report import write_reports
 from harness.stand_ins.cluster.box import open_box, sweep_boxes
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make namespaces")
-# Its programs are compiled once per machine, which takes a quarter of an hour.
+# Its programs are compiled once per machine, which takes 15 minutes.
 needs_a_node = pytest.mark.skipif(
     not os.environ.get("FINFOCUS_KUBERNETES"),
     reason="no Kubernetes node in the default run: nox -s smoke, or FINFOCUS_KUBERNETES=1",
@@ -44,7 +44,7 @@ def _own_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def processes_of(directory: Path) -> list[str]:
-    """Processes that still see the box's mounts."""
+    """Return the processes that still see the box's mounts."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -57,7 +57,7 @@ def processes_of(directory: Path) -> list[str]:
 
 
 def cgroups_of(directory: Path) -> list[Path]:
-    root = Path("/sys/fs/cgroup")  # of version 2, or with a directory per controller
+    root = Path("/sys/fs/cgroup")  # version 2, or a directory per controller
     return [*root.glob(directory.name), *root.glob(f"*/{directory.name}")]
 
 
@@ -68,7 +68,7 @@ def cgroups_of(directory: Path) -> list[Path]:
     [pytest.param(signal.SIGINT, id="Ctrl+C"), pytest.param(signal.SIGKILL, id="kill-9")],
 )
 def test_nothing_of_a_node_remains(end: signal.Signals) -> None:
-    """Processes and mounts end with the run; after kill -9 the sweep removes the rest."""
+    """Processes and mounts end with the run; after kill -9 the sweep removes them."""
     with subprocess.Popen([sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE) as owner:
         assert owner.stdout
         directory = Path(owner.stdout.readline().decode().strip())
@@ -86,7 +86,7 @@ def test_nothing_of_a_node_remains(end: signal.Signals) -> None:
 @needs_root
 @pytest.mark.usefixtures("_own_boxes")
 def test_a_running_node_is_not_swept() -> None:
-    """The sweep leaves alone what belongs to a run that lives."""
+    """The sweep keeps what belongs to a live run."""
     with open_box("test") as box:
         assert sweep_boxes() == []
         assert box.directory.exists()
@@ -96,7 +96,7 @@ def test_a_running_node_is_not_swept() -> None:
 @needs_root
 @pytest.mark.usefixtures("_own_boxes")
 def test_a_node_changes_nothing_of_the_machine() -> None:
-    """Kernel settings and interfaces of the machine are untouched while a box has its own."""
+    """The machine's kernel settings and interfaces stay unchanged."""
 
     def settings() -> list[str]:
         names = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
@@ -115,7 +115,7 @@ def test_a_node_changes_nothing_of_the_machine() -> None:
 def test_us_1_the_manifests_work_on_a_real_node(
     engine: Engine, image: BuiltImage, output: Path
 ) -> None:
-    """US-1: the smoke test on a stand-in node proves every requirement, and says that it is one."""
+    """US-1 (an operator applies a manifest): the smoke test passes and names the stand-in node."""
     options = SmokeOptions(kind=ClusterKind.STAND_IN)
     found = smoke(engine, image.reference, load_regions(), options, stand_ins=image.stand_ins)
     write_reports(found, output / "smoke", environ={})

@@ -1,7 +1,7 @@
-"""Fixtures of the release tests: sealed images, and a local registry as strict as a real one.
+"""Fixtures of the release tests: sealed images, and a strict local registry.
 
-amd64 is the session's image with its own proof. The other architecture is a small stand-in, since
-a release needs both; what it is made of says so.
+amd64 is the session's image with its own proof. The other architecture, which a release also needs,
+is a small image marked as a stand-in.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SMALL = "FROM scratch\nCOPY note /note\nLABEL {labels}\n"
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """A sealed image for each architecture, and the engine's image that one is of."""
+    """A sealed image per architecture, and the engine's image of one of them."""
 
     images: tuple[SealedImage, ...]
     image_id: str
@@ -63,7 +63,7 @@ def sealed(
 def _small(
     engine: Engine, image: BuiltImage, proof: Proof, architecture: Architecture, directory: Path
 ) -> VerifiedImage:
-    """A small image that says that it is for `architecture`."""
+    """Build a small image labelled for `architecture`."""
     directory.mkdir()
     directory.joinpath("note").write_text("a stand-in for tests of the release\n", encoding="utf-8")
     labels = engine.client.images.get(image.image_id).labels
@@ -88,14 +88,14 @@ def _small(
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[LocalRegistry]:
-    """A registry of its own with TLS and tokens."""
+    """A temporary registry with TLS and tokens."""
     with local_registry(tmp_path / "registry") as running:
         yield running
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cli:
-    """Runs `harness release` as a process of its own, logged in at a registry."""
+    """Runs `harness release` as a separate process, logged in to a registry."""
 
     registry: LocalRegistry
     home: Path
@@ -103,7 +103,7 @@ class Cli:
 
     @property
     def environ(self) -> dict[str, str]:
-        """With Docker's configuration as `docker login` leaves it."""
+        """Return an environment with Docker's configuration as written by `docker login`."""
         basic = self.registry.credentials.basic.reveal().removeprefix("Basic ")
         self.home.mkdir(exist_ok=True)
         config = {"auths": {self.registry.host: {"auth": basic}}}
@@ -123,7 +123,7 @@ class Cli:
         version: str = VERSION,
         environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """The run, whatever its exit code."""
+        """Run it and return the result, whatever its exit code."""
         return subprocess.run(
             self.command(*arguments, version=version),
             env={**self.environ, **(environ or {})},
@@ -134,7 +134,7 @@ class Cli:
         )
 
     def skopeo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """An independent client, with the same login and the same authority."""
+        """Run skopeo, an independent client, with the same login and CA."""
         certificates = self.home / "certs"
         certificates.mkdir(exist_ok=True, parents=True)
         (certificates / "ca.crt").write_bytes(self.registry.ca.read_bytes())
@@ -149,7 +149,7 @@ class Cli:
         )
 
     def tags(self) -> set[str]:
-        """The tags that people pull by, as the independent client lists them."""
+        """Return the tags that users pull, as listed by the independent client."""
         done = self.skopeo("list-tags", f"docker://{self.registry.host}/{REPOSITORY}")
         if done.returncode:
             assert "404 (Not Found)" in done.stderr, done.stderr

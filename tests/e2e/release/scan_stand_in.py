@@ -1,4 +1,4 @@
-"""A scan that finds nothing, for tests of what comes after the scan."""
+"""A scan without findings, for tests of later stages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.unit.scan_reports import database, scan_report
 
 
 def scanned_image(verified: VerifiedImage, directory: Path) -> ScannedImage:
-    """`verified` with a report that says that it is a stand-in."""
+    """Return `verified` with a scan report that is marked as a stand-in."""
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("trivy.json", "trivy.sarif", "sbom.cdx.json"):
         (directory / name).write_text('{"stand-in": true}', encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A release into a real registry with TLS and tokens, looked at by an independent client."""
+"""A release to a real registry with TLS and tokens, verified by an independent client."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_release_is_in_the_registry_as_its_page_and_proof_say(sealed: Sealed, cl
 def test_independent_client_copies_what_was_pushed(
     sealed: Sealed, cli: Cli, tmp_path: Path
 ) -> None:
-    """skopeo pulls the whole index by digest, which checks every digest in its own code."""
+    """skopeo pulls the whole index by digest, which verifies every digest independently."""
     done = cli.run(*sources(sealed))
     assert done.returncode == 0, done.stderr
     name = done.stdout.strip()
@@ -82,7 +82,7 @@ def test_independent_client_copies_what_was_pushed(
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
 def test_killed_release_is_resumed(name: str, sealed: Sealed, cli: Cli) -> None:
-    """Killed in the middle of a push: no tag; --resume publishes it without sending all again."""
+    """Killed during a push: no tag; --resume publishes without sending everything again."""
     process = subprocess.Popen(
         cli.command(*sources(sealed)),
         env=cli.environ,
@@ -117,7 +117,7 @@ def test_killed_release_is_resumed(name: str, sealed: Sealed, cli: Cli) -> None:
 
 
 def test_changed_version_is_a_conflict(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
-    """The version is there with other content: exit code 9, and the tag stays."""
+    """A published version with different content: exit code 9, and the tag stays."""
     directory = Path(sealed.directories[1])
     assert cli.tags() == set()
     copied = subprocess.run(
@@ -138,7 +138,7 @@ def test_changed_version_is_a_conflict(sealed: Sealed, cli: Cli, tmp_path: Path)
 
 
 def test_damaged_seal_is_not_published(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
-    """One flipped byte in a layer that another machine handed over: nothing is pushed."""
+    """One flipped byte in a layer from another machine: nothing is pushed."""
     copy = tmp_path / "damaged"
     shutil.copytree(sealed.directories[1], copy)
     layer = copy / "oci" / "blobs" / "sha256" / sealed.images[1].image.layers[0].digest[7:]
@@ -152,7 +152,7 @@ def test_damaged_seal_is_not_published(sealed: Sealed, cli: Cli, tmp_path: Path)
 
 
 def test_registry_that_dies_is_said(sealed: Sealed, cli: Cli) -> None:
-    """The registry's process is gone: exit code 8 and its name, soon."""
+    """If the registry's process dies: exit code 8 and its name, quickly."""
     cli.registry.process.kill()
     cli.registry.process.wait()
     done = cli.run(*sources(sealed))
@@ -161,7 +161,7 @@ def test_registry_that_dies_is_said(sealed: Sealed, cli: Cli) -> None:
 
 
 def test_wrong_password_is_refused_once(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
-    """No retry for a no: exit code 8, and who was asked as."""
+    """A refusal is not retried: exit code 8, and the user name in the message."""
     nobody = tmp_path / "nobody"
     nobody.mkdir()
     config = {"auths": {cli.registry.host: {"auth": "aGFybmVzczp3cm9uZy1wYXNz"}}}
@@ -178,7 +178,7 @@ def test_wrong_password_is_refused_once(sealed: Sealed, cli: Cli, tmp_path: Path
     not shutil.which("cosign"), reason="cosign is not on PATH, so nothing is signed"
 )
 def test_signature_is_made_and_verified_by_cosign(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
-    """With a key the index is signed, before its tag, in the format that cosign verifies."""
+    """With a key the index is signed before it is tagged, in a format that cosign verifies."""
     subprocess.run(
         ["cosign", "generate-key-pair"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""The parts around the registry fail: nothing reaches it, and the words are clear."""
+"""Failures around the registry: nothing is pushed, and the message is clear."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from .test_release import sources
 
 
 def untouched(registry: LocalRegistry) -> bool:
-    """Whether nothing was pushed, by the registry's own log."""
+    """Return whether nothing was pushed, according to the registry's log."""
     return '"PUT /v2/' not in registry.log.read_text(errors="replace")
 
 
 @contextmanager
 def release_server(root: Path, answer: Callable[[Any], bool]) -> Iterator[str]:
-    """URL of a release server; `answer` may take over a request by returning true."""
+    """URL of a release server; `answer` may handle a request by returning true."""
 
     class Handler(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -71,7 +71,7 @@ def refuse(request: Any, status: int, name: str) -> bool:
 
 
 def truncate(request: Any, name: str) -> bool:
-    """Promise the whole tarball and send half of it."""
+    """Announce the whole tarball and send half of it."""
     if name not in request.path or request.command == "HEAD":
         return False
     path = Path(request.translate_path(request.path))
@@ -86,7 +86,7 @@ def truncate(request: Any, name: str) -> bool:
 
 @pytest.fixture(scope="session")
 def assets(image: BuiltImage) -> Path:
-    """Directory of a complete release of the engine's architecture."""
+    """Directory with a complete release for the engine's architecture."""
     return make_release(StandInPlugin(), VERSION, image.architecture, load_regions())
 
 
@@ -101,7 +101,7 @@ def assets(image: BuiltImage) -> Path:
 def test_fr_018_release_server_that_fails_publishes_nothing(
     answer: Callable[[Any], bool], code: int, words: str, assets: Path, cli: Cli
 ) -> None:
-    """FR-018: missing, failing and truncated assets are named; nothing reaches the registry."""
+    """FR-018 (missing tarball fails the build): bad assets are named; nothing is pushed."""
     with release_server(assets, answer) as url:
         done = cli.run("--release-url", url, "--stand-ins", "auto")
     assert done.returncode == code, done.stderr
@@ -112,7 +112,7 @@ def test_fr_018_release_server_that_fails_publishes_nothing(
 def test_image_that_breaks_a_promise_is_not_published(
     engine: Engine, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FR-007: an image of another user is built and examined, and not published."""
+    """FR-007 (never root): an image with another user is built and checked, but not published."""
     directory = Path(shutil.copytree(IMAGE_DIRECTORY, tmp_path / "image"))
     dockerfile = directory / "Dockerfile"
     text = dockerfile.read_text(encoding="utf-8")
@@ -138,10 +138,10 @@ def test_image_that_breaks_a_promise_is_not_published(
 def test_engine_that_stops_in_the_middle_of_the_build(
     engine: Engine, assets: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    """The engine goes away while it builds: a sentence, no traceback, nothing in the registry."""
+    """The engine stops during the build: an error, no traceback, nothing in the registry."""
 
     def slow(request: Any) -> bool:
-        """The build reached the download: now the engine goes."""
+        """The build has reached the download: stop the engine."""
         if request.command == "GET" and request.path.endswith(".tar.gz"):
             gone.set()
         return False
@@ -159,7 +159,7 @@ def test_engine_that_stops_in_the_middle_of_the_build(
 
 @contextmanager
 def front_of_engine(engine: Engine, directory: Path, gone: threading.Event) -> Iterator[str]:
-    """A socket that leads to the engine until `gone` is set; then every connection breaks."""
+    """A socket that forwards to the engine until `gone` is set; then connections break."""
     path = directory / "front.sock"
     real = (engine.host or "unix:///var/run/docker.sock").removeprefix("unix://")
     listener = socket.socket(socket.AF_UNIX)
@@ -205,7 +205,7 @@ def front_of_engine(engine: Engine, directory: Path, gone: threading.Event) -> I
 
 
 def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
-    """Two of one version at once: the second ends at once with exit code 9, the first publishes."""
+    """Two releases of one version: the second exits with code 9, the first publishes."""
     first = subprocess.Popen(
         cli.command(*sources(sealed)),
         env=cli.environ,
@@ -229,7 +229,7 @@ def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
 
 
 def test_rehearsal_on_a_registry_of_its_own(sealed: Sealed, tmp_path: Path) -> None:
-    """--registry localhost starts a registry, publishes, pulls, runs, and says what it is."""
+    """--registry localhost starts a registry, publishes, pulls, runs, and is named a stand-in."""
     command = [
         *(sys.executable, "-m", "harness", "release", VERSION, "--registry", "localhost"),
         *("--output", str(tmp_path), *sources(sealed)),

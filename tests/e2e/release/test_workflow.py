@@ -1,4 +1,4 @@
-"""The publishing workflow's own steps, executed here against a local registry."""
+"""The steps of the publishing workflow, executed against a local registry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _skopeo() -> None:
 
 @pytest.fixture
 def release_url(tmp_path: Path) -> Iterator[str]:
-    """A server that has, for both architectures, all that the wait looks for."""
+    """A server with everything that the wait checks, for both architectures."""
     directory = tmp_path / "assets" / VERSION
     directory.mkdir(parents=True)
     names = [asset_name(r, VERSION, a) for r in load_regions() for a in Architecture]
@@ -47,12 +47,12 @@ def release_url(tmp_path: Path) -> Iterator[str]:
 
 
 def execute(event: Event, sealed: Sealed, cli: Cli, release_url: str, root: Path) -> WorkflowRun:
-    """Run the workflow with `local_nox` in the place of nox."""
+    """Run the workflow with `local_nox` as nox."""
     tools = root / "tools"
     tools.mkdir()
     for name, text in (
         ("nox", f'#!/bin/sh\nexec {sys.executable} {local_nox.__file__} "$@"\n'),
-        # The one use of python is to install nox, whose place is taken.
+        # The workflow uses python only to install nox, which is replaced here.
         ("python", "#!/bin/sh\n[ \"$*\" = '-m pip install nox' ]\n"),
     ):
         (tools / name).write_text(text, encoding="utf-8")
@@ -76,7 +76,7 @@ def execute(event: Event, sealed: Sealed, cli: Cli, release_url: str, root: Path
 def test_fr_010_workflow_publishes_both_architectures(
     sealed: Sealed, cli: Cli, release_url: str, tmp_path: Path
 ) -> None:
-    """FR-010, FR-011: a release ends as one index with both, tagged, and its page is shown."""
+    """FR-010, FR-011 (publish and tag): one tagged index with both images; its page is shown."""
     event = Event(name="release", payload={"release": {"tag_name": VERSION}}, token=TOKEN)
     run = execute(event, sealed, cli, release_url, tmp_path)
     assert set(run.results.values()) == {SUCCESS}, run.explain()
@@ -95,7 +95,7 @@ def test_fr_010_workflow_publishes_both_architectures(
 def test_fr_010_dry_run_by_hand_publishes_nothing(
     sealed: Sealed, cli: Cli, release_url: str, tmp_path: Path
 ) -> None:
-    """FR-010: started by hand as a dry run it shows the plan, and the registry stays empty."""
+    """FR-010: a manual dry run shows the plan, and the registry stays empty."""
     inputs = {"version": VERSION, "dry-run": True, "latest": "never"}
     event = Event(name="workflow_dispatch", inputs=inputs, token=TOKEN)
     run = execute(event, sealed, cli, release_url, tmp_path)

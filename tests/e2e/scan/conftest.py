@@ -1,4 +1,4 @@
-"""Fixtures of the scan's tests: the real Trivy, and small databases in its own format."""
+"""Fixtures of the scan tests: the real Trivy, and small databases in its format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLANTED = Advisory(
 
 @pytest.fixture(scope="session")
 def trivy() -> Trivy:
-    """The real Trivy, compiled when this machine has none."""
+    """The real Trivy, compiled if this machine has none."""
     return find_trivy()
 
 
@@ -39,7 +39,7 @@ def registry() -> Iterator[DatabaseRegistry]:
 
 @pytest.fixture(scope="session")
 def clean_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of Trivy's with a database that knows nothing of the image."""
+    """A Trivy cache with a database that does not list anything in the image."""
     cache = tmp_path_factory.mktemp("clean")
     make_database(cache / "db")
     return cache
@@ -47,13 +47,13 @@ def clean_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def planted_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of Trivy's with a database that knows something critical about every plugin."""
+    """A Trivy cache with a database that lists a critical vulnerability in every plugin."""
     cache = tmp_path_factory.mktemp("planted")
     make_database(cache / "db", (KNOWN, PLANTED))
     return cache
 
 
 def offline(cache: Path, **changes: object) -> ScanOptions:
-    """Options of a scan with the small database in `cache`."""
+    """Scan options for the small database in `cache`."""
     values = {"offline": True, "cache": cache, "stand_ins": StandInPolicy.AUTO, "ignore_file": None}
     return ScanOptions(**{**values, **changes})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A local registry that serves one vulnerability database, and fails as it is told."""
+"""A local registry that serves one vulnerability database, and fails on request."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CONFIG = "application/vnd.aquasec.trivy.config.v1+json"
 
 
 class DatabaseRegistry:
-    """Answers the pull requests of the OCI distribution spec for `{host}/trivy-db:2`."""
+    """Serves pulls of the OCI distribution spec for `{host}/trivy-db:2`."""
 
     def __init__(self) -> None:
-        self.failures: list[int] = []  # status of the next answers
-        self.lie = False  # the database's bytes are not those of its digest
+        self.failures: list[int] = []  # status of the next responses
+        self.lie = False  # the database's bytes do not match their digest
         self.asked: list[str] = []
         self.manifest = b""
         self.blobs: dict[str, bytes] = {}
@@ -68,7 +68,7 @@ class DatabaseRegistry:
         return data[:-1] + b"?" if self.lie and len(data) > 2 else data
 
     def put(self, directory: Path) -> None:
-        """Serve the `trivy.db` and `metadata.json` that are in `directory`."""
+        """Serve `trivy.db` and `metadata.json` from `directory`."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
             for name in ("trivy.db", "metadata.json"):
@@ -99,7 +99,7 @@ def _digest(data: bytes) -> str:
 
 @contextmanager
 def database_registry() -> Iterator[DatabaseRegistry]:
-    """A registry without a database, for the block's time."""
+    """A registry without a database, for the block."""
     registry = DatabaseRegistry()
     thread = threading.Thread(target=registry.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

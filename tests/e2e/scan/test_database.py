@@ -1,4 +1,4 @@
-"""The database with the real Trivy: a registry that fails, and databases that cannot be used."""
+"""The database with the real Trivy: registry failures, and unusable databases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.stand_ins.database import STAND_IN_SOURCE, Advisory, make_database
 from .conftest import offline
 from .database_registry import DatabaseRegistry
 
-# A process of Trivy tries a 5xx three times by itself.
+# Each Trivy process itself tries a 5xx three times.
 TRIVYS_OWN_ATTEMPTS = 3
 
 
@@ -39,7 +39,7 @@ def download(trivy: Trivy, registry: DatabaseRegistry, directory: Path) -> Datab
 def test_database_is_downloaded_and_known_to_find_something(
     trivy: Trivy, served: DatabaseRegistry, tmp_path: Path
 ) -> None:
-    """The database of a registry is used, with its date, and its own record says what it is."""
+    """A database from a registry is used; its date and its source are reported."""
     found = download(trivy, served, tmp_path)
     assert datetime.now(UTC) - found.updated_at < timedelta(minutes=5)
     assert found.source.startswith(STAND_IN_SOURCE)
@@ -58,7 +58,7 @@ def test_database_is_downloaded_and_known_to_find_something(
 def test_registry_that_is_busy_for_a_while_is_asked_again(
     trivy: Trivy, served: DatabaseRegistry, tmp_path: Path, failures: list[int]
 ) -> None:
-    """Answers of 429 and 5xx, and then a good one: the database is there."""
+    """After responses of 429 and 5xx the download succeeds."""
     served.failures = list(failures)
     assert download(trivy, served, tmp_path)
     assert served.failures == []
@@ -67,7 +67,7 @@ def test_registry_that_is_busy_for_a_while_is_asked_again(
 def test_database_whose_digest_lies_is_refused(
     trivy: Trivy, served: DatabaseRegistry, tmp_path: Path
 ) -> None:
-    """Bytes that are not those of the digest never become a database."""
+    """Bytes that do not match the digest are rejected."""
     served.lie = True
     with pytest.raises(ScanImpossibleError, match="cannot download the vulnerability"):
         download(trivy, served, tmp_path)
@@ -76,7 +76,7 @@ def test_database_whose_digest_lies_is_refused(
 def test_registry_without_database_is_asked_once(
     trivy: Trivy, registry: DatabaseRegistry, tmp_path: Path
 ) -> None:
-    """404 is an answer: an impossible scan, and no stand-in although one is allowed."""
+    """404 is final: the scan is impossible, even if stand-ins are allowed."""
     with pytest.raises(ScanImpossibleError, match="404 Not Found"):
         download(trivy, registry, tmp_path)
     assert registry.asked.count("/v2/trivy-db/manifests/2") == 1
@@ -85,7 +85,7 @@ def test_registry_without_database_is_asked_once(
 def test_unreachable_registry_without_stand_ins_is_an_impossible_scan(
     trivy: Trivy, tmp_path: Path
 ) -> None:
-    """Nobody listens: the message has Trivy's own words and what to do."""
+    """If no registry is reachable, the message has Trivy's error and the fix."""
     options = ScanOptions(db_repositories=("127.0.0.1:1/trivy-db:2",))
     with pytest.raises(ScanImpossibleError, match=r"(?s)connection refused.*--skip-db-update"):
         ready_database(trivy, options, tmp_path / "cache", tmp_path)
@@ -94,7 +94,7 @@ def test_unreachable_registry_without_stand_ins_is_an_impossible_scan(
 def test_unreachable_registry_with_stand_ins_is_replaced_and_told(
     trivy: Trivy, tmp_path: Path
 ) -> None:
-    """Where stand-ins are allowed, one takes the database's place, apart from the real one."""
+    """If stand-ins are allowed, one is used, in a directory of its own."""
     options = ScanOptions(db_repositories=("127.0.0.1:1/trivy-db:2",), stand_ins=StandInPolicy.AUTO)
     found = ready_database(trivy, options, tmp_path / "cache", tmp_path)
     assert found.stand_in is not None
@@ -103,13 +103,13 @@ def test_unreachable_registry_with_stand_ins_is_replaced_and_told(
 
 
 def test_missing_database_offline_is_an_impossible_scan(trivy: Trivy, tmp_path: Path) -> None:
-    """Offline and nothing there: no scan."""
+    """Offline without a database there is no scan."""
     with pytest.raises(ScanImpossibleError, match="no vulnerability database in"):
         ready_database(trivy, offline(tmp_path / "cache"), tmp_path / "cache", tmp_path)
 
 
 def test_too_old_database_is_an_impossible_scan(trivy: Trivy, tmp_path: Path) -> None:
-    """A database of last month is refused with its age, and passes under a larger limit."""
+    """A database of last month is rejected with its age, and accepted with a larger limit."""
     cache = tmp_path / "cache"
     make_database(cache / "db", updated_at=datetime.now(UTC) - timedelta(days=31))
     with pytest.raises(ScanImpossibleError, match="31 days old"):
@@ -119,7 +119,7 @@ def test_too_old_database_is_an_impossible_scan(trivy: Trivy, tmp_path: Path) ->
 
 @pytest.mark.parametrize("keep", [0, 0.5], ids=["overwritten", "truncated"])
 def test_corrupt_database_is_an_impossible_scan(trivy: Trivy, tmp_path: Path, keep: float) -> None:
-    """A database that was overwritten or cut off is told as such."""
+    """An overwritten or truncated database is reported as such."""
     cache = tmp_path / "cache"
     make_database(cache / "db")
     path = cache / "db" / "trivy.db"
@@ -131,7 +131,7 @@ def test_corrupt_database_is_an_impossible_scan(trivy: Trivy, tmp_path: Path, ke
 
 
 def test_empty_database_is_not_trusted(trivy: Trivy, tmp_path: Path) -> None:
-    """A valid database that knows nothing would pass every image."""
+    """A valid but empty database would pass every image."""
     cache = tmp_path / "cache"
     make_database(cache / "db", (Advisory(id="CVE-2099-0002", package="other", vulnerable="<1"),))
     with pytest.raises(ScanImpossibleError, match="does not list"):
@@ -139,7 +139,7 @@ def test_empty_database_is_not_trusted(trivy: Trivy, tmp_path: Path) -> None:
 
 
 def test_database_of_another_schema_is_refused(trivy: Trivy, tmp_path: Path) -> None:
-    """A schema that this Trivy does not read is no database."""
+    """A schema that this Trivy does not support is rejected."""
     cache = tmp_path / "cache"
     make_database(cache / "db")
     path = cache / "db" / "metadata.json"

@@ -1,4 +1,4 @@
-"""The scan with the real Trivy on the built image: planted findings, ignores, VEX and the files."""
+"""Scans of the built image with the real Trivy: planted findings, ignores, VEX and files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TODAY = datetime.now(UTC).date()
 
 @dataclass(frozen=True)
 class Scanner:
-    """Scans the built image, or another, into a directory of its own."""
+    """Scans the built image, or another, into its own directory."""
 
     engine: Engine
     image: BuiltImage
@@ -72,7 +72,7 @@ def scanner(engine: Engine, image: BuiltImage, trivy: Trivy, tmp_path: Path) -> 
 
 @pytest.fixture(scope="module")
 def verified(engine: Engine, image: BuiltImage) -> VerifiedImage:
-    """The image with a proof of nothing: what is scanned does not depend on it."""
+    """The image with an empty proof: the scan does not depend on it."""
     target = Target(
         client=engine.client,
         reference=image.reference,
@@ -95,7 +95,7 @@ def verified(engine: Engine, image: BuiltImage) -> VerifiedImage:
 def test_sc_004_clean_image_passes_with_every_file(
     scanner: Scanner, verified: VerifiedImage, trivy: Trivy, clean_cache: Path
 ) -> None:
-    """SC-004: nothing known is found, and JSON, SARIF, SBOM, record and summary are written."""
+    """SC-004 (nothing critical or high): without findings all reports are written."""
     (scanner.output / ".scan-killed").mkdir(parents=True)  # what kill -9 leaves
     scanned = scan(scanner.engine, verified, offline(clean_cache), scanner.output)
     report = scanned.report
@@ -118,7 +118,7 @@ def test_sc_004_clean_image_passes_with_every_file(
 def test_sbom_has_every_module_of_every_binary(
     scanner: Scanner, clean_cache: Path, tmp_path: Path
 ) -> None:
-    """The SBOM's modules of a binary are those that Go itself reads out of it."""
+    """The SBOM's modules of a binary are those that Go reads from it."""
     report = scanner.report(offline(clean_cache))
     name = load_regions()[0].binary
     container = scanner.engine.client.containers.create(scanner.image.image_id)
@@ -145,7 +145,7 @@ def test_sbom_has_every_module_of_every_binary(
 def test_sc_004_planted_critical_fails_in_every_binary(
     scanner: Scanner, verified: VerifiedImage, planted_cache: Path
 ) -> None:
-    """SC-004: a critical module of the plugin is one finding in the plugin's layers."""
+    """SC-004: a critical module of the plugin is one finding in the plugin layers."""
     with pytest.raises(ScanGateError, match=rf"{PLANTED.id} \(critical\).*fixed in 99.0.0"):
         scan(scanner.engine, verified, offline(planted_cache), scanner.output)
     record = json.loads((scanner.output / "scan.json").read_text(encoding="utf-8"))
@@ -163,7 +163,7 @@ def test_sc_004_planted_critical_fails_in_every_binary(
 def test_sc_004_ignore_with_reason_passes_until_it_expires(
     scanner: Scanner, planted_cache: Path
 ) -> None:
-    """SC-004: an ignore lets the finding pass, is told, and from its day on fails again."""
+    """SC-004: an ignore suppresses the finding, is reported, and fails again once expired."""
     options = offline(planted_cache, ignore_file=scanner.ignore(TODAY + timedelta(days=1)))
     report = passed(scanner.report(options))
     (used,) = report.ignores_used
@@ -176,7 +176,7 @@ def test_sc_004_ignore_with_reason_passes_until_it_expires(
 
 
 def test_sc_004_stale_ignore_fails(scanner: Scanner, clean_cache: Path) -> None:
-    """SC-004: an ignore of what is not there does not stay unseen."""
+    """SC-004: an ignore that matches nothing fails."""
     options = offline(clean_cache, ignore_file=scanner.ignore(TODAY + timedelta(days=9)))
     report = scanner.report(options)
     assert report.problems == (f"the ignore of {PLANTED.id} matches nothing: remove it",)
@@ -185,7 +185,7 @@ def test_sc_004_stale_ignore_fails(scanner: Scanner, clean_cache: Path) -> None:
 def test_vex_document_takes_a_finding_out(
     scanner: Scanner, planted_cache: Path, tmp_path: Path
 ) -> None:
-    """A VEX statement that the plugin is not affected lets it pass, with the statement told."""
+    """A VEX statement that the plugin is not affected suppresses the finding and is reported."""
     document = tmp_path / "plugin.openvex.json"
     document.write_text(
         json.dumps(
@@ -235,7 +235,7 @@ LABEL org.opencontainers.image.base.name=finfocus-broken:scan-base
 def test_sc_004_each_layer_class_and_kind_of_finding(
     scanner: Scanner, variant: Variant, tmp_path: Path
 ) -> None:
-    """SC-004: base, packages, a secret, a lost binary and the end of support are told."""
+    """SC-004: base, packages, secret, missing binary and end of support are all reported."""
     cache = tmp_path / "cache"
     old = "debian 9"
     planted = (
@@ -269,7 +269,7 @@ def test_offline_scan_asks_nothing_of_anyone(
     registry: DatabaseRegistry,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """With `--offline` neither the registry nor anything behind a proxy is asked."""
+    """With `--offline` neither the registry nor a proxy gets a request."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{registry.server.server_port}")
     options = offline(clean_cache, db_repositories=(registry.repository,))
@@ -292,7 +292,7 @@ def test_command_ends_with_its_documented_code(
     cache: str,
     expected: tuple[int, str],
 ) -> None:
-    """`harness scan` ends with 0, 6 or 7, and its last words say why."""
+    """`harness scan` exits with 0, 6 or 7, and its last message has the reason."""
     code, words = expected
     command = [sys.executable, "-m", "harness", "scan", scanner.image.reference, "--json"]
     command += [
@@ -318,7 +318,7 @@ def test_command_ends_with_its_documented_code(
 
 
 def test_no_trivy_and_no_go_ends_with_7(image: BuiltImage, tmp_path: Path) -> None:
-    """A machine that can have no Trivy never passes an image."""
+    """A machine without Trivy and Go never passes an image."""
     done = subprocess.run(
         [sys.executable, "-m", "harness", "scan", image.reference, "--output", "out"],
         cwd=tmp_path,
@@ -332,7 +332,7 @@ def test_no_trivy_and_no_go_ends_with_7(image: BuiltImage, tmp_path: Path) -> No
 
 
 def test_compiled_trivy_is_the_pinned_one(trivy: Trivy) -> None:
-    """What the harness compiled tells the pinned version, and Go names the released module."""
+    """The compiled Trivy reports the pinned version, and Go names the released module."""
     if not trivy.provisioned:
         pytest.skip(f"{trivy.path} of this machine is used")
     assert (trivy.path, trivy.version) == (compiled(), PINNED)

@@ -1,7 +1,7 @@
-"""Runs the image's Lua programs in this process, unchanged, and tells which lines they took.
+"""Run the image's Lua programs unmodified in this process and record the lines they execute.
 
-Each program has a small file beside this one that plays what surrounds it. The edges from line to
-line, of the program and of its modules, come from Lua's own line hook (`debug.sethook`).
+Each program has a small file next to this one that simulates its environment. Edges between lines
+of the program and its modules come from Lua's line hook (`debug.sethook`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from lupa import lua53
 
 HERE = Path(__file__).parent
 IMAGE = HERE.parents[2] / "image"
-# Program and modules are loaded one below the other, so that each line has a number of its own, and
-# the surroundings below this line, so that theirs are told from these.
+# Program and modules are concatenated so that each line has its own number; the simulated
+# environment comes below this line, to tell its lines apart.
 _OFFSET = 4096
 _EDGE = struct.Struct("<II")
 
@@ -53,7 +53,7 @@ return cover, start, take
 
 
 class LuaProgram:
-    """One of the image's programs with what surrounds it."""
+    """One of the image's programs with its simulated environment."""
 
     observer: Callable[[Edges], None] | None = None
     """Is told the edges of each run; nothing is counted without one."""
@@ -73,7 +73,7 @@ class LuaProgram:
         self._run = lua.execute(around, program, cover)
 
     def run(self, *arguments: Any) -> Any:
-        """What the surroundings return for these arguments; text goes and comes as bytes."""
+        """Run it with these arguments; return the environment's results, with text as bytes."""
         observer = LuaProgram.observer
         if observer is None:
             return self._run(*arguments)

@@ -1,6 +1,6 @@
--- Runs image/logmux.lua as it is, in memory: files, streams, clock and kills are played by this file.
--- usage: load(this)(PROGRAM, COVER) gives run(data, own, disk_full, chunk, write_limit, kill_every)
---        which returns the output, the counters' text and the exit status.
+-- Runs image/logmux.lua unmodified, in memory: this file simulates files, streams, clock and kills.
+-- usage: load(this)(PROGRAM, COVER) returns run(data, own, disk_full, chunk, write_limit, kill_every),
+--        which returns the output, the text of the counters and the exit status.
 
 local program, cover = ...
 local STREAM, STREAM_FD, FIRST_FD, STDOUT = "stream", 10, 20, 1
@@ -9,7 +9,7 @@ local MAX_KILLS = 5
 local PATH = package.path
 local world
 
--- A kill is a coroutine that is never resumed: what the program held in memory is gone.
+-- A kill is a coroutine that is never resumed, so everything in the program's memory is lost.
 local function call()
   world.calls = world.calls + 1
   if world.kill_every > 0 and world.kills < MAX_KILLS and world.calls >= world.kill_every then

@@ -1,5 +1,5 @@
--- Runs image/metrics.lua as it is, with what HAProxy gives it played by this file.
--- usage: load(this)(PROGRAM, COVER) gives run(version, stats, process, log_writer_pid, path, durations, healthy)
+-- Runs image/metrics.lua unmodified; this file simulates HAProxy's API.
+-- usage: load(this)(PROGRAM, COVER) returns run(version, stats, process, log_writer_pid, path, durations, healthy),
 --        which returns the body of /metrics, and status and body of the path below /readyz and of /livez.
 
 local program, cover = ...

@@ -1,4 +1,4 @@
-"""Every fuzz target, by name: what both libFuzzer and the replay of the corpus run."""
+"""All fuzz targets by name, for libFuzzer and for the corpus replay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON from outside: log lines, descriptors, layouts, Trivy's report and SBOM."""
+"""Untrusted JSON: log lines, descriptors, layouts, Trivy's report and SBOM."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BASE = "sha256:" + "a" * 64
 
 
 def log_line(data: bytes) -> None:
-    """A line passes exactly when a strict parser and the rules of the log say so."""
+    """A line passes if and only if a strict parser and the log rules accept it."""
     raw = data.replace(b"\n", b"")
     line = judge(raw, 0, frozenset({_REGION}))
     assert line.region in {"", "-", _REGION}
@@ -37,7 +37,7 @@ def log_line(data: bytes) -> None:
     except RecursionError:
         return
     if keys is None:
-        # What is wrong first is told.
+        # The first problem is the one reported.
         assert line.problem in {"not valid JSON", "a key appears twice"}, line
     elif any(len(set(names)) < len(names) for names in keys):
         assert line.problem == "a key appears twice", line
@@ -48,7 +48,7 @@ def log_line(data: bytes) -> None:
 
 
 def _keys(raw: bytes) -> list[list[str]] | None:
-    """The keys of each object in strict JSON; None for anything else."""
+    """Return the keys of each object in strict JSON; None for anything else."""
     found: list[list[str]] = []
 
     def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _keys(raw: bytes) -> list[list[str]] | None:
 
 
 def descriptor(data: bytes) -> None:
-    """What is taken for a descriptor says the same when it is written again."""
+    """An accepted descriptor survives a round trip."""
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError):
@@ -86,7 +86,7 @@ def descriptor(data: bytes) -> None:
 
 
 def layout(data: bytes) -> None:
-    """A layout whose parts fit together by digest is read as it is, or refused in words."""
+    """A layout whose digests match is read unchanged; any other is refused with a message."""
     shutil.rmtree(_directory / "layout", ignore_errors=True)
     blobs = _directory / "layout" / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -105,7 +105,7 @@ def layout(data: bytes) -> None:
     packed = gzip.compress(diff, mtime=0)
     path = blobs / sha256(put(b"layer", packed if layer[:1] == b"@" else layer))[7:]
     if layer == b"@damaged":
-        path.write_bytes(packed + b"\0")  # gzip lets that pass: only the digest tells
+        path.write_bytes(packed + b"\0")  # gzip accepts that; only the digest differs
     put(b"config", config)
     put(b"manifest", manifest)
     for word, value in known.items():
@@ -123,7 +123,7 @@ def layout(data: bytes) -> None:
 
 
 def trivy_report(data: bytes) -> None:
-    """Every finding of a report is counted, with its severity, or the report is refused."""
+    """Every finding in a report is counted with its severity, or the report is refused."""
     try:
         report = json.loads(data)
     except (ValueError, RecursionError):
@@ -147,7 +147,7 @@ def trivy_report(data: bytes) -> None:
 
 
 def sbom(data: bytes) -> None:
-    """Counts the modules of each binary, in any graph, or refuses the SBOM."""
+    """The modules of each binary are counted in any graph, or the SBOM is refused."""
     try:
         document = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""image/logmux.lua, killed and started again at will, against a strict JSON parser."""
+"""Compare image/logmux.lua, killed and restarted at random, with a strict JSON parser."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ HEAD = 5
 OWN, DISK_FULL = 1, 2
 
 _mux = LuaProgram("logmux.lua", "log_writer.lua")
-# The reference is recursive, the log writer is not.
+# The reference parser is recursive, the log writer is not.
 sys.setrecursionlimit(20_000)
 
 
 def run(data: bytes) -> None:
-    """Five bytes choose the surroundings, the rest is what a plugin writes."""
+    """Five bytes select the environment; the rest is the plugin's output."""
     if len(data) < HEAD:
         return
     flags, chunk, write_limit, kill_every, _ = data[:HEAD]
     text = data[HEAD:]
     own, disk_full = bool(flags & OWN), bool(flags & DISK_FULL)
-    # Without a journal a kill may lose lines, which the program says.
+    # Without a journal a kill may lose lines; the program then reports it.
     kills = 0 if disk_full else kill_every
     output, stats, status = _mux.run(text, own, disk_full, chunk, write_limit, kills)
     assert status == 0, output
@@ -48,7 +48,7 @@ def run(data: bytes) -> None:
 
 
 def lines_of(text: bytes) -> list[bytes]:
-    """The lines of a stream; a mark ends a line that a killed process left unfinished."""
+    """Return the lines of a stream; a mark ends a line that a killed process left unfinished."""
     lines = text.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -61,7 +61,7 @@ def lines_of(text: bytes) -> list[bytes]:
 
 
 def strict(line: bytes, own: bool) -> None:
-    """What is no prefixed text is one strict JSON object, and the harness takes it for right."""
+    """Check that unprefixed text is one strict JSON object that the harness accepts."""
     if line.startswith(b"["):
         return
     fields = json.loads(line.decode())

@@ -1,4 +1,4 @@
-"""image/metrics.lua: what it writes is read by Prometheus's own parser, whatever it reads."""
+"""Check image/metrics.lua: for any input, Prometheus's own parser can read its output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _metrics = LuaProgram("metrics.lua", "metrics.lua")
 
 
 def run(data: bytes) -> None:
-    """Seven parts: the version, three state files, a path, durations, and whether all is well."""
+    """Seven parts: version, three state files, a path, durations, and whether all is healthy."""
     version, stats, process, pid, path, durations, healthy = parts_of(data, 7)
     text, ready, ready_body, live, live_body = _metrics.run(
         version, stats, process, pid, path, durations, healthy == b"1"
@@ -42,19 +42,19 @@ def run(data: bytes) -> None:
 
 
 def rendered(data: bytes) -> bytes:
-    """The text of /metrics for an input."""
+    """Return the text of /metrics for an input."""
     *arguments, healthy = parts_of(data, 7)
     return bytes(_metrics.run(*arguments, healthy == b"1")[0])
 
 
 def samples_of(text: bytes) -> dict[str, list[Sample]]:
-    """Every sample of the text by name; no value is lost, twice there, or no number."""
+    """Return every sample by name; no value is missing, duplicated or not a number."""
     found: dict[str, list[Sample]] = {}
     seen = set()
     for family in text_string_to_metric_families(text.decode("utf-8")):
         for sample in family.samples:
             key = (sample.name, *sorted(sample.labels.items()))
-            assert key not in seen, f"{key} is there twice"
+            assert key not in seen, f"{key} appears twice"
             seen.add(key)
             assert not math.isnan(sample.value), sample
             found.setdefault(sample.name, []).append(sample)
@@ -62,19 +62,19 @@ def samples_of(text: bytes) -> dict[str, list[Sample]]:
 
 
 def of_region(samples: list[Sample], region: str) -> list[Sample]:
-    """Those of one region."""
+    """Return the samples of one region."""
     return [sample for sample in samples if sample.labels["region"] == region]
 
 
 def check_histogram(buckets: list[Sample]) -> None:
-    """Cumulative, and the last one has all."""
+    """Check that the buckets are cumulative and the last one counts everything."""
     values = [bucket.value for bucket in buckets]
     assert values == sorted(values)
     assert buckets[-1].labels["le"] == "+Inf"
 
 
 def valid(text: bytes) -> bool:
-    """Whether it is UTF-8."""
+    """Return whether `data` is UTF-8."""
     try:
         text.decode()
     except UnicodeDecodeError:

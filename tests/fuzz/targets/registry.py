@@ -1,4 +1,4 @@
-"""What a registry, its token server and Docker's configuration say."""
+"""Untrusted input from a registry, its token server and Docker's configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _directory = Path(_scratch.name)
 
 
 def reference(data: bytes) -> None:
-    """Names that are accepted lead to that host, to that repository, and with TLS or not far."""
+    """An accepted name leads to that host and repository, over TLS unless it is on loopback."""
     registry, name, tag = (part.decode("utf-8", "replace") for part in parts_of(data, 3))
     try:
         repository = Repository.from_names(registry, name)
@@ -54,7 +54,7 @@ def reference(data: bytes) -> None:
 
 
 def token(data: bytes) -> None:
-    """A challenge gives a header that can be sent, or an error; the password goes where it may."""
+    """A challenge gives a sendable header or an error; the password goes only to allowed hosts."""
     header, body = parts_of(data, 2)
     challenge = Challenge.from_header(header.decode("latin-1"))
     if challenge is None:
@@ -77,7 +77,7 @@ def token(data: bytes) -> None:
 
 
 def docker_config(data: bytes) -> None:
-    """A configuration gives a name and a secret that can be sent, nothing, or words."""
+    """A configuration gives a sendable name and secret, nothing, or an error message."""
     config, answer = parts_of(data, 2)
     (_directory / "config.json").write_bytes(config)
 
@@ -105,7 +105,7 @@ def _answer(url: str, status: int, headers: dict[str, str], body: bytes) -> requ
 
 
 class _Session(requests.Session):
-    """Answers with what was drawn, the last answer for ever."""
+    """Returns the drawn responses, then repeats the last one."""
 
     def __init__(self, planned: list[bytes]) -> None:
         super().__init__()
@@ -114,7 +114,7 @@ class _Session(requests.Session):
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         self.sent += 1
-        assert self.sent < 2000, "it never ends"
+        assert self.sent < 2000, "the client does not stop"
         self.prepare_request(requests.Request(method, url, headers=options.get("headers")))
         head, _, body = next(self._planned).partition(b"\n\n")
         status, *lines = head.decode("latin-1").split("\n")
@@ -124,7 +124,7 @@ class _Session(requests.Session):
 
 
 def answers(data: bytes) -> None:
-    """What the client returns was hashed, or it is an error in words, whatever the answers."""
+    """For any responses, the client returns data that matches its digest, or an error message."""
     choice, *planned = data.split(b"\0")
     repository = Repository.from_names("http://127.0.0.1:5000", "owner/image")
     transport = Transport(

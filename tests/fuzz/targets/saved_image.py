@@ -1,4 +1,4 @@
-"""What `docker save` sends: an OCI layout is made of it, or it is refused in words."""
+"""Convert fuzzed `docker save` output to an OCI layout, or refuse it with a message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BLOCK = 512
 
 
 def run(data: bytes) -> None:
-    """A layout that was written is verified, digest by digest; nothing is left of another."""
+    """A written layout verifies, digest by digest; a refused one leaves nothing behind."""
     tar = repaired(data)
     directory = Path(_scratch.name) / "layout"
     shutil.rmtree(directory, ignore_errors=True)
@@ -38,7 +38,7 @@ def run(data: bytes) -> None:
 
 
 def repaired(data: bytes) -> bytes:
-    """`data` with a right checksum in each tar header: the fuzzer cannot guess them."""
+    """Fix the checksum in each tar header: the fuzzer cannot guess it."""
     blocks = [bytearray(data[at : at + _BLOCK]) for at in range(0, len(data), _BLOCK)]
     for block in blocks:
         if len(block) == _BLOCK and block[257:262] == b"ustar":
@@ -48,7 +48,7 @@ def repaired(data: bytes) -> bytes:
 
 
 def config_digest(tar: bytes) -> str:
-    """Digest of the file that looks like the image's config: the ID that is asked for."""
+    """Return the digest of the file that looks like the image's config, used as the image ID."""
     digest = "sha256:" + "0" * 64
     try:
         with tarfile.open(fileobj=io.BytesIO(tar)) as opened:

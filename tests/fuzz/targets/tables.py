@@ -1,4 +1,4 @@
-"""The regions table, checksums.txt and the ignore file: what Python reads is what others read."""
+"""The regions table, checksums.txt and the ignore file: Python and the other readers agree."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
 
 
 def regions(data: bytes) -> None:
-    """A table that is accepted is read by the shell's `read` in the same way."""
+    """The shell's `read` parses an accepted table like Python."""
     (_directory / "regions").write_bytes(data)
     try:
         found = load_regions(_directory)
@@ -29,14 +29,14 @@ def regions(data: bytes) -> None:
         return
     rows = [re.split(rb"[ \t]+", line.strip(b" \t")) for line in data.split(b"\n")]
     rows = [row for row in rows if row != [b""] and not row[0].startswith(b"#")]
-    # `read -r region port _`: what follows the port is dropped there, so there must be nothing.
+    # `read -r region port _` drops everything after the port, so nothing may follow it.
     assert rows == [[region.name.encode(), b"%d" % region.port] for region in found]
     assert all(_NAME.fullmatch(region.name) for region in found)
     assert len({r.name for r in found}) == len({r.port for r in found}) == len(found)
 
 
 def checksums(data: bytes) -> None:
-    """What the harness reads is what the awk of image/build/download.sh reads."""
+    """The harness and the awk in image/build/download.sh read the same checksums."""
     text = data.decode("utf-8", errors="replace")
     for name, digest in parse_checksums(text).items():
         assert re.fullmatch("[0-9a-f]{64}", digest) and name and not re.search(r"[ \t\n]", name)
@@ -44,7 +44,7 @@ def checksums(data: bytes) -> None:
 
 
 def awk(text: str, asset: str) -> str:
-    """`expected_checksum` of download.sh, in Python; awk parts fields at blanks and tabs."""
+    """`expected_checksum` of download.sh in Python; awk splits fields at blanks and tabs."""
     for line in text.split("\n"):
         fields = re.split(r"[ \t]+", line.removesuffix("\r").strip(" \t"))
         digest = re.fullmatch("[0-9a-fA-F]{64}", fields[0])
@@ -54,7 +54,7 @@ def awk(text: str, asset: str) -> str:
 
 
 def ignores(data: bytes) -> None:
-    """Each entry has a name, a reason and an end, and means the same when it is written again."""
+    """Each accepted entry has a name, a reason and an expiry date, and survives a round trip."""
     path = _directory / "ignores.yaml"
     path.write_bytes(data)
     try:

@@ -1,4 +1,4 @@
-"""What a fuzz target is: a function that takes any bytes and raises when a promise is broken."""
+"""A fuzz target: a function that takes any bytes and raises if a promise is broken."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ class Target:
 
     name: str
     run: Callable[[bytes], None]
-    words: tuple[bytes, ...] = ()  # what the fuzzer puts in, besides bytes
-    is_json: bool = False  # whether mutations keep it JSON, mostly
-    longest: int = 1024  # bytes of an input
+    words: tuple[bytes, ...] = ()  # the fuzzer's inputs, apart from bytes
+    is_json: bool = False  # mutations mostly keep it JSON
+    longest: int = 1024  # maximum bytes of an input
 
     @property
     def corpus(self) -> Path:
-        """Where its inputs are kept."""
+        """The directory of its corpus."""
         return CORPUS / self.name
 
 
 def parts_of(data: bytes, count: int) -> list[bytes]:
-    """Exactly `count` parts of `data`, which has a NUL between them."""
+    """Split `data` at NUL bytes into exactly `count` parts."""
     parts = data.split(b"\0", count - 1)
     return parts + [b""] * (count - len(parts))

@@ -1,4 +1,4 @@
-"""What the tests of the log writer share."""
+"""Fixtures shared by the log writer's tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.unit.logmux.running import Supervisor
 
 @pytest.fixture
 def supervise(tmp_path: Path) -> Iterator[Callable[..., Supervisor]]:
-    """Gives a function that makes a supervisor for the given stream names."""
+    """Return a function that creates a supervisor for the given stream names."""
     made: list[Supervisor] = []
 
     def make(*names: str) -> Supervisor:

@@ -1,4 +1,4 @@
-"""What becomes of a line, by Python's own JSON parser: what image/logmux.lua must write."""
+"""A reference for image/logmux.lua, based on Python's JSON parser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _reject(constant: str) -> NoReturn:
 
 
 def _load(line: bytes) -> tuple[str, Any] | None:
-    """Returns the text and the value of strict JSON, or None."""
+    """Return the text and the value of strict JSON, or None."""
     try:
         text = line.decode()
         return text, json.loads(text, parse_constant=_reject, parse_int=str, parse_float=str)
@@ -36,7 +36,7 @@ def _skip_space(text: str, pos: int) -> int:
 
 
 def members(text: str, pos: int) -> Iterator[tuple[str, int, int, str]]:
-    """Yields name, start and end of the key, and the value's text, for each member."""
+    """Yield name, key start and end, and the value's text for each member."""
     decoder = JSONDecoder()
     pos = _skip_space(text, pos)
     while text[pos] != "}":
@@ -72,7 +72,7 @@ def _splice(text: str, name: str, own: bool, now: str) -> str:
 
 
 def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str = NOW) -> bytes:
-    """Returns what logmux makes of a line, with `now` where it puts the time."""
+    """Return logmux's expected output for a line, with `now` as the time."""
     if line.endswith(b"\r"):
         line = line[:-1]
     loaded = _load(line)
@@ -92,7 +92,7 @@ def expected_line(line: bytes, name: str = REGION, own: bool = False, now: str =
 
 
 def _quoted(line: bytes) -> bytes:
-    """The line as a JSON string; what is not UTF-8 becomes question marks."""
+    """Return the line as a JSON string; invalid UTF-8 becomes question marks."""
     try:
         line.decode()
     except UnicodeDecodeError:
@@ -102,13 +102,13 @@ def _quoted(line: bytes) -> bytes:
 
 
 def matches(actual: bytes, expected: bytes) -> bool:
-    """Tells whether a line is the expected one, with any time in place of NOW."""
+    """Return whether a line is the expected one, with any time in place of NOW."""
     parts = [re.escape(part) for part in expected.split(NOW.encode())]
     return re.fullmatch(NOW_PATTERN.join(parts), actual, re.DOTALL) is not None
 
 
 def assert_lines(actual: list[bytes], expected: list[bytes]) -> None:
-    """Fails with the first line that differs."""
+    """Fail at the first line that differs."""
     for got, want in zip(actual, expected, strict=False):
         assert matches(got, want), f"{got[:500]!r} is not {want[:500]!r}"
     assert len(actual) == len(expected)

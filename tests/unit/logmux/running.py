@@ -1,4 +1,4 @@
-"""Runs image/logmux.lua: once on a file, or like the supervisor on FIFOs."""
+"""Run image/logmux.lua: once on a file, or on FIFOs as under the supervisor."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ needs_lua = pytest.mark.skipif(_missing() is not None, reason=_missing() or "")
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Returns when the condition holds; fails if it does not in time."""
+    """Return when the condition holds; fail on timeout."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -55,12 +55,12 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def command(state: Path, *streams: str) -> list[str]:
-    """Returns the command line for the given streams."""
+    """Return the command line for the given streams."""
     return [str(LUA), str(SCRIPT), "--mark", TOKEN, "--state", str(state), *streams]
 
 
 def mux(tmp_path: Path, data: bytes, own: bool = False) -> list[bytes]:
-    """Returns the lines that become of the bytes of one stream."""
+    """Return logmux's output lines for the bytes of one stream."""
     source = tmp_path / "stream"
     source.write_bytes(data)
     streams = ["--own", f"-={source}"] if own else [f"{REGION}={source}"]
@@ -73,25 +73,25 @@ def mux(tmp_path: Path, data: bytes, own: bool = False) -> list[bytes]:
 
 
 def queued(fd: int) -> int:
-    """Returns how many bytes a pipe holds."""
+    """Return how many bytes a pipe holds."""
     return int(struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0])
 
 
 def process_state(pid: int) -> str:
-    """Returns the letter of the process's state."""
+    """Return the letter of the process's state."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def is_in_state(pid: int, state: str) -> bool:
-    """Tells whether the process is in the state of that letter."""
+    """Return whether the process is in the state with that letter."""
     return process_state(pid) == state
 
 
 class Supervisor:
-    """Holds the FIFOs and the pipe on stdout, and starts logmux on them."""
+    """Holds the FIFOs and the stdout pipe, and runs logmux on them."""
 
     def __init__(self, directory: Path, names: list[str]) -> None:
-        """Makes a FIFO for each name and opens it like the supervisor does."""
+        """Create a FIFO for each name and open it as the supervisor does."""
         self.state = directory
         self.streams = []
         self.fifos = []
@@ -104,21 +104,21 @@ class Supervisor:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Starts logmux, for the first time or again."""
+        """Start or restart logmux."""
         self.process = subprocess.Popen(
             command(self.state, *self.streams), stdout=self.stdout, stderr=subprocess.PIPE
         )
         return self.process
 
     def write(self, data: bytes, fifo: int = 0) -> None:
-        """Writes all the data, as fast as it is read."""
+        """Write all the data, as fast as it is read."""
         left = memoryview(data)
         while left:
             select.select([], [self.fifos[fifo]], [], DEADLINE_S)
             left = left[os.write(self.fifos[fifo], left) :]
 
     def read_lines(self, count: int) -> list[bytes]:
-        """Returns the next lines; they must be all there is."""
+        """Return the next lines; there must be no others."""
         data = b""
         while data.count(b"\n") < count:
             assert select.select([self.reader], [], [], DEADLINE_S)[0], f"only got {data!r}"
@@ -127,20 +127,20 @@ class Supervisor:
         return data.split(b"\n")[:-1]
 
     def kill(self) -> None:
-        """Kills logmux with SIGKILL."""
+        """Kill logmux with SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.reap()
 
     def reap(self) -> int:
-        """Waits for the end of logmux and returns its exit status."""
+        """Wait for logmux to exit and return its exit status."""
         assert self.process is not None
         _, errors = self.process.communicate(timeout=DEADLINE_S)
         assert errors == b""
         return self.process.returncode
 
     def end(self) -> bytes:
-        """Ends every stream; returns what logmux still writes, once it has ended well."""
+        """End every stream; return what logmux still writes until it exits cleanly."""
         wait_until(self._is_open, "logmux to open the FIFOs")
         self.close_fifos()
         rest: list[bytes] = []
@@ -155,7 +155,7 @@ class Supervisor:
         return rest[0]
 
     def _is_open(self) -> bool:
-        """Tells whether logmux has every FIFO open, so that closing them here loses nothing."""
+        """Return whether logmux has every FIFO open, so that closing them here loses nothing."""
         assert self.process is not None
         try:
             opened = {os.stat(fd).st_ino for fd in Path(f"/proc/{self.process.pid}/fd").iterdir()}
@@ -165,7 +165,7 @@ class Supervisor:
         return opened.issuperset(os.fstat(fifo).st_ino for fifo in needed)
 
     def close_fifos(self) -> None:
-        """Closes the FIFOs, which ends the streams."""
+        """Close the FIFOs, which ends the streams."""
         while self.fifos:
             os.close(self.fifos.pop())
 
@@ -176,7 +176,7 @@ class Supervisor:
         return b"".join(chunks)
 
     def clean_up(self) -> None:
-        """Ends everything, however the test went."""
+        """Stop everything, whatever the test's outcome."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
@@ -187,7 +187,7 @@ class Supervisor:
 
 
 def journal_records(state: Path) -> list[tuple[str, int, int, bytes]]:
-    """Returns the records of the journal that are complete."""
+    """Return the journal's complete records."""
     path = state / "logmux.journal"
     data, pos, records = path.read_bytes() if path.exists() else b"", 0, []
     while head := re.compile(rb"([a-z]+) (\d+) (\d+) (\d+)\n").match(data, pos):
@@ -200,7 +200,7 @@ def journal_records(state: Path) -> list[tuple[str, int, int, bytes]]:
 
 
 def wait_until_read(supervisor: Supervisor, total: int) -> None:
-    """Returns when the journal has all the bytes of the streams."""
+    """Return when the journal has all bytes of the streams."""
 
     def is_read() -> bool:
         records = journal_records(supervisor.state)

@@ -1,4 +1,4 @@
-"""Many writers, slow readers, and what they may cost."""
+"""Many writers, slow readers, and resource bounds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RSS_LIMIT_OVERLONG_KB = 96 * 1024
 def test_fr_013_concurrent_writers_and_slow_reader(
     supervise: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
-    """Of 12 writers of 9 kB lines and a slow reader, no line is torn, lost or doubled."""
+    """With 12 writers of 9 kB lines and a slow reader, no line is torn, lost or duplicated."""
     supervisor = supervise(*REGIONS)
     supervisor.start()
     count = 60
@@ -73,7 +73,7 @@ def test_fr_013_concurrent_writers_and_slow_reader(
 def test_fr_013_loud_stream_keeps_no_other_waiting(
     supervise: Callable[..., Supervisor],
 ) -> None:
-    """Each stream that has something is read before any is read again."""
+    """Every stream with data is read before any is read again."""
     supervisor = supervise("loud", "quiet")
     fcntl.fcntl(supervisor.fifos[0], fcntl.F_SETPIPE_SZ, MIB)
     line = b"x" * 63 + b"\n"
@@ -85,7 +85,7 @@ def test_fr_013_loud_stream_keeps_no_other_waiting(
 
 
 def _fill(supervisor: Supervisor, line: bytes) -> int:
-    """Writes whole lines until no FIFO takes any more; returns how many."""
+    """Write whole lines until every FIFO is full; return how many."""
     count = 0
     for fifo in supervisor.fifos:
         try:
@@ -97,7 +97,7 @@ def _fill(supervisor: Supervisor, line: bytes) -> int:
 
 
 def test_fr_013_stuck_reader_bounds_memory(supervise: Callable[..., Supervisor]) -> None:
-    """While nobody reads stdout, logmux stops reading, its memory is bounded, all is kept."""
+    """While nothing reads stdout, logmux stops reading, bounds its memory and keeps all data."""
     supervisor = supervise(*REGIONS)
     process = supervisor.start()
     line = b'{"level":"info","time":1,"message":"' + b"y" * 473 + b'"}\n'
@@ -124,7 +124,7 @@ def test_fr_013_stuck_reader_bounds_memory(supervise: Callable[..., Supervisor])
 def test_fr_013_endless_line_bounds_memory(
     supervise: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
-    """A line that never ends neither fills the memory nor the state directory."""
+    """An endless line fills neither memory nor the state directory."""
     supervisor = supervise()
     process = supervisor.start()
     size = 40 * LINE_LIMIT

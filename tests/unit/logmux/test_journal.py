@@ -1,4 +1,4 @@
-"""The journal: damaged, of other streams, at the end, and how long it may be."""
+"""The journal: damage, other streams, clean exit, and size limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DAMAGES = {
 def test_fr_020_journal_cut_short(
     supervise: Callable[..., Supervisor], tmp_path: Path, damage: bytes
 ) -> None:
-    """A journal whose last record is cut short is good up to there."""
+    """A journal with a truncated last record is valid up to that record."""
     supervisor = supervise()
     supervisor.start()
     supervisor.write(b"kept ")
@@ -52,7 +52,7 @@ def test_fr_020_journal_cut_short(
 def test_fr_020_stream_that_is_gone_is_played_to_its_end(
     supervise: Callable[..., Supervisor],
 ) -> None:
-    """What the journal holds of a stream that is no argument any more still comes out."""
+    """Journal data of a stream that is no longer an argument is still written."""
     supervisor = supervise(*REGIONS[:2])
     supervisor.start()
     supervisor.write(b"left", 1)
@@ -66,7 +66,7 @@ def test_fr_020_stream_that_is_gone_is_played_to_its_end(
 def test_fr_020_journal_is_gone_after_a_clean_end(
     supervise: Callable[..., Supervisor], tmp_path: Path
 ) -> None:
-    """After a clean end only the counters are left, and they go on at the next start."""
+    """After a clean exit only the counters remain, and the next start continues them."""
     for turn in (1, 2):
         path = tmp_path / "stream"
         path.write_bytes(b"12345\n" * 3 + MARK + b"x" + MARK)
@@ -77,7 +77,7 @@ def test_fr_020_journal_is_gone_after_a_clean_end(
 
 
 def test_fr_020_journal_is_bounded(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    """However much flows, the journal stays a few MiB long."""
+    """The journal stays at a few MiB, however much data flows."""
     supervisor = supervise()
     supervisor.start()
     data = (b"x" * 1023 + b"\n") * 1024

@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: nothing is lost, torn or doubled."""
+"""SIGKILL at any moment: nothing is lost, torn or duplicated."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ pytestmark = needs_lua
 
 
 def _is_in_step(supervisor: Supervisor, written: int, received: int) -> bool:
-    """Tells whether the journal knows all that was read and written.
+    """Return whether the journal has recorded everything read and written.
 
-    It does not in the two gaps that no program can close: between a read or a write and
-    the record of it. A kill there may lose or double a chunk.
+    It has not in the two unavoidable gaps, between a read or a write and its record. A kill there
+    may lose or duplicate a chunk.
     """
     read = emitted = 0
     for kind, first, second, payload in journal_records(supervisor.state):
@@ -50,7 +50,7 @@ def _is_in_step(supervisor: Supervisor, written: int, received: int) -> bool:
 
 
 def test_fr_020_kill_in_full_flow(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    """Killed again and again in full flow, logmux loses, tears and doubles no line."""
+    """Killed repeatedly at full throughput, logmux loses, tears and duplicates no line."""
     kills_wanted = 25
     rng = random.Random(7)
     supervisor = supervise(*REGIONS[:4])
@@ -97,7 +97,7 @@ def test_fr_020_kill_in_full_flow(supervise: Callable[..., Supervisor], tmp_path
         return received >= goal
 
     while kills < kills_wanted:
-        # Some kills meet it while it starts, most while it is at work.
+        # Some kills hit it during start, most while it is working.
         goal = received + rng.choice([0, 1, 100_000, 300_000])
         wait_until(functools.partial(has_flowed, goal), "output")
         process.send_signal(signal.SIGSTOP)
@@ -135,7 +135,7 @@ def test_fr_020_kill_in_full_flow(supervise: Callable[..., Supervisor], tmp_path
 
 
 def test_fr_020_unfinished_line_survives_kill(supervise: Callable[..., Supervisor]) -> None:
-    """The part of a line that was read before a kill is put before the part read after."""
+    """The part of a line read before a kill is joined with the part read after."""
     supervisor = supervise(*REGIONS[:2])
     total = 0
     for part in (b"one ", b"two ", b"three"):
@@ -152,7 +152,7 @@ def test_fr_020_unfinished_line_survives_kill(supervise: Callable[..., Superviso
 def test_fr_020_unfinished_overlong_line_survives_kill(
     supervise: Callable[..., Supervisor],
 ) -> None:
-    """A line of which pieces are out already goes on in pieces after a kill."""
+    """A line that is already being written in pieces continues in pieces after a kill."""
     supervisor = supervise()
     supervisor.start()
     head = b"h" * (LINE_LIMIT + READ_BYTES)
@@ -171,7 +171,7 @@ def test_fr_020_unfinished_overlong_line_survives_kill(
 
 
 def test_fr_020_kill_while_stdout_is_full(supervise: Callable[..., Supervisor]) -> None:
-    """Lines that stdout had no room for are written after a kill, from where it stopped."""
+    """Lines that did not fit into stdout are written after a kill, continuing where it stopped."""
     supervisor = supervise()
     process = supervisor.start()
     lines = [b'"%d"' % number for number in range(20000)]

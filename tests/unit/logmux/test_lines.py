@@ -1,4 +1,4 @@
-"""Lines that are no objects, and where a line ends."""
+"""Lines that are not JSON objects, and line endings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VALUES = {
 
 @pytest.mark.parametrize("line", VALUES.values(), ids=VALUES.keys())
 def test_fr_013_other_json_is_wrapped(tmp_path: Path, line: bytes) -> None:
-    """JSON that is no object becomes the message of one, as it stands."""
+    """JSON that is not an object becomes the message of an object, unchanged."""
     want = b'{"region":"us-east-1","timestamp":@now@,"level":"info","message":' + line + b"}"
     assert_lines(mux(tmp_path, line + b"\n"), [want])
 
@@ -84,7 +84,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("line", TEXTS.values(), ids=TEXTS.keys())
 def test_fr_013_anything_else_is_prefixed(tmp_path: Path, line: bytes) -> None:
-    """A line that is not strict JSON is written once, as it is, behind its region."""
+    """A line that is not strict JSON is written once, unchanged, with its region as prefix."""
     assert mux(tmp_path, line + b"\n") == [b"[us-east-1] " + line]
     assert expected_line(line) == b"[us-east-1] " + line, "the reference differs"
 
@@ -108,7 +108,7 @@ CARRIAGE_RETURNS = {
 
 @pytest.mark.parametrize(("data", "want"), CARRIAGE_RETURNS.values(), ids=CARRIAGE_RETURNS.keys())
 def test_fr_013_carriage_return_is_dropped(tmp_path: Path, data: bytes, want: bytes) -> None:
-    """The CR of a CR LF does not come out, any other does."""
+    """The CR of a CRLF is dropped; any other CR is kept."""
     assert_lines(mux(tmp_path, data), [want])
 
 
@@ -119,14 +119,14 @@ def test_fr_013_last_line_without_newline(tmp_path: Path, last: bytes) -> None:
 
 
 def test_fr_013_no_input_gives_no_output(tmp_path: Path) -> None:
-    """A stream that ends without a byte writes nothing."""
+    """An empty stream produces no output."""
     assert mux(tmp_path, b"") == []
 
 
 @pytest.mark.parametrize("depth", [1000, 30000], ids=["1000", "30000"])
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "unclosed"])
 def test_fr_013_deep_nesting(tmp_path: Path, depth: int, closed: bool) -> None:
-    """Nesting of any depth is judged like the flat."""
+    """Nesting of any depth is judged like flat JSON."""
     line = b'{"time":1,"level":2,"a":' + b'[{"":' * depth + b"0" + b"}]" * depth
     line += b"}" if closed else b""
     want = b"[us-east-1] " + line

@@ -1,4 +1,4 @@
-"""Long lines are whole up to 4 MiB and come in pieces beyond."""
+"""Lines up to 4 MiB are whole; longer ones are split into pieces."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = needs_lua
 
 @pytest.mark.parametrize("size", [MIB, LINE_LIMIT], ids=["1-MiB", "4-MiB"])
 def test_fr_013_long_object_is_whole(tmp_path: Path, size: int) -> None:
-    """An object of up to 4 MiB is an object like any other."""
+    """An object of up to 4 MiB is treated like any other."""
     line = b'{"region":1,"time":2,"level":3,"m":"' + b"x" * size
     line = line[: size - 2] + b'"}'
     want = b'{"region":"us-east-1","timestamp":2,"plugin_region":1,"time":2,"level":3,"m":"'
@@ -42,7 +42,7 @@ OVERLONG = {
 
 @pytest.mark.parametrize(("size", "end"), OVERLONG.values(), ids=OVERLONG.keys())
 def test_fr_013_overlong_line_in_pieces(tmp_path: Path, size: int, end: bytes) -> None:
-    """A line of more than 4 MiB comes in pieces of 4 MiB, each behind its region."""
+    """A line longer than 4 MiB is split into pieces of 4 MiB, each prefixed with its region."""
     line = random.Random(4).randbytes(size).replace(b"\n", b" ")[:-1] + b"."
     want = [line[pos : pos + LINE_LIMIT] for pos in range(0, size, LINE_LIMIT)]
     assert mux(tmp_path, line + end + b"next") == [
@@ -52,7 +52,7 @@ def test_fr_013_overlong_line_in_pieces(tmp_path: Path, size: int, end: bytes) -
 
 
 def test_fr_013_overlong_object_is_text(tmp_path: Path) -> None:
-    """No piece of an overlong object is taken for JSON; the line behind it is."""
+    """No piece of an overlong object is treated as JSON; the next line is."""
     line = b'{"a":"' + b"x" * (LINE_LIMIT - 8) + b'"}{}'
     lines = mux(tmp_path, line + b"\n{}\n")
     assert lines[:2] == [b"[us-east-1] " + line[:LINE_LIMIT], b"[us-east-1] {}"]

@@ -1,4 +1,4 @@
-"""The mark that says "a new process writes from here"."""
+"""The mark that means "a new process writes from here"."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MARKS = {
 
 @pytest.mark.parametrize(("data", "want"), MARKS.values(), ids=MARKS.keys())
 def test_fr_020_mark_ends_the_line(tmp_path: Path, data: bytes, want: list[bytes]) -> None:
-    """A mark ends the line that a dead process left unfinished and is not written."""
+    """A mark ends the line that a dead process left unfinished, and is not written."""
     assert mux(tmp_path, data) == [b"[us-east-1] " + line for line in want]
 
 
 def test_fr_020_mark_ends_unfinished_json(tmp_path: Path) -> None:
-    """An object cut short is text; one that only lacks its newline is an object."""
+    """A truncated object is text; one that only lacks its newline is an object."""
     whole = b'{"time":1,"level":2}'
     want = [b"[us-east-1] " + whole[:-3], expected_line(whole)]
     assert mux(tmp_path, whole[:-3] + MARK + whole + MARK) == want
@@ -42,7 +42,7 @@ def test_fr_020_mark_ends_unfinished_json(tmp_path: Path) -> None:
 def test_fr_020_mark_in_two_reads(
     supervise: Callable[..., Supervisor], tmp_path: Path, cut: int
 ) -> None:
-    """A mark is known wherever a read cuts it."""
+    """A mark is recognized even if it is split between reads."""
     supervisor = supervise()
     supervisor.start()
     supervisor.write(b"part" + MARK[:cut])

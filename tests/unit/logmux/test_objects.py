@@ -111,14 +111,14 @@ OBJECTS = {
 
 @pytest.mark.parametrize(("line", "want"), OBJECTS.values(), ids=OBJECTS.keys())
 def test_fr_013_object_is_spliced(tmp_path: Path, line: bytes, want: bytes) -> None:
-    """A JSON object gets what is missing behind its brace and stays as it is otherwise."""
+    """Missing fields are inserted after the opening brace; the rest of the object is unchanged."""
     assert_lines(mux(tmp_path, line + b"\n"), [want])
     assert expected_line(line) == want, "the reference differs"
 
 
 @pytest.mark.parametrize(("line", "want"), OBJECTS.values(), ids=OBJECTS.keys())
 def test_fr_013_repeated_object_is_spliced(tmp_path: Path, line: bytes, want: bytes) -> None:
-    """A line that comes again is treated like the first of its kind."""
+    """A repeated line is treated like the first."""
     assert_lines(mux(tmp_path, (line + b"\n") * 5), [want] * 5)
 
 
@@ -146,6 +146,6 @@ OWN = {
 
 @pytest.mark.parametrize(("line", "want"), OWN.values(), ids=OWN.keys())
 def test_fr_013_own_stream(tmp_path: Path, line: bytes, want: bytes) -> None:
-    """An object of the container's own parts keeps its region."""
+    """An object from the container's own components keeps its region."""
     assert_lines(mux(tmp_path, (line + b"\n") * 3, own=True), [want] * 3)
     assert expected_line(line, "-", own=True) == want, "the reference differs"

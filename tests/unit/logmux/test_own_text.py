@@ -1,4 +1,4 @@
-"""Text on the streams of the container's own parts: JSON all the same."""
+"""Text from the container's own components also becomes JSON."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TROUBLE = {
 
 
 def _noise() -> list[str]:
-    """The patterns that the supervisor gives the log writer."""
+    """The patterns that the supervisor passes to the log writer."""
     script = (
         f'package.path = "{IMAGE_DIRECTORY}/?.lua"'
         ' local command = require("supervisor.commands").of('
@@ -67,7 +67,7 @@ def _own(tmp_path: Path, lines: list[bytes]) -> list[bytes]:
 
 @pytest.mark.parametrize("line", TROUBLE, ids=range(len(TROUBLE)))
 def test_fr_020_text_of_an_own_part_becomes_a_record(tmp_path: Path, line: bytes) -> None:
-    """FR-020: text of the container's own parts is the message of a JSON object with a level."""
+    """FR-020 (region, timestamp, level): a component's text becomes a JSON message with a level."""
     written = mux(tmp_path, line + b"\n", own=True)
     assert_lines(written, [expected_line(line, "-", own=True)])
     record = json.loads(written[0])
@@ -78,13 +78,13 @@ def test_fr_020_text_of_an_own_part_becomes_a_record(tmp_path: Path, line: bytes
 def test_fr_020_the_proxys_own_word_of_a_health_change_is_left_out(
     tmp_path: Path, line: bytes
 ) -> None:
-    """FR-020: HAProxy's lines about a health change do not come out; the supervisor's does."""
+    """FR-020: HAProxy's lines about health changes are dropped; the supervisor writes its own."""
     kept = b"[ALERT]    (39) : cannot bind socket"
     assert [json.loads(x)["message"] for x in _own(tmp_path, [line, kept, line])] == [kept.decode()]
 
 
 def test_fr_013_text_of_a_plugin_is_never_left_out(tmp_path: Path) -> None:
-    """FR-013: a plugin may write the proxy's words; they keep their prefix."""
+    """FR-013 (valid JSON log lines): a plugin's text that resembles the proxy's is kept."""
     source = tmp_path / "stream"
     source.write_bytes(b"".join(line + b"\n" for line in HEALTH))
     options = [word for pattern in _noise() for word in ("--ignore", pattern)]
@@ -98,6 +98,6 @@ def test_fr_013_text_of_a_plugin_is_never_left_out(tmp_path: Path) -> None:
 
 
 def test_fr_020_an_overlong_own_text_stays_json(tmp_path: Path) -> None:
-    """FR-020: text of more than 4 MiB comes in pieces, each of them a record."""
+    """FR-020: text over 4 MiB is split into pieces, each a JSON record."""
     written = mux(tmp_path, b"x" * (9 << 20) + b"\n", own=True)
     assert [len(json.loads(line)["message"]) for line in written] == [4 << 20, 4 << 20, 1 << 20]

@@ -1,4 +1,4 @@
-"""The program around the lines: counters, signals, ends and arguments."""
+"""The program: counters, signals, exits and arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = needs_lua
 
 
 def test_fr_020_stats_while_running(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
-    """The counters are written while it runs, per name, over all streams of the name."""
+    """Counters are written while it runs, per name, summed over the name's streams."""
     supervisor = supervise("a", "a", "b")
     supervisor.start()
     supervisor.write(b"123\n", 0)
@@ -53,7 +53,7 @@ def test_fr_020_stats_while_running(supervise: Callable[..., Supervisor], tmp_pa
 def test_fr_020_signals_do_not_end_it(
     supervise: Callable[..., Supervisor], number: signal.Signals
 ) -> None:
-    """The signals that end a container do not end its log."""
+    """The signals that stop a container do not stop the log writer."""
     supervisor = supervise()
     process = supervisor.start()
     supervisor.write(b"before\n")
@@ -64,7 +64,7 @@ def test_fr_020_signals_do_not_end_it(
 
 
 def test_fr_020_stdout_flags_are_restored(supervise: Callable[..., Supervisor]) -> None:
-    """While it runs stdout does not block; after a clean end it is as it was."""
+    """While it runs stdout is non-blocking; after a clean exit the flags are restored."""
     supervisor = supervise()
     kept = os.dup(supervisor.stdout)
     supervisor.start()
@@ -78,7 +78,7 @@ def test_fr_020_stdout_flags_are_restored(supervise: Callable[..., Supervisor]) 
 
 
 def test_fr_020_gone_reader_ends_it(supervise: Callable[..., Supervisor]) -> None:
-    """Without a reader it exits 1, and what was not written comes with the next start."""
+    """Without a reader it exits with 1; unwritten data is written after the next start."""
     supervisor = supervise()
     supervisor.start()
     supervisor.write(b"before\n")
@@ -93,7 +93,7 @@ def test_fr_020_gone_reader_ends_it(supervise: Callable[..., Supervisor]) -> Non
 
 
 def test_fr_020_closed_stdout_ends_it(tmp_path: Path) -> None:
-    """Started without a stdout it exits 1."""
+    """Without stdout it exits with 1."""
     path = tmp_path / "stream"
     path.write_bytes(b"x\n")
     words = command(tmp_path, f"{REGION}={path}")
@@ -102,7 +102,7 @@ def test_fr_020_closed_stdout_ends_it(tmp_path: Path) -> None:
 
 
 def test_fr_013_unreadable_stream_is_reported(tmp_path: Path) -> None:
-    """A stream that cannot be read ends with an error line, the others go on."""
+    """An unreadable stream ends with an error line; the others continue."""
     path = tmp_path / "stream"
     path.write_bytes(b"x\n")
     words = command(tmp_path, f"eu-west-1={tmp_path}", f"{REGION}={path}")
@@ -133,7 +133,7 @@ USAGE = {
 
 @pytest.mark.parametrize("arguments", USAGE.values(), ids=USAGE.keys())
 def test_fr_013_bad_arguments(tmp_path: Path, arguments: list[str]) -> None:
-    """Bad arguments give one JSON line and the exit status 64."""
+    """Bad arguments give one JSON line and exit code 64."""
     path = tmp_path / "stream"
     path.write_bytes(b"x\n")
     words = [
@@ -159,7 +159,7 @@ PLACES = {
 def test_fr_013_modules_are_those_beside_the_program(
     tmp_path: Path, directory: str, word: str
 ) -> None:
-    """No module of the same name is taken from the working directory or from LUA_PATH."""
+    """Modules are not loaded from the working directory or LUA_PATH."""
     shutil.copytree(SCRIPT.parent, tmp_path / "image")
     strange = tmp_path / "strange"
     for module in (tmp_path / "image").rglob("*.lua"):
@@ -179,7 +179,7 @@ def test_fr_013_modules_are_those_beside_the_program(
 
 
 def test_what_a_stream_without_a_writer_holds_is_written_and_ends(tmp_path: Path) -> None:
-    """A log writer that starts after the last writer has gone does not wait for another one."""
+    """A log writer that starts after the last writer has exited does not wait for another."""
     source = tmp_path / "stream"
     os.mkfifo(source)
     writer = os.open(source, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""Random lines, many of them damaged, against Python's JSON parser."""
+"""Compare random lines, many of them damaged, with Python's JSON parser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _random_object(rng: random.Random) -> str:
 
 
 def _typical_line(rng: random.Random) -> str:
-    """Returns a line of one of few kinds, as a plugin writes them."""
+    """Return a line of one of a few kinds, as a plugin writes them."""
     members = [f'"level":"{rng.choice(["info", "warn"])}"', '"plugin":"aws-public"']
     optional = [
         '"region":"unknown"',
@@ -94,7 +94,7 @@ def _fuzz_line(rng: random.Random) -> bytes:
 @pytest.mark.parametrize("own", [False, True], ids=["plugin", "own"])
 @pytest.mark.parametrize("seed", range(4), ids=lambda seed: f"seed-{seed}")
 def test_fr_013_fuzz_against_reference(tmp_path: Path, seed: int, own: bool) -> None:
-    """Thousands of lines, many of them damaged, become what Python's parser says."""
+    """For thousands of lines, many damaged, the output matches the reference."""
     rng = random.Random(seed)
     lines = [_fuzz_line(rng) for _ in range(3000)]
     want = [expected_line(line, "-" if own else REGION, own) for line in lines]
@@ -104,7 +104,7 @@ def test_fr_013_fuzz_against_reference(tmp_path: Path, seed: int, own: bool) -> 
 
 
 def test_fr_013_fuzzed_objects_have_no_key_twice(tmp_path: Path) -> None:
-    """Nothing added or renamed makes a key that the object has already."""
+    """Added or renamed fields never duplicate a key of the object."""
     rng = random.Random(99)
     lines = [_random_object(rng).encode() for _ in range(2000)]
     for line, output in zip(lines, mux(tmp_path, b"\n".join(lines) + b"\n"), strict=True):

@@ -1,7 +1,7 @@
-"""A registry in this process that misbehaves to order and remembers all that it was asked.
+"""An in-process registry that misbehaves on request and records all requests.
 
-It takes what it gets, so that a client that pushes in a wrong order is seen: `half` has every
-manifest that came before its parts.
+It accepts anything, to detect a client that pushes in the wrong order: `half` has every manifest
+that arrived before its parts.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ class Fault:
     """What to do instead, for requests whose "METHOD path" matches."""
 
     match: str
-    status: int = 0  # answer with it
+    status: int = 0  # respond with this status
     headers: dict[str, str] = field(default_factory=dict)
-    reset_after: int = -1  # take this many bytes of the body, then reset the connection
-    lose: bool = False  # do what is asked, then reset the connection instead of answering
-    lie: bool = False  # answer with a digest of something else
-    corrupt: bool = False  # answer with other bytes
-    bare: bool = False  # answer without a digest in the head
-    truncate: bool = False  # answer with half of the bytes
+    reset_after: int = -1  # read this many bytes of the body, then reset the connection
+    lose: bool = False  # process the request, then reset the connection instead of responding
+    lie: bool = False  # respond with a wrong digest
+    corrupt: bool = False  # respond with wrong bytes
+    bare: bool = False  # respond without a digest header
+    truncate: bool = False  # respond with half of the bytes
     expire: bool = False  # forget every token first
-    skip: int = 0  # let this many go by first
+    skip: int = 0  # let this many requests pass first
     times: int = 1
 
 
 class FakeRegistry:
-    """State, orders and log of one fake registry."""
+    """State, faults and log of one fake registry."""
 
     def __init__(self, *, auth: str = "", referrers_api: bool = False) -> None:
         self.auth = auth  # "", "basic" or "bearer"
@@ -66,7 +66,7 @@ class FakeRegistry:
         self.url = f"http://{self.host}"
 
     def asked(self, pattern: str) -> int:
-        """How many requests matched."""
+        """Return how many requests matched."""
         return sum(re.search(pattern, line) is not None for line in self.log)
 
     def fault_for(self, line: str) -> Fault | None:
@@ -80,14 +80,14 @@ class FakeRegistry:
         return None
 
     def parts(self, data: bytes) -> list[str]:
-        """What a manifest or index refers to."""
+        """Return what a manifest or index refers to."""
         plain = json.loads(data)
         listed = [*plain.get("layers", []), *plain.get("manifests", [])]
         listed += [plain[key] for key in ("config",) if key in plain]
         return [entry["digest"] for entry in listed]
 
     def complete(self, digest: str) -> bool:
-        """Whether everything below the manifest with `digest` is here, and is what it says."""
+        """Return whether everything below the manifest with `digest` is present and correct."""
         if digest in self.blobs:
             return f"sha256:{hashlib.sha256(self.blobs[digest]).hexdigest()}" == digest
         data = self.manifests.get(digest)
@@ -119,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fake: FakeRegistry
     timeout = 20
-    wbufsize = -1  # head and body in one piece: no waiting for acknowledgements
+    wbufsize = -1  # headers and body in one write: no waiting for acknowledgements
 
     def do_GET(self) -> None:
         self._serve()
@@ -159,14 +159,14 @@ class _Handler(BaseHTTPRequestHandler):
             return self._route(path, body)
 
     def _echo(self) -> str:
-        """What a careless registry writes into its errors."""
+        """Echo the request, as a careless registry does in its errors."""
         return f"failed to order, asked with {self.headers.get('Authorization')}"
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def _reset_after(self, path: str, count: int) -> None:
-        """Keep the first bytes of an upload, then break the connection."""
+        """Keep the first bytes of an upload, then reset the connection."""
         data = self.rfile.read(min(count, int(self.headers.get("Content-Length") or 0)))
         identity = path.rpartition("/")[2]
         if self.command == "PATCH" and identity in self.fake.uploads:

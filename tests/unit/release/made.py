@@ -1,4 +1,4 @@
-"""Scanned and sealed images that no engine made, for tests of what comes after."""
+"""Fabricated scanned and sealed images, for tests of later stages."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HELD = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
 
 
 class FakeDocker:
-    """The two calls of docker-py that an export makes."""
+    """The two docker-py calls that an export makes."""
 
     def __init__(self, data: bytes) -> None:
         self.images = SimpleNamespace(get=lambda _: SimpleNamespace(attrs={"Size": len(data)}))
@@ -47,7 +47,7 @@ class FakeDocker:
 
 
 def proof_of(image_id: str, *, status: Status = Status.PASSED) -> Proof:
-    """A proof of one check."""
+    """Return a proof with one check."""
     now = datetime(2026, 1, 2, tzinfo=UTC)
     return Proof(
         started_at=now,
@@ -80,7 +80,7 @@ def scanned(
     revision: str = "abc",
     stand_ins: bool = False,
 ) -> tuple[Any, ScannedImage]:
-    """A client of an engine, and a scanned image in it."""
+    """Return an engine client and a scanned image in it."""
     names = [region.name for region in REGIONS]
     image_id, data = saved(
         layers(names, seed=seed + 1000 * (architecture is Architecture.ARM64)),
@@ -125,18 +125,18 @@ def scanned(
 def sealed(
     root: Path, architecture: Architecture = Architecture.AMD64, **options: Any
 ) -> SealedImage:
-    """A sealed image under `root`."""
+    """Return a sealed image under `root`."""
     client, made = scanned(root / f"scan-{architecture}", architecture, **options)
     return seal(client, made, root / f"sealed-{architecture}")
 
 
 def both(root: Path, **options: Any) -> list[SealedImage]:
-    """A sealed image for each architecture."""
+    """Return a sealed image for each architecture."""
     return [sealed(root, architecture, **options) for architecture in Architecture]
 
 
 def client_of(registry: FakeRegistry) -> RegistryClient:
-    """A client of the fake registry that gives up soon."""
+    """Return a client of the fake registry that gives up quickly."""
     repository = Repository.from_names(registry.url, "owner/image")
     return RegistryClient(Transport(repository, HELD, policy=QUICK))
 
@@ -176,6 +176,6 @@ def _no_trial(_: Plan) -> str:
 
 
 def refuted(made: ScannedImage) -> ScannedImage:
-    """The same with a check that failed."""
+    """Return the same image with a failed check."""
     proof = proof_of(made.verified.built.image_id, status=Status.FAILED)
     return replace(made, verified=replace(made.verified, proof=proof))

@@ -1,4 +1,4 @@
-"""Images as the engine saves them, small enough for unit tests."""
+"""Fabricated `docker save` output, small enough for unit tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 def tarball(files: dict[str, bytes]) -> bytes:
-    """A tar with `files`."""
+    """Return a tar with `files`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, data in files.items():
@@ -22,7 +22,7 @@ def tarball(files: dict[str, bytes]) -> bytes:
 
 
 def layers(regions: Sequence[str], *, seed: int = 1, size: int = 20_000) -> list[bytes]:
-    """One uncompressed layer per region, and one below them."""
+    """Return one uncompressed layer per region, and one below them."""
     noise = random.Random(seed)
     names = ["etc/base", *(f"opt/bin/finfocus-plugin-aws-public-{name}" for name in regions)]
     return [tarball({name: noise.randbytes(size)}) for name in names]
@@ -31,7 +31,7 @@ def layers(regions: Sequence[str], *, seed: int = 1, size: int = 20_000) -> list
 def saved(
     contents: Sequence[bytes], architecture: str = "amd64", **labels: str
 ) -> tuple[str, bytes]:
-    """Image ID and what `docker save` of Docker 20.10 writes for an image of these layers."""
+    """Return the image ID and the `docker save` output of Docker 20.10 for these layers."""
     diff_ids = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in contents]
     config = json.dumps(
         {

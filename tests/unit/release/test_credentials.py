@@ -1,4 +1,4 @@
-"""Where credentials come from, in which order, and that they are not told."""
+"""Where credentials come from, in which order, and that they never appear in output."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pair(found: Any) -> tuple[str, str]:
 
 
 def test_github_token_is_for_github_only(tmp_path: Path) -> None:
-    """GITHUB_TOKEN comes first for ghcr.io, and no other registry gets it."""
+    """GITHUB_TOKEN comes first for ghcr.io and is never sent to another registry."""
     environ = config(tmp_path, auths={"ghcr.io": {"auth": AUTH}, "other.example": {"auth": AUTH}})
     environ |= {"GITHUB_TOKEN": "ghs_x", "GITHUB_ACTOR": "alice"}
     assert pair(find_credentials("ghcr.io", environ)) == ("alice", "ghs_x")
@@ -42,12 +42,12 @@ def test_github_token_is_for_github_only(tmp_path: Path) -> None:
 
 
 def test_no_configuration_is_no_credentials(tmp_path: Path) -> None:
-    """A machine without Docker's configuration has nobody to push as."""
+    """A machine without Docker's configuration has no credentials."""
     assert find_credentials("ghcr.io", {"DOCKER_CONFIG": str(tmp_path)}) is None
 
 
 def test_entry_may_have_an_identity_token(tmp_path: Path) -> None:
-    """An identity token is used in place of a password, and marked as such."""
+    """An identity token is used instead of a password, and marked as such."""
     environ = config(tmp_path, auths={"https://r.example": {"identitytoken": "refresh-me"}})
     found = find_credentials("r.example", environ)
     assert found
@@ -59,7 +59,7 @@ def test_entry_may_have_an_identity_token(tmp_path: Path) -> None:
 def test_helper_is_asked_for_the_registry(
     setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The helper gets the registry's name on its standard input and answers in JSON."""
+    """The helper gets the registry's name on stdin and responds in JSON."""
     script = (
         'read -r name; [ "$1 $name" = "get r.example" ] || exit 3\n'
         'echo \'{"ServerURL":"r.example","Username":"carol","Secret":"s3cret"}\''
@@ -73,7 +73,7 @@ def test_helper_is_asked_for_the_registry(
 def test_helper_without_an_entry_leaves_it_to_auths(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ "Not found" is an answer of a helper, and no failure."""
+    """ "Not found" is a valid response of a helper, not an error."""
     script = "echo credentials not found in native keychain; exit 1"
     helper(tmp_path, "none", script, monkeypatch)
     environ = config(tmp_path, credsStore="none", auths={"r.example": {"auth": AUTH}})
@@ -86,7 +86,7 @@ def test_helper_without_an_entry_leaves_it_to_auths(
 def test_broken_helper_is_named_and_its_output_is_not_told(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A helper that fails or talks nonsense is an error with its name and no secret."""
+    """A helper that fails or returns garbage gives an error with its name and no secret."""
     helper(tmp_path, "bad", script, monkeypatch)
     with pytest.raises(EnvironmentMissingError, match="docker-credential-bad") as caught:
         find_credentials("r.example", config(tmp_path, credsStore="bad"))
@@ -95,7 +95,7 @@ def test_broken_helper_is_named_and_its_output_is_not_told(
 
 @pytest.mark.parametrize("text", ['{"auths": {"r.example": {"auth": "czNjcmV0"', "s3cret"])
 def test_broken_configuration_is_named_and_not_quoted(text: str, tmp_path: Path) -> None:
-    """What cannot be read is named; what is in it is not told."""
+    """An unreadable configuration is named in the error, but its content is not."""
     (tmp_path / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(EnvironmentMissingError, match=r"cannot read .*config\.json") as caught:
         find_credentials("r.example", {"DOCKER_CONFIG": str(tmp_path)})
@@ -103,7 +103,7 @@ def test_broken_configuration_is_named_and_not_quoted(text: str, tmp_path: Path)
 
 
 def test_secret_shows_itself_to_nobody() -> None:
-    """No way of printing a secret prints it, and it cannot be pickled."""
+    """No way of printing a secret reveals it, and it cannot be pickled."""
     secret = Secret("hunter2")
     shown = [str(secret), repr(secret), f"{secret}", f"{secret:>20}", str([secret])]
     assert not any("hunter2" in text for text in shown)

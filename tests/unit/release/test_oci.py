@@ -1,4 +1,4 @@
-"""Layouts: the engine's config, deterministic layers, and every digest checked."""
+"""Layouts: the engine's config, deterministic layers, and verified digests."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_config_is_the_engines_and_layers_are_what_was_tested(tmp_path: Path) ->
 
 
 def test_same_image_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Two exports of one image differ in no file."""
+    """Two exports of one image are identical."""
     first, second = layout(tmp_path / "a"), layout(tmp_path / "b")
     assert first.manifest == second.manifest
     names = [p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file()]
@@ -55,13 +55,13 @@ def test_same_image_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_verified_layout_is_the_one_that_was_written(tmp_path: Path) -> None:
-    """What is read from disk, with every digest computed anew, equals what was written."""
+    """A layout read back with all digests recomputed equals the one written."""
     made = layout(tmp_path / "oci")
     assert verify_layout(tmp_path / "oci") == made
 
 
 def test_layer_that_is_there_twice_is_stored_once(tmp_path: Path) -> None:
-    """Two equal layers are two entries of the manifest and one blob."""
+    """Two equal layers are two manifest entries and one blob."""
     contents = layers(REGIONS[:1])
     made = layout(tmp_path / "oci", [*contents, contents[0]])
     assert len(made.layers) == 3
@@ -70,7 +70,7 @@ def test_layer_that_is_there_twice_is_stored_once(tmp_path: Path) -> None:
 
 
 def test_containerd_store_is_understood(tmp_path: Path) -> None:
-    """An ID that is a manifest's digest and layers that are compressed give the same layers."""
+    """A manifest digest as ID, with compressed layers, gives the same layers."""
     contents = layers(REGIONS)
     image_id, data = saved(contents)
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -88,7 +88,7 @@ def test_containerd_store_is_understood(tmp_path: Path) -> None:
 
 
 def test_another_image_than_asked_for_is_refused(tmp_path: Path) -> None:
-    """The engine saves other content than the tested ID: nothing is made of it."""
+    """If the engine exports different content, nothing is written."""
     _, data = saved(layers(REGIONS, seed=2))
     image_id, _ = saved(layers(REGIONS, seed=3))
     with pytest.raises(NotProvenError, match="the engine's export is not"):
@@ -96,7 +96,7 @@ def test_another_image_than_asked_for_is_refused(tmp_path: Path) -> None:
 
 
 def test_layer_with_other_bytes_is_refused(tmp_path: Path) -> None:
-    """One flipped byte in a saved layer: it is not the one that the config names."""
+    """One flipped byte in an exported layer: it no longer matches the config."""
     contents = layers(REGIONS)
     image_id, data = saved(contents)
     at = data.index(contents[1]) + 600
@@ -108,7 +108,7 @@ def test_layer_with_other_bytes_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["index.json", "oci-layout", "manifest", "config", "layer"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_every_damage_is_found(tmp_path: Path, name: str, damage: str) -> None:
-    """A byte that differs, a missing end or a missing file, in any part, is found and named."""
+    """A changed byte, truncation or missing file in any part is detected and named."""
     made = layout(tmp_path / "oci")
     parts = {"manifest": made.manifest, "config": made.config, "layer": made.layers[2]}
     path = made.path(parts[name]) if name in parts else tmp_path / "oci" / name
@@ -124,7 +124,7 @@ def test_every_damage_is_found(tmp_path: Path, name: str, damage: str) -> None:
 
 
 def test_layer_swapped_with_its_digests_is_found(tmp_path: Path) -> None:
-    """A layer replaced together with its entry in manifest and index is not the config's."""
+    """A layer replaced together with its manifest and index entries does not match the config."""
     made = layout(tmp_path / "oci")
     evil = gzip.compress(b"evil", mtime=0)
     old = made.layers[1]
@@ -143,7 +143,7 @@ def test_layer_swapped_with_its_digests_is_found(tmp_path: Path) -> None:
 @settings(max_examples=20, deadline=None)
 @given(size=st.integers(0, 3 * PIECE + 5), seed=st.integers(0, 9))
 def test_gzip_is_one_member_that_decompresses_to_what_went_in(size: int, seed: int) -> None:
-    """Any length gives one gzip member with right digests, sizes and checksum."""
+    """Any length gives one gzip member with correct digests, sizes and checksum."""
     data = (random.Random(seed).randbytes(997) * (size // 997 + 1))[:size]
     target = io.BytesIO()
     made = compress(io.BytesIO(data), target)
@@ -157,7 +157,7 @@ def test_gzip_is_one_member_that_decompresses_to_what_went_in(size: int, seed: i
 
 
 def test_gzip_does_not_depend_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One thread and eight write the same bytes."""
+    """One thread and eight threads write the same bytes."""
     data = random.Random(1).randbytes(3 * PIECE // 2) * 2
     found = set()
     for cores in (1, 8):

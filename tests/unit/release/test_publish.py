@@ -1,4 +1,4 @@
-"""Publishing to a registry that misbehaves: no wrong tag, no half index, a clear sentence."""
+"""Publishing to a misbehaving registry: no wrong tag, no partial index, a clear error."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[SealedImage]:
 
 
 def harmless(registry: FakeRegistry, index: str | None = None) -> None:
-    """No tag names anything incomplete or wrong, and no manifest ever came before its parts."""
+    """No tag points to anything incomplete or wrong, and no manifest preceded its parts."""
     assert registry.half == []
     for tag, digest in registry.tags.items():
         assert registry.complete(digest), f"{tag} names something incomplete"
@@ -48,7 +48,7 @@ def harmless(registry: FakeRegistry, index: str | None = None) -> None:
 
 
 def named(registry: FakeRegistry) -> set[str]:
-    """Tags that people pull by."""
+    """Return the tags that users pull."""
     return {tag for tag in registry.tags if not tag.startswith("sha256-")}
 
 
@@ -60,7 +60,7 @@ def index_of(images: list[SealedImage]) -> str:
 def test_fr_011_release_is_complete_and_latest_is_last(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """FR-011: both platforms, annotations and artifacts; then the version, then latest."""
+    """FR-011 (`latest` and version tags): platforms, artifacts, version, then `latest`."""
     with fake_registry(auth="bearer") as registry:
         published = publish_to(registry, images, tmp_path)
         plan = published.plan
@@ -87,7 +87,7 @@ def test_fr_011_release_is_complete_and_latest_is_last(
 def test_second_publication_of_the_same_sends_no_blob(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """The same release again: accepted, and no byte of a blob goes."""
+    """Publishing the same release again succeeds and sends no blob."""
     with fake_registry() as registry:
         publish_to(registry, images, tmp_path)
         before = registry.received
@@ -99,7 +99,7 @@ def test_second_publication_of_the_same_sends_no_blob(
 def test_version_with_other_content_is_refused_before_anything_is_sent(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """A changed build of a published version gets nothing into the registry."""
+    """A changed build of a published version sends nothing to the registry."""
     with fake_registry() as registry:
         publish_to(registry, images, tmp_path)
         before = dict(registry.manifests)
@@ -111,7 +111,7 @@ def test_version_with_other_content_is_refused_before_anything_is_sent(
 def test_version_that_somebody_publishes_meanwhile_is_not_moved(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """The tag is compared once more right before it is set."""
+    """The tag is compared again right before it is set."""
     with fake_registry() as registry:
 
         def meanwhile(_: Plan) -> str:
@@ -135,7 +135,7 @@ def test_version_that_somebody_publishes_meanwhile_is_not_moved(
 def test_incomplete_index_is_never_published(
     choose: Any, message: str, images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """Without every architecture nothing is sent at all."""
+    """If an architecture is missing, nothing is sent."""
     with fake_registry() as registry:
         with pytest.raises(NotProvenError, match=message):
             publish_to(registry, choose(images), tmp_path)
@@ -145,7 +145,7 @@ def test_incomplete_index_is_never_published(
 def test_images_that_do_not_belong_together_are_refused(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """Another version or another commit for one of the two: nothing is sent."""
+    """If versions or commits differ, nothing is sent."""
     with fake_registry() as registry:
         other = sealed(tmp_path / "a", Architecture.ARM64, revision="def")
         with pytest.raises(NotProvenError, match="different commits: abc, def"):
@@ -159,7 +159,7 @@ def test_images_that_do_not_belong_together_are_refused(
 def test_fr_018_page_names_regions_left_out_and_both_images_have_the_same(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """FR-018: what both images lack is at the top of the page; one that lacks more is refused."""
+    """FR-018: the page names regions missing from both images; if they differ, it is refused."""
     few = [_without(image, "us-gov-west-1") for image in images]
     with fake_registry() as registry:
         page = render_page(publish_to(registry, few, tmp_path), None)
@@ -176,7 +176,7 @@ def _without(image: SealedImage, region: str) -> SealedImage:
 
 
 def test_stand_ins_do_not_leave_this_machine(tmp_path: Path) -> None:
-    """An image with a stand-in goes to a registry on loopback, and to no other."""
+    """Images with stand-ins are published only to a registry on loopback."""
     made = both(tmp_path, stand_ins=True)
     with fake_registry() as registry, client_of(registry) as client:
         client.repository = Repository.from_names("ghcr.io", "owner/image")
@@ -206,7 +206,7 @@ STEPS = [
 def test_registry_down_from_any_step_on_then_resumed(
     step: str, way: str, images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """Down from that request on: an error with exit code 8, no wrong tag; then --resume ends it."""
+    """Registry down from any request on: exit code 8, no wrong tag; --resume completes it."""
     with fake_registry() as registry:
         fault = {"500": Fault(step, 500), "403": Fault(step, 403), "reset": Fault(step)}[way]
         fault.reset_after = 0 if way == "reset" else -1
@@ -228,7 +228,7 @@ def test_registry_down_from_any_step_on_then_resumed(
 
 
 def test_500_on_the_third_blob_passes(images: list[SealedImage], tmp_path: Path) -> None:
-    """One 500 in the middle of the blobs is tried again, and nothing is sent twice."""
+    """One 500 in the middle of the blobs is retried, and nothing is sent twice."""
     with fake_registry() as registry:
         registry.faults = [fault := Fault("POST .*uploads", 500, skip=2)]
         publish_to(registry, images, tmp_path)
@@ -240,7 +240,7 @@ def test_500_on_the_third_blob_passes(images: list[SealedImage], tmp_path: Path)
 def test_token_that_expires_in_the_middle_is_renewed(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """Every token is forgotten in the middle of the push: a new one is asked for, once."""
+    """All tokens are revoked in the middle of the push: a new one is requested, once."""
     with fake_registry(auth="bearer") as registry:
         registry.faults = [Fault("PATCH", expire=True, skip=2)]
         publish_to(registry, images, tmp_path)
@@ -263,7 +263,7 @@ def test_token_that_expires_in_the_middle_is_renewed(
 def test_lie_ends_the_release_before_a_tag(
     lie: Fault, images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """A registry that does not give back what it got: no tag moves."""
+    """If the registry does not return what was pushed, no tag moves."""
     with fake_registry() as registry:
         registry.faults = [lie]
         with pytest.raises(RegistryError):
@@ -273,7 +273,7 @@ def test_lie_ends_the_release_before_a_tag(
 
 
 def test_trial_that_fails_moves_no_tag(images: list[SealedImage], tmp_path: Path) -> None:
-    """What cannot be pulled and run is in the registry without a name."""
+    """If the image cannot be pulled and run, it stays untagged."""
 
     def fails(_: Plan) -> str:
         raise RegistryError("the pulled image does not start")
@@ -285,7 +285,7 @@ def test_trial_that_fails_moves_no_tag(images: list[SealedImage], tmp_path: Path
 
 
 def test_second_release_at_once_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
-    """While one runs, another of the same version, or with the same output, is told to wait."""
+    """A concurrent release of the same version, or to the same output, is refused."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with only_release(VERSION, "ghcr.io/a/b", tmp_path / "one"):
         with (
@@ -307,7 +307,7 @@ def test_second_release_at_once_is_refused(tmp_path: Path, monkeypatch: Any) -> 
 
 
 def test_record_of_another_release_is_not_continued(tmp_path: Path) -> None:
-    """--resume with another version, or with nothing, is refused and says what is there."""
+    """--resume with another version, or without a record, is refused with a reason."""
     with pytest.raises(UsageError, match="no release to resume"):
         Record.load(tmp_path, VERSION, "r")
     Record.new(tmp_path, VERSION, "r", ())
@@ -318,7 +318,7 @@ def test_record_of_another_release_is_not_continued(tmp_path: Path) -> None:
 def test_disk_that_is_full_is_said(
     images: list[SealedImage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No room for the record: a sentence with what to do, and no tag."""
+    """Without space for the record: a message with the fix, and no tag."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "release.json")
@@ -333,7 +333,7 @@ def test_disk_that_is_full_is_said(
 def test_page_and_results_say_what_is_in_the_registry(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
-    """Digests, sizes against the release before, stand-ins and artifacts, as they are there."""
+    """The page has digests, sizes compared with the previous release, stand-ins and artifacts."""
     with fake_registry() as registry, client_of(registry) as client:
         publish_to(
             registry, both(tmp_path / "a", version="v1.2.2", seed=9), tmp_path, version="v1.2.2"
@@ -379,7 +379,7 @@ FAULTS = st.builds(
 def test_no_way_of_misbehaving_leads_to_a_wrong_tag(
     images: list[SealedImage], faults: list[Fault], api: bool
 ) -> None:
-    """Whatever the registry does, the release succeeds wholly or fails, without a wrong tag."""
+    """However the registry misbehaves, the release succeeds or fails without a wrong tag."""
     index = index_of(images)
     with (
         tempfile.TemporaryDirectory() as output,

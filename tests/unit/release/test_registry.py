@@ -1,4 +1,4 @@
-"""The registry client against a registry that misbehaves."""
+"""The registry client against a misbehaving registry."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def client_of(
 
 @pytest.fixture
 def blob(tmp_path: Path) -> tuple[Descriptor, Path]:
-    """A blob of several reads."""
+    """A blob larger than one read."""
     path = tmp_path / "blob"
     path.write_bytes(BLOB)
     return Descriptor.of(BLOB, MediaType.LAYER), path
@@ -60,7 +60,7 @@ def blob(tmp_path: Path) -> tuple[Descriptor, Path]:
 
 @pytest.mark.parametrize("auth", ["", "basic", "bearer"])
 def test_blob_is_pushed_once_and_read_back(auth: str, blob: tuple[Descriptor, Path]) -> None:
-    """With any authorization: sent once, not again when it is there, and read back by digest."""
+    """With any authorization: sent once, skipped if present, and read back by digest."""
     with fake_registry(auth=auth) as registry, client_of(registry) as client:
         assert client.push_blob(*blob)
         assert not client.push_blob(*blob)
@@ -92,7 +92,7 @@ def test_blob_is_pushed_once_and_read_back(auth: str, blob: tuple[Descriptor, Pa
     ],
 )
 def test_what_can_pass_passes(fault: Fault, blob: tuple[Descriptor, Path]) -> None:
-    """One failure that can pass, anywhere in an upload: the blob arrives, whole."""
+    """One transient failure anywhere in an upload: the blob arrives intact."""
     with fake_registry(auth="bearer") as registry, client_of(registry) as client:
         registry.faults = [fault]
         assert client.push_blob(*blob)
@@ -116,7 +116,7 @@ def test_interrupted_upload_continues(blob: tuple[Descriptor, Path]) -> None:
 
 
 def test_another_run_continues_the_upload(blob: tuple[Descriptor, Path]) -> None:
-    """An upload that a killed run noted goes on from where it was."""
+    """An upload noted by a killed run is resumed."""
     notes = Notes()
     with fake_registry() as registry:
         with client_of(registry) as client:
@@ -145,7 +145,7 @@ class Notes:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405])
 def test_definite_no_is_not_tried_again(status: int, blob: tuple[Descriptor, Path]) -> None:
-    """A refusal ends the push at once, and the message says by whom and what to do."""
+    """A refusal ends the push immediately; the message names the user and the fix."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [Fault("POST", status=status, times=99)]
         with pytest.raises(RegistryError, match=f"HTTP {status}") as caught:
@@ -157,7 +157,7 @@ def test_definite_no_is_not_tried_again(status: int, blob: tuple[Descriptor, Pat
 
 
 def test_wrong_password_is_tried_once(blob: tuple[Descriptor, Path]) -> None:
-    """The token server says no: one question, then an error without the password."""
+    """The token server refuses: one request, then an error without the password."""
     wrong = Credentials(username=USER, secret=Secret("wrong-secret"), source="test")
     with fake_registry(auth="bearer") as registry, client_of(registry, wrong) as client:
         with pytest.raises(DeniedError) as caught:
@@ -167,7 +167,7 @@ def test_wrong_password_is_tried_once(blob: tuple[Descriptor, Path]) -> None:
 
 
 def test_attempts_are_bounded(blob: tuple[Descriptor, Path]) -> None:
-    """A registry that keeps failing ends in an error that counts the attempts."""
+    """A registry that keeps failing ends in an error with the number of attempts."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [Fault("PATCH", status=500, times=99)]
         with pytest.raises(RegistryError, match=r"HTTP 500.*\n.*gave up after 4 attempts"):
@@ -176,7 +176,7 @@ def test_attempts_are_bounded(blob: tuple[Descriptor, Path]) -> None:
 
 
 def test_nobody_there_is_said_and_not_for_long(blob: tuple[Descriptor, Path]) -> None:
-    """A port that nobody listens on: the message names the host."""
+    """If nothing listens on the port, the message names the host."""
     repository = Repository.from_names("http://127.0.0.1:1", "owner/image")
     with (
         RegistryClient(Transport(repository, policy=QUICK)) as client,
@@ -186,7 +186,7 @@ def test_nobody_there_is_said_and_not_for_long(blob: tuple[Descriptor, Path]) ->
 
 
 def test_retry_after_is_honoured(blob: tuple[Descriptor, Path]) -> None:
-    """The pause is as long as the registry asks for, though the usual one is shorter."""
+    """The pause is the registry's Retry-After, even if the default is shorter."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [Fault("HEAD", status=429, headers={"Retry-After": "1"})]
         began = time.monotonic()
@@ -195,7 +195,7 @@ def test_retry_after_is_honoured(blob: tuple[Descriptor, Path]) -> None:
 
 
 def test_retry_after_is_bounded(blob: tuple[Descriptor, Path]) -> None:
-    """A registry that asks for an hour is not waited for; the message tells the time."""
+    """A Retry-After of an hour is an error that states the time."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [Fault("HEAD", status=429, headers={"Retry-After": "3600"})]
         with pytest.raises(RegistryError, match="retry after 3600 s"):
@@ -204,7 +204,7 @@ def test_retry_after_is_bounded(blob: tuple[Descriptor, Path]) -> None:
 
 
 def test_retry_after_can_be_a_date() -> None:
-    """Both forms of the header are read; nonsense is no pause."""
+    """Both forms of the header are parsed; garbage means no pause."""
     assert retry_after("7") == 7
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retry_after("Fri, 31 Dec 2100 23:59:59 GMT") > 1e9
@@ -219,7 +219,7 @@ def test_retry_after_can_be_a_date() -> None:
     ],
 )
 def test_lie_about_a_blob_is_found(fault: Fault, blob: tuple[Descriptor, Path]) -> None:
-    """A registry that gives back something else than it got is found out when read back."""
+    """Wrong content from the registry is detected when it is read back."""
     with fake_registry() as registry, client_of(registry) as client:
         client.push_blob(*blob)
         registry.faults = [fault]
@@ -228,7 +228,7 @@ def test_lie_about_a_blob_is_found(fault: Fault, blob: tuple[Descriptor, Path]) 
 
 
 def test_blob_of_another_size_is_not_taken_for_ours(blob: tuple[Descriptor, Path]) -> None:
-    """A registry that claims to have the blob, with another size, is not believed."""
+    """An existing blob of a different size is rejected."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.blobs[blob[0].digest] = b"short"
         with pytest.raises(RegistryError, match="reports 5 bytes"):
@@ -236,7 +236,7 @@ def test_blob_of_another_size_is_not_taken_for_ours(blob: tuple[Descriptor, Path
 
 
 def test_answer_that_breaks_off_is_read_again(blob: tuple[Descriptor, Path]) -> None:
-    """Half a blob, then a reset: it is read again, and the progress does not count twice."""
+    """Half a blob, then a reset: it is read again, and progress is not counted twice."""
     with fake_registry() as registry, client_of(registry) as client:
         client.push_blob(*blob)
         registry.faults = [Fault("GET .*blobs/sha256", truncate=True)]
@@ -259,7 +259,7 @@ def push_and_read(client: RegistryClient) -> None:
     ],
 )
 def test_lie_about_a_manifest_is_found(fault: Fault) -> None:
-    """Another digest after the push, or other bytes when read back, is an error."""
+    """A wrong digest after the push, or wrong bytes when read back, is an error."""
     with fake_registry() as registry, client_of(registry) as client:
         registry.faults = [fault]
         with pytest.raises(RegistryError, match="not what was pushed"):
@@ -267,7 +267,7 @@ def test_lie_about_a_manifest_is_found(fault: Fault) -> None:
 
 
 def test_tags_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The list goes on where the header `Link` says, at the same host only."""
+    """The list continues at the URL in the `Link` header, on the same host only."""
     with fake_registry() as registry, client_of(registry) as client:
         assert client.tags() == ()
         client.push_manifest(b'{"layers":[]}', MediaType.MANIFEST, "v1.0.0")
@@ -282,7 +282,7 @@ def test_tags_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("api", [True, False])
 def test_artifacts_are_listed_for_their_subject(api: bool, tmp_path: Path) -> None:
-    """With the referrers API and without it, two artifacts are found, once each."""
+    """With and without the referrers API, two artifacts are found, once each."""
     with fake_registry(referrers_api=api) as registry, client_of(registry) as client:
         subject = Descriptor.of(b'{"layers":[]}', MediaType.MANIFEST)
         client.push_manifest(b'{"layers":[]}', MediaType.MANIFEST)
@@ -310,7 +310,7 @@ def test_artifacts_are_listed_for_their_subject(api: bool, tmp_path: Path) -> No
 def test_upload_to_another_host_is_refused(
     blob: tuple[Descriptor, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A registry that sends the upload, and with it our token, elsewhere is not followed."""
+    """An upload redirect to another host, which would get our token, is refused."""
     with fake_registry() as registry, client_of(registry) as client:
         elsewhere = {"Location": "https://example.invalid/upload?_state=x"}
         registry.faults = [Fault("POST", status=202, headers=elsewhere)]
@@ -321,7 +321,7 @@ def test_upload_to_another_host_is_refused(
 
 
 def test_token_server_without_tls_gets_no_password(blob: tuple[Descriptor, Path]) -> None:
-    """A challenge that leads to plain HTTP on another machine is not answered."""
+    """A token server with plain HTTP on another machine gets no password."""
     with fake_registry() as registry, client_of(registry) as client:
         challenge = {"WWW-Authenticate": 'Bearer realm="http://example.invalid/token"'}
         registry.faults = [Fault("HEAD", status=401, headers=challenge)]
@@ -339,7 +339,7 @@ def test_secrets_are_in_no_log_and_no_exception(  # noqa: PLR0917 (fixtures)
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Everything said at the highest verbosity, also by libraries, has no secret in it."""
+    """No output at the highest verbosity, including libraries', contains a secret."""
     caplog.set_level(logging.DEBUG)
     said = io.StringIO()
     monkeypatch.setattr(console.stderr, "_file", said)
@@ -360,7 +360,7 @@ def test_secrets_are_in_no_log_and_no_exception(  # noqa: PLR0917 (fixtures)
 
 
 def test_certificate_that_is_not_trusted_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong certificate is definite: one attempt, and the option that helps is named."""
+    """An untrusted certificate is a definite error: one attempt, and the option that fixes it."""
     calls: list[Any] = []
 
     def refuse(*_: Any, **__: Any) -> None:
@@ -388,6 +388,6 @@ def test_certificate_that_is_not_trusted_is_said_once(monkeypatch: pytest.Monkey
     ],
 )
 def test_names_are_checked(registry: str, name: str, message: str) -> None:
-    """What is no registry or repository is refused before anything is asked."""
+    """An invalid registry or repository name is refused before any request."""
     with pytest.raises(UsageError, match=message):
         Repository.from_names(registry, name)

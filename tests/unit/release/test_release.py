@@ -1,4 +1,4 @@
-"""The whole job, with stages that break: the registry gets no manifest."""
+"""The whole release with failing stages: no manifest reaches the registry."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .made import VERSION, refuted, scanned
 
 
 class Stages:
-    """Stand-ins for the stages before the seal; `broken` is what one of them raises."""
+    """Stand-ins for the stages before the seal; `broken` names the one that raises."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
@@ -85,7 +85,7 @@ class Stages:
 
 @pytest.fixture
 def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stages:
-    """Stages that work, to be broken."""
+    """Working stages, to be broken by tests."""
     return Stages(tmp_path, monkeypatch)
 
 
@@ -100,7 +100,7 @@ def config_for(registry: FakeRegistry, output: Path, **options: Any) -> job.Rele
 
 
 def test_stages_run_in_order_for_each_architecture(stages: Stages, tmp_path: Path) -> None:
-    """Build, verify and scan of both come before the first request that changes the registry."""
+    """Build, verify and scan of both complete before the first write to the registry."""
     with fake_registry(auth="bearer") as registry:
         published = job.release(config_for(registry, tmp_path / "out"))
         assert published
@@ -126,7 +126,7 @@ def test_stages_run_in_order_for_each_architecture(stages: Stages, tmp_path: Pat
 def test_broken_stage_publishes_nothing(
     stage: str, error: HarnessError, architecture: str, stages: Stages, tmp_path: Path
 ) -> None:
-    """Any stage of any architecture fails: its error comes through, the registry gets nothing."""
+    """If any stage of any architecture fails, its error is raised and nothing is published."""
     with fake_registry() as registry:
         stages.broken = {f"{stage} {architecture}": error}
         with pytest.raises(type(error), match=str(error)):
@@ -136,7 +136,7 @@ def test_broken_stage_publishes_nothing(
 
 
 def test_proof_that_does_not_hold_is_not_sealed_either(stages: Stages, tmp_path: Path) -> None:
-    """A stage that forgets to raise does not get its image through: the seal looks again."""
+    """If a stage fails to raise, the seal still rejects its image."""
     with fake_registry() as registry:
         stages.refuted = True
         with pytest.raises(NotProvenError, match="not proven"):
@@ -145,7 +145,7 @@ def test_proof_that_does_not_hold_is_not_sealed_either(stages: Stages, tmp_path:
 
 
 def test_resumed_release_builds_only_what_is_missing(stages: Stages, tmp_path: Path) -> None:
-    """arm64 broke: --resume takes the sealed amd64 image, checks it, and makes the other."""
+    """After a failure on arm64, --resume verifies the sealed amd64 image and builds arm64."""
     with fake_registry() as registry:
         stages.broken = {"scan arm64": HarnessError("no database")}
         with pytest.raises(HarnessError, match="no database"):
@@ -156,7 +156,7 @@ def test_resumed_release_builds_only_what_is_missing(stages: Stages, tmp_path: P
 
 
 def test_resumed_release_makes_a_damaged_seal_again(stages: Stages, tmp_path: Path) -> None:
-    """A seal that does not hold any more is not published but made again."""
+    """A damaged seal is recreated, not published."""
     with fake_registry() as registry:
         stages.broken = {"scan arm64": HarnessError("no database")}
         with pytest.raises(HarnessError):
@@ -168,7 +168,7 @@ def test_resumed_release_makes_a_damaged_seal_again(stages: Stages, tmp_path: Pa
 
 
 def test_export_on_two_machines_then_published(stages: Stages, tmp_path: Path) -> None:
-    """Each architecture is exported alone, and the third job publishes both and builds nothing."""
+    """Each architecture is exported separately; a third job publishes both and builds nothing."""
     with fake_registry() as registry:
         directories = []
         for architecture in Architecture:
@@ -192,7 +192,7 @@ def test_export_on_two_machines_then_published(stages: Stages, tmp_path: Path) -
 def test_dry_run_prints_the_plan_and_changes_nothing(
     stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Tags, platforms and digests are printed; nothing is pushed, no record is written."""
+    """The plan with tags, platforms and digests is printed; nothing is pushed or recorded."""
     with fake_registry() as registry:
         assert job.release(config_for(registry, tmp_path / "out", dry_run=True)) is None
         printed = capsys.readouterr().out
@@ -216,7 +216,7 @@ def test_dry_run_prints_the_plan_and_changes_nothing(
 def test_options_that_do_not_go_together(
     options: dict[str, Any], message: str, stages: Stages, tmp_path: Path
 ) -> None:
-    """Refused before anything is done."""
+    """Incompatible options are rejected before anything is done."""
     with fake_registry() as registry:
         with pytest.raises(UsageError, match=message):
             job.release(config_for(registry, tmp_path / "out", **options))
@@ -226,7 +226,7 @@ def test_options_that_do_not_go_together(
 def test_interrupted_release_says_how_to_go_on(
     stages: Stages, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """After an error of the registry the command that goes on is printed."""
+    """After a registry error the command to resume is printed."""
     with fake_registry() as registry:
         registry.faults = [Fault("PATCH", 403, times=99)]
         with pytest.raises(HarnessError, match="HTTP 403"):
@@ -237,7 +237,7 @@ def test_interrupted_release_says_how_to_go_on(
 
 
 def test_full_disk_leaves_no_seal(tmp_path: Path) -> None:
-    """The system refuses to write: a sentence with the place and the size, and no directory."""
+    """A full disk gives an error with path and size, and no directory is left."""
     client, made = scanned(tmp_path / "scan")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, hard))
@@ -260,7 +260,7 @@ def test_full_disk_leaves_no_seal(tmp_path: Path) -> None:
 def test_fr_018_release_names_what_it_leaves_out(
     without: str, options: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    """FR-018: a release leaves out no more than is named, and nothing of what is sealed."""
+    """FR-018: a release omits only the named regions, and none from a sealed image."""
     with fake_registry() as registry:
         config = config_for(registry, tmp_path / "out", **options)
         config = replace(config, build=replace(config.build, without=(without,)))

@@ -1,4 +1,4 @@
-"""Sealing: only what is proven and scanned, and every later change is found."""
+"""Sealing: only proven and scanned images, and every later change is detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .made import VERSION, proof_of, refuted, scanned, sealed
 
 
 def test_sealed_image_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
-    """What another machine reads is what was sealed."""
+    """Another machine reads what was sealed."""
     made = sealed(tmp_path, Architecture.ARM64)
     again = unseal(made.directory)
     assert again == made
@@ -54,7 +54,7 @@ def _other_scan(made: Any) -> Any:
     ],
 )
 def test_nothing_unproven_is_sealed(broken: Any, message: str, tmp_path: Path) -> None:
-    """Without its own proof and its own scan, both passed, an image gets no seal."""
+    """An image is sealed only with its own proof and its own scan, both passed."""
     client, made = scanned(tmp_path / "scan")
     with pytest.raises(NotProvenError, match=message):
         seal(client, broken(made), tmp_path / "sealed")
@@ -66,7 +66,7 @@ def test_nothing_unproven_is_sealed(broken: Any, message: str, tmp_path: Path) -
 )
 @pytest.mark.parametrize("damage", ["change", "remove"])
 def test_every_change_after_the_seal_is_found(name: str, damage: str, tmp_path: Path) -> None:
-    """A file that is changed or gone is named."""
+    """A changed or missing file is named."""
     path = sealed(tmp_path).file(name)
     if damage == "remove":
         path.unlink()
@@ -77,7 +77,7 @@ def test_every_change_after_the_seal_is_found(name: str, damage: str, tmp_path: 
 
 
 def test_file_that_was_added_is_found(tmp_path: Path) -> None:
-    """Something that was not sealed is not taken along."""
+    """A file added after sealing is rejected."""
     made = sealed(tmp_path)
     made.file("extra").write_text("x", encoding="utf-8")
     with pytest.raises(NotProvenError, match="extra differs from what was sealed"):
@@ -110,7 +110,7 @@ def test_layer_that_was_changed_is_found(tmp_path: Path) -> None:
 def test_seal_that_does_not_fit_is_refused(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    """A seal that says something else than image, proof and scan do."""
+    """A seal that contradicts image, proof or scan is rejected."""
     made = sealed(tmp_path)
     content = json.loads(made.file(SEAL).read_bytes()) | changes
     made.file(SEAL).write_bytes(canonical_json(content))
@@ -119,7 +119,7 @@ def test_seal_that_does_not_fit_is_refused(
 
 
 def test_unfinished_seal_is_none(tmp_path: Path) -> None:
-    """Without its last file the directory is no sealed image; the message says what to do."""
+    """Without its last file the directory is not sealed; the message has the fix."""
     made = sealed(tmp_path)
     made.file(SEAL).unlink()
     with pytest.raises(NotProvenError, match="create it again with --export"):
@@ -130,7 +130,7 @@ def test_unfinished_seal_is_none(tmp_path: Path) -> None:
 def test_engine_that_stops_in_the_middle_leaves_nothing(
     breaks: Exception | None, tmp_path: Path
 ) -> None:
-    """A stream that ends early or breaks is an error of the environment; nothing is left."""
+    """A truncated or broken stream is an environment error; nothing is left."""
     client, made = scanned(tmp_path / "scan")
     whole = list(client.api.get_image(""))
 
@@ -146,7 +146,7 @@ def test_engine_that_stops_in_the_middle_leaves_nothing(
 
 
 def test_provenance_names_every_input(tmp_path: Path) -> None:
-    """The statement is about the manifest and has every tarball, the base and the sources."""
+    """The statement is about the manifest and lists every tarball, the base and the sources."""
     made = sealed(tmp_path)
     content = json.loads(made.file(PROVENANCE).read_bytes())
     assert content["subject"][0]["digest"]["sha256"] == made.image.manifest.digest[7:]

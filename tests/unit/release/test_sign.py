@@ -1,4 +1,4 @@
-"""Signing with cosign: what it is given, and that no secret is on its command line."""
+"""Signing with cosign: its arguments, and no secrets on its command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ exit 0
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cosign that writes down what it is asked; the file it writes to."""
+    """A fake cosign that records its arguments; returns the file it writes."""
     program = tmp_path / "cosign"
     program.write_text(COSIGN, encoding="utf-8")
     program.chmod(0o755)
@@ -38,7 +38,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_key_signs_and_the_signature_is_verified(log: Path) -> None:
-    """Signed by digest with the key of the environment, then verified; argv has no secret."""
+    """The image is signed by digest with the key, then verified; argv contains no secret."""
     signer = Signer.from_environ(os.environ, offline=True)
     assert signer.sign(NAME, HELD, Path("ca.pem")) == "signed with a key"
     asked = log.read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def test_key_signs_and_the_signature_is_verified(log: Path) -> None:
 
 @pytest.mark.parametrize("step", ["sign", "verify"])
 def test_failure_of_cosign_is_one(log: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a failed signature nor one that does not verify is taken for signed."""
+    """A failed signature and a failed verification are both errors."""
     monkeypatch.setenv("COSIGN_BREAKS", step)
     with pytest.raises(CommandError, match=f"no: {step}") as caught:
         Signer.from_environ(os.environ, offline=False).sign(NAME, HELD, None)
@@ -62,7 +62,7 @@ def test_failure_of_cosign_is_one(log: Path, step: str, monkeypatch: pytest.Monk
 
 
 def test_identity_of_the_job_signs(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key, on GitHub Actions, the signature is keyless and in the log."""
+    """Without a key, on GitHub Actions, signing is keyless with a transparency log entry."""
     environ = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x"}
     said = Signer.from_environ(environ, offline=False).sign(NAME, HELD, None)
     assert said == "signed with the identity of the job, recorded in the transparency log"
@@ -72,14 +72,14 @@ def test_identity_of_the_job_signs(log: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_key_without_cosign_is_said_before_anything_is_done(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Who gives a key wants a signature: without cosign that is an error."""
+    """A key without cosign is an error."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentMissingError, match="cosign is not installed"):
         Signer.from_environ({"COSIGN_PRIVATE_KEY": "x"}, offline=True)
 
 
 def test_nothing_to_sign_with_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without key and identity, or without cosign, the release is unsigned and says why."""
+    """Without a key and an identity, or without cosign, the release is unsigned with a reason."""
     monkeypatch.setenv("PATH", str(tmp_path))
     unsigned = Signer.from_environ({}, offline=False).sign(NAME, None, None)
     assert unsigned == (

@@ -1,4 +1,4 @@
-"""FR-011: which tags move."""
+"""FR-011 (`latest` and version tags): which tags move."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def moves(version: str, existing: Sequence[str], **options: bool | None) -> list
 def test_fr_011_version_first_and_latest_by_policy(
     version: str, existing: list[str], expected: list[str]
 ) -> None:
-    """FR-011: the version's tag always, `latest` last and only for the newest release."""
+    """FR-011: always the version's tag first; `latest` last, and only for the newest release."""
     assert moves(version, existing) == expected
 
 
@@ -55,12 +55,12 @@ def test_fr_011_version_first_and_latest_by_policy(
 def test_floating_tags_follow_their_line(
     version: str, existing: list[str], expected: list[str]
 ) -> None:
-    """v1.2 and v1 move to the newest of their line only."""
+    """v1.2 and v1 move only to the newest release of their line."""
     assert moves(version, existing, floating=True) == expected
 
 
 def test_latest_can_be_left_alone() -> None:
-    """--no-latest leaves it, and the plan says why."""
+    """--no-latest leaves `latest` unchanged, and the plan says why."""
     plan = plan_tags("v1.0.0", OURS, [], no_tag, latest=False)
     assert [move.tag for move in plan.moves] == ["v1.0.0"]
     assert plan.stays == (("latest", "--no-latest was given"),)
@@ -70,13 +70,13 @@ def test_latest_can_be_left_alone() -> None:
     ("version", "why"), [("v1.0.0-rc.1", "is a prerelease"), ("v1.0.0", "v1.0.1 is newer")]
 )
 def test_latest_is_not_forced_against_the_policy(version: str, why: str) -> None:
-    """--latest for a prerelease or a backport is refused and says why."""
+    """--latest for a prerelease or a backport is refused with a reason."""
     with pytest.raises(UsageError, match=why):
         plan_tags(version, OURS, ["v1.0.1"], no_tag, latest=True)
 
 
 def test_version_never_changes() -> None:
-    """The version's tag with other content is refused; with the same content it is fine."""
+    """The version's tag with different content is refused; with the same content it is accepted."""
     with pytest.raises(
         TagConflictError, match="already published with different content"
     ) as caught:
@@ -88,13 +88,13 @@ def test_version_never_changes() -> None:
 
 @pytest.mark.parametrize("version", ["v1.2", "1.2.3", "latest", "v1.2.3+build"])
 def test_what_cannot_be_ordered_is_refused(version: str) -> None:
-    """Only semantic versions that can be tags are released."""
+    """Only semantic versions that are valid tags are released."""
     with pytest.raises(UsageError):
         plan_tags(version, OURS, [], no_tag)
 
 
 def test_previous_release_is_found() -> None:
-    """The newest release below, by number and not by letter."""
+    """The newest earlier release, in version order."""
     tags = ["v1.2.0", "v1.10.0", "v1.9.0", "v2.0.0", "v1.11.0-rc.1", "latest"]
     assert previous("v1.12.0", tags) == "v1.10.0"
     assert previous("v1.0.0", tags) is None

@@ -1,4 +1,4 @@
-"""Drives image/supervisor/step.lua in this process, with a clock that the test moves."""
+"""Drive image/supervisor/step.lua in this process, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _step = _lua.require("supervisor.step")
 
 
 def to_lua(value: Any) -> Any:
-    """Turn dictionaries and lists into tables, all the way down."""
+    """Convert dictionaries and lists to Lua tables, recursively."""
     if isinstance(value, Mapping):
         return _lua.table_from({key: to_lua(entry) for key, entry in value.items()})
     if isinstance(value, list | tuple):
@@ -37,16 +37,16 @@ def to_lua(value: Any) -> Any:
 
 
 def from_lua(value: Any) -> Any:
-    """Turn tables into dictionaries, all the way down."""
+    """Convert Lua tables to dictionaries, recursively."""
     if lua53.lua_type(value) == "table":
         return {key: from_lua(entry) for key, entry in value.items()}
     return value
 
 
 class Decider:
-    """A supervisor's state with its clock; each event returns the actions it asks for.
+    """A supervisor's state with its clock; each event returns the requested actions.
 
-    Every `check_every`-th call checks that `step` left the state alone that it was given.
+    Every `check_every`-th call checks that `step` did not modify the state it was given.
     """
 
     def __init__(self, names: Sequence[str] = NAMES, **settings: float) -> None:
@@ -61,7 +61,7 @@ class Decider:
         self._state = _step.new(to_lua({**self.settings, "regions": regions}))
 
     def send(self, kind: str, **event: Any) -> list[Action]:
-        """Let an event happen now."""
+        """Send an event now."""
         self._sent += 1
         given, checked = self._state, self._sent % self.check_every == 0
         before = from_lua(given) if checked else None
@@ -72,12 +72,12 @@ class Decider:
         return asked
 
     def tick(self, seconds: float = 0.0) -> list[Action]:
-        """Let time pass."""
+        """Advance the time."""
         self.now += seconds
         return self.send("tick")
 
     def start_due(self) -> list[str]:
-        """Tick, and start what was asked for until nothing is; returns the names in order."""
+        """Tick, and start what is requested until nothing is left; return the names in order."""
         self.tick()
         started: list[str] = []
         while self.asked:
@@ -86,24 +86,24 @@ class Decider:
         return started
 
     def started(self, name: str) -> list[Action]:
-        """Its process runs from now on."""
+        """Report that its process has started."""
         if name in self.asked:
             self.asked.remove(name)
         self._next_pid += 1
         return self.send("started", name=name, pid=self._next_pid, wall=1.7e9 + self.now)
 
     def exited(self, name: str, status: int = 1) -> list[Action]:
-        """Its process has ended."""
+        """Report that its process has exited."""
         return self.send("exited", name=name, status=status)
 
     def health(self, **up: bool) -> list[Action]:
-        """Hand over what the proxy's checks say; names with `_` for `-`."""
+        """Pass on the proxy's health checks; names with `_` for `-`."""
         states = {name.replace("_", "-"): value for name, value in up.items()}
         checks = {name: "L7OK" if value else "L4CON" for name, value in states.items()}
         return self.send("health", up=states, check=checks)
 
     def make_ready(self, *names: str) -> list[Action]:
-        """Let these regions listen and become healthy."""
+        """Make these regions listen and become healthy."""
         actions = []
         for name in names:
             actions += self.send("listening", name=name)
@@ -121,33 +121,33 @@ class Decider:
         return self.send("signal", signal="SIGTERM")
 
     def process(self, name: str) -> dict[str, Any]:
-        """What is known of a process."""
+        """Return the state of a process."""
         return cast(dict[str, Any], from_lua(self._state.process[name]))
 
     def listens(self, name: str) -> bool:
-        """Whether it was seen to accept connections."""
+        """Return whether it was seen to accept connections."""
         return bool(self._state.process[name].listening)
 
     def state_of(self, name: str) -> str:
-        """The process's state."""
+        """Return the process's state name."""
         return str(self._state.process[name].state)
 
     def running(self) -> list[str]:
-        """Names with a process, in start order."""
+        """Return names with a process, in start order."""
         order = from_lua(self._state.order).values()
         return [name for name in order if self._state.process[name].pid]
 
     @property
     def phase(self) -> str:
-        """`running`, or how far the stop is."""
+        """Return `running`, or the stage of the stop."""
         return str(self._state.phase)
 
     def wait(self) -> float:
-        """Seconds until `step` wants the next look."""
+        """Return the seconds until `step` wants to be called again."""
         return float(_step.wait(self._state, self.now))
 
     def fail(self, words: str) -> None:
-        """The supervisor itself fails."""
+        """Make the supervisor itself fail."""
         before = from_lua(self._state)
         given = self._state
         self._state = _step.fail(given, words, self.now)
@@ -155,20 +155,20 @@ class Decider:
 
 
 def of_kind(actions: Sequence[Action], kind: str) -> list[Action]:
-    """The actions of one kind."""
+    """Return the actions of one kind."""
     return [action for action in actions if action["kind"] == kind]
 
 
 def starts(actions: Sequence[Action]) -> list[str]:
-    """Names that are to be started, in order."""
+    """Return the names to start, in order."""
     return [action["name"] for action in of_kind(actions, "start")]
 
 
 def signals(actions: Sequence[Action]) -> list[tuple[str, str]]:
-    """Names and signals, in order."""
+    """Return names and signals, in order."""
     return [(action["name"], action["signal"]) for action in of_kind(actions, "signal")]
 
 
 def words(actions: Sequence[Action]) -> list[tuple[str, str, str]]:
-    """Level, region and message of what is said."""
+    """Return level, region and message of each log line."""
     return [(a["level"], a["region"], a["message"]) for a in of_kind(actions, "say")]

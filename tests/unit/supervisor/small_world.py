@@ -1,4 +1,4 @@
-"""A small world around the supervisor's decisions: processes, a kernel that refuses, a clock."""
+"""A simulated world around the supervisor: processes, a kernel that refuses, a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOST_SECONDS = 0.01
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What one process does; a time of None is never."""
+    """How one process behaves; a time of None means never."""
 
     listens: float | None = 0.3
     healthy: float | None = 0.1
@@ -35,7 +35,7 @@ GOOD = Behaviour()
 
 @dataclass(frozen=True)
 class Incident:
-    """What happens from outside, once."""
+    """A single external event."""
 
     at: float
     kind: str
@@ -46,7 +46,7 @@ class Incident:
 
 @dataclass
 class Process:
-    """A process that lives."""
+    """A running process."""
 
     name: str
     born: float
@@ -57,14 +57,14 @@ class Process:
     reasons: list[str] = field(default_factory=list)
 
     def end_at(self, moment: float, status: int, why: str) -> None:
-        """Let it end then, unless it ends before."""
+        """Schedule its exit, unless it exits earlier."""
         self.reasons.append(why)
         if self.ends is None or moment < self.ends:
             self.ends, self.status = moment, status
 
 
 class World:
-    """Runs a decider as image/supervisor.lua does, and checks what must never happen."""
+    """Runs a decider as image/supervisor.lua does, and checks its invariants."""
 
     def __init__(
         self, decider: Decider, plans: dict[str, list[Behaviour]], incidents: list[Incident]
@@ -86,11 +86,11 @@ class World:
 
     @property
     def now(self) -> float:
-        """Seconds since the begin."""
+        """Seconds since the start."""
         return self.decider.now - self.begin
 
     def take(self, kind: str, **event: Any) -> None:
-        """Hand over an event and do what is asked for."""
+        """Pass on an event and carry out the requested actions."""
         actions = self.decider.send(kind, **event)
         for name in self.alive:
             if self.decider.state_of(name) == "ready":
@@ -145,22 +145,22 @@ class World:
             process.end_at(self.now + 0.001, 137, "SIGKILL")
 
     def do_say(self, action: Action) -> None:
-        """Every line has a level, a region and a message."""
+        """Check that every line has a level, a region and a message."""
         assert action["level"] in {"info", "warn", "error"} and action["message"]
         assert action["region"] == "-" or action["region"] in self.decider.names
 
     def do_close_streams(self, action: Action) -> None:
-        """The log writer ends when it has read all."""
+        """The log writer exits when it has read everything."""
         process = self.alive.get("log-writer")
         if process and process.behaviour.obeys is not None:
             process.end_at(self.now + process.behaviour.obeys, 0, "end of streams")
 
     def do_kill_strays(self, action: Action) -> None:
-        """No plugin and no proxy is left when strays are killed."""
+        """Check that no plugin and no proxy is left when strays are killed."""
         assert set(self.alive) <= {"log-writer"}
 
     def do_exit(self, action: Action) -> None:
-        """The end: once, and in time."""
+        """Check that the exit happens once and in time."""
         assert self.stop_began is not None
         self.exits.append(action)
         limit = self.decider.settings["stop_seconds"] + HARD_END + SLACK
@@ -169,7 +169,7 @@ class World:
         assert stuck or not self.alive, f"{list(self.alive)} at the exit"
 
     def check_gate(self) -> None:
-        """No more regions parse than may, but for those that take longer than is fair."""
+        """Check that no more regions parse than allowed, except those that take too long."""
         limit = self.decider.settings["start_parallel"]
         if limit and self.decider.phase == "running":
             parsing = [
@@ -182,12 +182,12 @@ class World:
             assert len(parsing) <= limit, parsing
 
     def listens(self, process: Process) -> bool:
-        """Tell whether it accepts connections."""
+        """Return whether it accepts connections."""
         after = process.behaviour.listens
         return after is not None and self.now >= process.born + after
 
     def is_up(self, name: str) -> bool:
-        """Tell whether the proxy's check passes."""
+        """Return whether the proxy's check passes."""
         process = self.alive.get(name)
         if not process or process.frozen or not self.listens(process):
             return False
@@ -197,7 +197,7 @@ class World:
         return behaviour.healthy is not None and age >= behaviour.healthy and not sick
 
     def loop_once(self) -> None:
-        """One turn of the supervisor's loop, and its sleep."""
+        """Run one iteration of the supervisor's loop, including its sleep."""
         self.happen()
         self.reap()
         self.look()
@@ -207,14 +207,14 @@ class World:
             self.decider.now += max(0.001, self.sleep())
 
     def sleep(self) -> float:
-        """Seconds until the supervisor's next look or the end of a process."""
+        """Sleep until the supervisor's next step or the exit of a process."""
         seconds = self.decider.wait()
         assert 0 <= seconds <= 0.25
         ends = [p.ends - self.now for p in self.alive.values() if p.ends is not None]
         return max(0.0, min([seconds, *ends]))
 
     def happen(self) -> None:
-        """Let the incidents happen that are due."""
+        """Apply the incidents that are due."""
         while self.incidents and self.incidents[0].at <= self.now and not self.exits:
             incident = self.incidents.pop(0)
             process = self.alive.get(incident.name)
@@ -232,7 +232,7 @@ class World:
                 self.take("signal", signal="SIGTERM")
 
     def reap(self) -> None:
-        """Hand over each process that has ended."""
+        """Report each process that has exited."""
         for name, process in list(self.alive.items()):
             if self.exits or process.ends is None or process.ends > self.now + 1e-9:
                 continue
@@ -245,7 +245,7 @@ class World:
             self.take("exited", name=name, status=process.status)
 
     def look(self) -> None:
-        """Hand over what regions and proxy show."""
+        """Report the state of regions and proxy."""
         for name in self.decider.names:
             process = self.alive.get(name)
             if (
@@ -266,13 +266,13 @@ class World:
                 self.take("frozen", name=name)
 
     def run(self, seconds: float) -> None:
-        """Let time pass until the exit, or for so long."""
+        """Run until the exit, or for the given time."""
         end = self.now + seconds
         while not self.exits and self.now < end and not self.is_at_rest():
             self.loop_once()
 
     def is_at_rest(self) -> bool:
-        """Tell whether all serves and nothing will happen to it."""
+        """Return whether everything serves and no incident is pending."""
         return (
             not self.incidents
             and self.decider.phase == "running"
@@ -282,5 +282,5 @@ class World:
         )
 
     def all_ready(self) -> bool:
-        """Tell whether every region serves."""
+        """Return whether every region serves."""
         return all(self.decider.state_of(name) == "ready" for name in self.decider.names)

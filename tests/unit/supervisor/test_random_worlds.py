@@ -1,8 +1,8 @@
-"""Random worlds: whatever processes do, the supervisor's promises hold.
+"""Random worlds: whatever processes do, the supervisor keeps its promises.
 
-`World` itself checks: never two processes of one name, no more restarts than FINFOCUS_MAX_RESTARTS
-within a stable window, no more parsing regions than may, the exit once and in time, SIGUSR1 once,
-no signal for a process that was reaped, nothing after the exit.
+`World` checks: never two processes of one name, no more restarts than FINFOCUS_MAX_RESTARTS within
+a stable window, no more parsing regions than allowed, exit once and in time, SIGUSR1 once, no
+signal to a reaped process, nothing after the exit.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ many = settings(
     max_examples=100,
     deadline=None,
     derandomize=True,
-    # Shrinking a world of a minute takes longer than reading one.
+    # Shrinking a one-minute world takes longer than reading it.
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -75,7 +75,7 @@ def make(
 def test_fr_017_it_ends_up_ready_or_stopped(
     configuration: dict[str, float], plan: dict[str, list[Behaviour]], happening: list[Incident]
 ) -> None:
-    """FR-017: when nothing bad happens any more all regions serve, or all has stopped with 1."""
+    """FR-017 (bounded restarts): after the incidents all regions serve, or all stopped with 1."""
     world = make(configuration, plan, happening)
     stuck = any(b.unkillable for behaviours in plan.values() for b in behaviours)
     world.run(LONG)
@@ -85,7 +85,7 @@ def test_fr_017_it_ends_up_ready_or_stopped(
     elif not stuck:
         sick = {name for name in REGIONS if world.alive[name].behaviour != GOOD}
         assert sick or world.all_ready()
-        for name in sick:  # it runs, or it is on its way to its next start
+        for name in sick:  # it runs, or its next start is pending
             assert world.decider.state_of(name) in {"starting", "ready", "backoff", "waiting"}
     world.asked_to_stop = True
     world.take("signal", signal="SIGTERM") if not world.exits else None
@@ -102,7 +102,7 @@ def test_sc_003_a_stop_at_any_moment_ends_in_time(
     moment: float,
     twice: bool,
 ) -> None:
-    """SC-003: whenever it comes, the exit follows within the deadline and 0.5 s, with code 0."""
+    """SC-003 (exit 0 within 5 s): at any moment, code 0 within the deadline and 0.5 s."""
     stops = [Incident(moment, "stop")] + [Incident(moment + 0.1, "stop")] * twice
     world = make(configuration, plan, [*happening, *stops])
     world.run(LONG)
@@ -119,7 +119,7 @@ def test_an_error_at_any_moment_stops_all(
     happening: list[Incident],
     moment: float,
 ) -> None:
-    """The supervisor's own failure ends in the same bounded stop, with code 1."""
+    """A failure of the supervisor ends in the same bounded stop, with code 1."""
     world = make(configuration, plan, [*happening, Incident(moment, "error")])
     world.run(LONG)
     assert [action["code"] for action in world.exits] == [1]

@@ -1,4 +1,4 @@
-"""The restart policy: pauses, budget, and what makes a region stable."""
+"""The restart policy: backoff, restart limit, and when a region counts as stable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .deciding import Decider, of_kind, signals, starts, words
 
 
 def fail_and_wait(decider: Decider, name: str) -> float:
-    """End the region's process; returns the pause until it is asked for again."""
+    """Make the region's process exit; return the backoff until its restart."""
     decider.exited(name)
     entry = decider.process(name)
     assert entry["state"] == "backoff" and "pid" not in entry
@@ -22,7 +22,7 @@ def fail_and_wait(decider: Decider, name: str) -> float:
 
 
 def test_fr_017_pauses_double_up_to_25_6_s() -> None:
-    """FR-017: the pause before a restart is short, doubles, and has an end."""
+    """FR-017 (bounded restarts): the backoff starts short, doubles, and is capped."""
     decider = Decider(["us-east-1"], max_restarts=10)
     decider.run_all()
     pauses = [fail_and_wait(decider, "us-east-1") for _ in range(10)]
@@ -64,7 +64,7 @@ def test_fr_017_no_restart_at_all() -> None:
 
 
 def test_fr_017_restart_is_counted_in_words() -> None:
-    """FR-017: each failure says the code, the count and the pause."""
+    """FR-017: each failure logs the exit code, the restart count and the backoff."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     assert words(decider.exited("us-east-1", 137)) == [
@@ -73,7 +73,7 @@ def test_fr_017_restart_is_counted_in_words() -> None:
 
 
 def test_fr_017_a_stable_region_has_its_restarts_again() -> None:
-    """FR-017: after FINFOCUS_STABLE_SECONDS without a failure the count starts over."""
+    """FR-017: after FINFOCUS_STABLE_SECONDS without a failure the restart count resets."""
     decider = Decider(["us-east-1"], stable_seconds=60)
     decider.run_all()
     for _ in range(3):
@@ -87,7 +87,7 @@ def test_fr_017_a_stable_region_has_its_restarts_again() -> None:
 
 
 def test_fr_017_a_slow_start_does_not_count_as_stable_time() -> None:
-    """FR-017: the time without a failure begins when the region is ready."""
+    """FR-017: stable time starts when the region is ready."""
     decider = Decider(["us-east-1"], stable_seconds=60)
     decider.run_all()
     fail_and_wait(decider, "us-east-1")
@@ -98,7 +98,7 @@ def test_fr_017_a_slow_start_does_not_count_as_stable_time() -> None:
 
 
 def test_fr_017_a_region_that_hangs_at_every_start_uses_up_its_restarts() -> None:
-    """FR-017: with a start limit above FINFOCUS_STABLE_SECONDS, as by default, it still ends."""
+    """FR-017: a start limit above FINFOCUS_STABLE_SECONDS still exhausts the restarts."""
     decider = Decider(["us-east-1"], startup_seconds=120, stable_seconds=60)
     decider.start_due()
     for _ in range(3):
@@ -111,14 +111,14 @@ def test_fr_017_a_region_that_hangs_at_every_start_uses_up_its_restarts() -> Non
 
 
 def test_fr_017_restarts_are_never_used_up_where_a_start_is_stable_at_once() -> None:
-    """FR-017: with FINFOCUS_STABLE_SECONDS=0 every end of a region is its first, pause included."""
+    """FR-017: with FINFOCUS_STABLE_SECONDS=0 every failure counts as the first."""
     decider = Decider(["us-east-1"], stable_seconds=0)
     decider.run_all()
     assert {fail_and_wait(decider, "us-east-1") for _ in range(20)} == {0.2}
 
 
 def test_fr_017_each_process_has_a_budget_of_its_own() -> None:
-    """FR-017: the failures of one region use up no restart of another."""
+    """FR-017: failures of one region do not use another's restarts."""
     decider = Decider(["us-east-1", "eu-west-1"], start_parallel=0)
     decider.run_all()
     for _ in range(3):
@@ -128,7 +128,7 @@ def test_fr_017_each_process_has_a_budget_of_its_own() -> None:
 
 @pytest.mark.parametrize("part", ["proxy", "log-writer"])
 def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None:
-    """FR-017: a part has no pause, and the fourth failure in a row stops the container."""
+    """FR-017: a component restarts without backoff; the fourth failure in a row stops all."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     for _ in range(3):
@@ -144,7 +144,7 @@ def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None
 
 
 def test_fr_017_a_part_may_run_again_before_its_time() -> None:
-    """FR-017: a stable part has its restarts again too."""
+    """FR-017: the restart count of a stable component resets too."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     for _ in range(10):
@@ -155,7 +155,7 @@ def test_fr_017_a_part_may_run_again_before_its_time() -> None:
 
 
 def test_a_restart_counts_its_own_time() -> None:
-    """Starts, readiness and the time limits of the new process begin with it."""
+    """Starts, readiness and time limits of a new process count from its own start."""
     decider = Decider(["us-east-1"], startup_seconds=5)
     decider.run_all()
     decider.now += 100

@@ -1,4 +1,4 @@
-"""Starts, the gate, and how a region becomes ready."""
+"""Starts, the start limit, and how a region becomes ready."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .deciding import NAMES, Decider, of_kind, signals, starts, words
 
 
 def test_sc_002_the_first_tick_asks_for_all_that_may_start() -> None:
-    """SC-002: log writer, proxy and the first regions of the table start at once."""
+    """SC-002 (ready within 10 s): log writer, proxy and the first regions start immediately."""
     decider = Decider(start_parallel=2)
     actions = decider.tick()
     assert starts(actions) == ["log-writer", "us-east-1", "eu-west-1", "proxy"]
@@ -18,21 +18,21 @@ def test_sc_002_the_first_tick_asks_for_all_that_may_start() -> None:
 
 
 def test_the_start_is_announced_once() -> None:
-    """Later ticks do not say again which regions start."""
+    """Later ticks do not announce the starting regions again."""
     decider = Decider()
     decider.start_due()
     assert words(decider.tick(1)) == []
 
 
 def test_nothing_is_asked_for_twice() -> None:
-    """A start that is under way is not asked for again."""
+    """A pending start is not requested again."""
     decider = Decider()
     decider.tick()
     assert starts(decider.tick(0.1)) == []
 
 
 def test_sc_002_gate_lets_the_next_region_in_when_one_listens() -> None:
-    """SC-002: a region that listens has parsed its lists: the next of the table starts."""
+    """SC-002: a region that listens has parsed its lists, so the next one starts."""
     decider = Decider(start_parallel=1)
     assert decider.start_due() == ["log-writer", "us-east-1", "proxy"]
     order = ["us-east-1"]
@@ -44,7 +44,7 @@ def test_sc_002_gate_lets_the_next_region_in_when_one_listens() -> None:
 
 
 def test_gate_0_is_all_at_once() -> None:
-    """FINFOCUS_START_PARALLEL=0 starts every region at once, and says so."""
+    """FINFOCUS_START_PARALLEL=0 starts every region at once, and logs it."""
     decider = Decider(start_parallel=0)
     actions = decider.tick()
     assert starts(actions) == ["log-writer", *NAMES, "proxy"]
@@ -52,7 +52,7 @@ def test_gate_0_is_all_at_once() -> None:
 
 
 def test_a_start_over_10_s_no_longer_keeps_the_next_waiting() -> None:
-    """A start that is slow for its disk does not hold back the others for ever."""
+    """A start slowed by its disk does not block the others indefinitely."""
     decider = Decider(start_parallel=1)
     decider.start_due()
     decider.now += 9.9
@@ -62,7 +62,7 @@ def test_a_start_over_10_s_no_longer_keeps_the_next_waiting() -> None:
 
 
 def test_restarts_pass_the_gate() -> None:
-    """A restart waits while as many regions parse as may."""
+    """A restart waits while the maximum number of regions is parsing."""
     decider = Decider(start_parallel=1)
     decider.run_all()
     decider.exited("us-east-1")
@@ -74,21 +74,21 @@ def test_restarts_pass_the_gate() -> None:
 
 
 def test_a_region_that_fails_while_it_parses_frees_its_place() -> None:
-    """The gate counts what parses, not what once did."""
+    """Only regions that are still parsing count against the limit."""
     decider = Decider(start_parallel=1)
     decider.start_due()
     assert starts(decider.exited("us-east-1")) == ["eu-west-1"]
 
 
 def test_parts_pass_no_gate() -> None:
-    """The proxy starts again at once, however many regions parse."""
+    """The proxy restarts immediately, however many regions are parsing."""
     decider = Decider(start_parallel=1)
     decider.start_due()
     assert starts(decider.exited("proxy")) == ["proxy"]
 
 
 def test_sc_002_ready_takes_both_a_listening_plugin_and_a_passed_check() -> None:
-    """SC-002: neither alone is ready; with both it is said once, with the seconds it took."""
+    """SC-002: ready requires both; it is logged once, with the seconds it took."""
     decider = Decider(["us-east-1"])
     decider.start_due()
     decider.now += 1.5
@@ -103,7 +103,7 @@ def test_sc_002_ready_takes_both_a_listening_plugin_and_a_passed_check() -> None
 
 
 def test_a_check_that_passed_before_does_not_make_a_new_process_ready() -> None:
-    """A region that starts again must listen itself, whatever the proxy last saw of it."""
+    """A restarted region must listen itself, whatever the proxy's last check was."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     decider.exited("us-east-1")
@@ -115,7 +115,7 @@ def test_a_check_that_passed_before_does_not_make_a_new_process_ready() -> None:
 
 
 def test_fr_015_a_region_that_fails_its_check_is_said_and_stays_ready() -> None:
-    """FR-015: the first failed check is said once, and so is the recovery."""
+    """FR-015 (health of all regions): the first failed check and the recovery are logged once."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     (said,) = of_kind(decider.health(us_east_1=False), "say")
@@ -127,7 +127,7 @@ def test_fr_015_a_region_that_fails_its_check_is_said_and_stays_ready() -> None:
 
 
 def test_a_region_that_never_becomes_ready_is_killed() -> None:
-    """FINFOCUS_STARTUP_SECONDS after its start it is killed, again and again until it has ended."""
+    """After FINFOCUS_STARTUP_SECONDS it is killed, repeatedly until it has exited."""
     decider = Decider(["us-east-1"], startup_seconds=5)
     decider.start_due()
     assert signals(decider.tick(4.9)) == []
@@ -144,7 +144,7 @@ def test_a_region_that_never_becomes_ready_is_killed() -> None:
 
 
 def test_a_hung_region_is_killed() -> None:
-    """A region that fails its check for FINFOCUS_UNHEALTHY_SECONDS is killed and starts again."""
+    """A region that fails its check for FINFOCUS_UNHEALTHY_SECONDS is killed and restarted."""
     decider = Decider(["us-east-1"], unhealthy_seconds=3)
     decider.run_all()
     decider.health(us_east_1=False)
@@ -155,7 +155,7 @@ def test_a_hung_region_is_killed() -> None:
 
 
 def test_a_recovery_begins_the_time_of_a_hung_region_anew() -> None:
-    """Two short failures are not one long one."""
+    """Two short failures do not add up to one long one."""
     decider = Decider(["us-east-1"], unhealthy_seconds=3)
     decider.run_all()
     for _ in range(3):
@@ -169,7 +169,7 @@ def test_a_recovery_begins_the_time_of_a_hung_region_anew() -> None:
 
 @pytest.mark.parametrize("part", ["proxy", "log-writer"])
 def test_a_frozen_part_is_killed_and_starts_again(part: str) -> None:
-    """A part that SIGSTOP holds is killed until it has ended."""
+    """A component stopped by SIGSTOP is killed until it has exited."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     actions = decider.send("frozen", name=part)
@@ -181,7 +181,7 @@ def test_a_frozen_part_is_killed_and_starts_again(part: str) -> None:
 
 
 def test_no_process_possible_is_tried_again_and_given_up_after_10_s() -> None:
-    """A refused start is repeated every 0.1 s; after 10 s all stops, code 1, with the remedy."""
+    """A refused start is retried every 0.1 s; after 10 s all stop with code 1 and the fix."""
     decider = Decider(["us-east-1"], start_parallel=0)
     asked = starts(decider.tick())
     tries = 0
@@ -196,7 +196,7 @@ def test_no_process_possible_is_tried_again_and_given_up_after_10_s() -> None:
 
 
 def test_a_start_that_works_forgets_the_refused_ones() -> None:
-    """Ten seconds count only when no process could be started in all that time."""
+    """The ten seconds count only if no process could be started in that time."""
     decider = Decider(["us-east-1"], start_parallel=0)
     decider.tick()
     decider.send("refused", name="us-east-1", reason="no")
@@ -208,7 +208,7 @@ def test_a_start_that_works_forgets_the_refused_ones() -> None:
 
 
 def test_looks_at_a_starting_region_are_frequent_at_first_and_never_rare() -> None:
-    """A plugin with a short list is seen within 4 ms, one with a long list within 0.1 s."""
+    """A plugin with a short list is noticed within 4 ms, one with a long list within 0.1 s."""
     decider = Decider(["us-east-1"])
     decider.start_due()
     assert decider.wait() <= 0.004
@@ -221,7 +221,7 @@ def test_looks_at_a_starting_region_are_frequent_at_first_and_never_rare() -> No
 
 
 def test_health_of_an_unknown_region_changes_nothing() -> None:
-    """The file that health comes from can be written by anything in the container."""
+    """The health file can be written by anything in the container."""
     decider = Decider(["us-east-1"])
     decider.run_all()
     assert words(decider.health(mars_1=True, us_east_1=True)) == []
@@ -229,7 +229,7 @@ def test_health_of_an_unknown_region_changes_nothing() -> None:
 
 
 def test_restarts_that_are_due_together_pass_the_gate() -> None:
-    """That the processes before listened makes none of those that start now count as started."""
+    """That earlier processes listened does not count for the ones starting now."""
     names = ["us-east-1", "us-west-2", "eu-west-1"]
     decider = Decider(names, start_parallel=2)
     decider.run_all()

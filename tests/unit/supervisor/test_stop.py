@@ -1,4 +1,4 @@
-"""The stop sequence, step by step, and what it does when something goes wrong."""
+"""The stop sequence, step by step, and its error cases."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def decider() -> Decider:
 
 
 def test_fr_006_the_proxy_goes_first(decider: Decider) -> None:
-    """FR-006: the proxy takes no new request before the first plugin is told."""
+    """FR-006 (forward SIGTERM): the proxy stops accepting before the first plugin is signalled."""
     actions = decider.stop()
     assert words(actions) == [("info", "-", "SIGTERM: stopping 2 regions")]
     assert ("proxy", "SIGUSR1") in signals(actions)
@@ -28,7 +28,7 @@ def test_fr_006_the_proxy_goes_first(decider: Decider) -> None:
 
 
 def test_the_proxy_is_told_exactly_once(decider: Decider) -> None:
-    """A second SIGUSR1 would end HAProxy with the requests it has."""
+    """A second SIGUSR1 would make HAProxy drop open requests."""
     said = signals(decider.stop())
     for _ in range(20):
         said += signals(decider.tick(0.05))
@@ -37,7 +37,7 @@ def test_the_proxy_is_told_exactly_once(decider: Decider) -> None:
 
 
 def test_sc_003_the_proxy_holds_the_stop_for_0_2_s_at_most(decider: Decider) -> None:
-    """SC-003: after 0.2 s the plugins are told, whether the proxy has ended or not."""
+    """SC-003 (exit 0 within 5 s): after 0.2 s the plugins are signalled, even if the proxy runs."""
     decider.stop()
     assert ("us-east-1", "SIGTERM") not in signals(decider.tick(0.19))
     told = signals(decider.tick(0.02))
@@ -45,13 +45,13 @@ def test_sc_003_the_proxy_holds_the_stop_for_0_2_s_at_most(decider: Decider) -> 
 
 
 def test_sc_003_the_plugins_are_told_as_soon_as_the_proxy_has_ended(decider: Decider) -> None:
-    """SC-003: nothing waits for the end of the 0.2 s."""
+    """SC-003: if the proxy exits earlier, the rest of the 0.2 s is skipped."""
     decider.stop()
     assert {(name, "SIGTERM") for name in TWO} <= set(signals(decider.exited("proxy", 0)))
 
 
 def test_fr_006_sigterm_is_sent_until_it_shows(decider: Decider) -> None:
-    """FR-006: what is lost between fork and exec is sent again at every look, after SIGCONT."""
+    """FR-006: SIGTERM, which can be lost between fork and exec, is repeated after SIGCONT."""
     decider.stop()
     decider.exited("proxy", 0)
     for _ in range(5):
@@ -89,7 +89,7 @@ def test_sc_003_a_clean_stop_is_code_0_without_last_words(decider: Decider) -> N
 
 
 def test_the_state_of_each_process_after_the_stop(decider: Decider) -> None:
-    """What ended as asked is stopped."""
+    """A process that exited as requested is stopped."""
     decider.stop()
     for name in ("proxy", *TWO, "log-writer"):
         decider.exited(name, 0)
@@ -97,7 +97,7 @@ def test_the_state_of_each_process_after_the_stop(decider: Decider) -> None:
 
 
 def test_what_does_not_run_is_stopped_at_once() -> None:
-    """A region that waits or pauses is not started for the stop."""
+    """A region that is waiting or in backoff is not started for the stop."""
     decider = Decider(start_parallel=1)
     decider.start_due()
     decider.exited("us-east-1")
@@ -114,7 +114,7 @@ def test_what_does_not_run_is_stopped_at_once() -> None:
 
 
 def test_a_late_start_is_stopped_too() -> None:
-    """A process that starts in the same moment as the stop gets its SIGTERM."""
+    """A process that starts at the moment of the stop gets SIGTERM."""
     decider = Decider(["us-east-1"], start_parallel=0)
     decider.tick()
     decider.started("proxy")
@@ -124,7 +124,7 @@ def test_a_late_start_is_stopped_too() -> None:
 
 
 def test_sc_003_plugins_that_ignore_sigterm_are_killed_at_the_deadline(decider: Decider) -> None:
-    """SC-003: after FINFOCUS_STOP_SECONDS they are killed, with one line each, still code 0."""
+    """SC-003: after FINFOCUS_STOP_SECONDS they are killed, with one line each; still code 0."""
     decider.stop()
     decider.exited("proxy", 0)
     decider.exited("eu-west-1", 0)
@@ -139,7 +139,7 @@ def test_sc_003_plugins_that_ignore_sigterm_are_killed_at_the_deadline(decider: 
 
 
 def test_a_proxy_that_hangs_is_killed_at_the_deadline(decider: Decider) -> None:
-    """The proxy is told SIGTERM once the plugins have ended, and killed at the deadline."""
+    """The proxy gets SIGTERM once the plugins have exited, and is killed at the deadline."""
     decider.stop()
     decider.tick(0.2)
     decider.exited("us-east-1", 0)
@@ -148,7 +148,7 @@ def test_a_proxy_that_hangs_is_killed_at_the_deadline(decider: Decider) -> None:
 
 
 def test_stop_seconds_0_kills_at_once() -> None:
-    """FINFOCUS_STOP_SECONDS=0 leaves no time."""
+    """FINFOCUS_STOP_SECONDS=0 kills immediately."""
     decider = Decider(TWO, stop_seconds=0)
     decider.run_all()
     actions = decider.stop()
@@ -156,7 +156,7 @@ def test_stop_seconds_0_kills_at_once() -> None:
 
 
 def test_a_process_that_cannot_be_killed_does_not_hold_the_stop(decider: Decider) -> None:
-    """Half a second after the deadline it is over, whatever still runs."""
+    """The stop ends half a second after the deadline, whatever still runs."""
     decider.stop()
     ended: list[float] = []
     start = decider.now
@@ -166,7 +166,7 @@ def test_a_process_that_cannot_be_killed_does_not_hold_the_stop(decider: Decider
 
 
 def test_log_writer_is_flushed_until_0_2_s_after_the_deadline(decider: Decider) -> None:
-    """Where nothing reads stdout, the log writer has until then; then it is killed."""
+    """If nothing reads stdout, the log writer is killed at that point."""
     decider.stop()
     for name in ("proxy", *TWO):
         decider.exited(name, 0)
@@ -176,7 +176,7 @@ def test_log_writer_is_flushed_until_0_2_s_after_the_deadline(decider: Decider) 
 
 
 def test_log_writer_is_started_again_three_times_at_most_while_stopping(decider: Decider) -> None:
-    """What it dies of may be what is in the streams."""
+    """The cause of its crash may be in the streams."""
     decider.stop()
     for name in ("proxy", *TWO):
         decider.exited(name, 0)
@@ -189,7 +189,7 @@ def test_log_writer_is_started_again_three_times_at_most_while_stopping(decider:
 
 
 def test_log_writer_that_died_during_the_stop_is_started_for_the_rest(decider: Decider) -> None:
-    """What is in the streams when the plugins have ended is written by the next one."""
+    """A restarted log writer writes what is in the streams after the plugins have exited."""
     decider.stop()
     decider.exited("log-writer", 137)
     for name in ("proxy", *TWO):
@@ -201,7 +201,7 @@ def test_log_writer_that_died_during_the_stop_is_started_for_the_rest(decider: D
 
 
 def test_log_writer_that_cannot_be_started_is_tried_three_times(decider: Decider) -> None:
-    """Where no process is possible, the stop does not ask for one for ever."""
+    """If no process can be started, the stop does not retry forever."""
     decider.stop()
     decider.exited("log-writer", 137)
     for name in ("proxy", *TWO):
@@ -223,7 +223,7 @@ def test_log_writer_that_cannot_be_started_is_tried_three_times(decider: Decider
 
 
 def test_no_process_possible_ends_with_1_and_the_remedy() -> None:
-    """The last words name the limit that must be raised."""
+    """The last message names the limit to raise."""
     decider = Decider(["us-east-1"], start_parallel=0)
     actions = decider.tick()
     ended: list[dict[str, object]] = []
@@ -243,7 +243,7 @@ def test_no_process_possible_ends_with_1_and_the_remedy() -> None:
 
 
 def test_a_second_signal_changes_nothing(decider: Decider) -> None:
-    """The deadline stays where the first signal has put it."""
+    """The deadline set by the first signal does not move."""
     decider.stop()
     decider.tick(3.9)
     assert words(decider.send("signal", signal="SIGINT")) == []
@@ -251,14 +251,14 @@ def test_a_second_signal_changes_nothing(decider: Decider) -> None:
 
 
 def test_a_signal_before_anything_runs_is_a_stop_without_a_process() -> None:
-    """SIGTERM during the preparation ends with 0, and starts no region."""
+    """SIGTERM during preparation exits with 0 and starts no region."""
     decider = Decider(TWO)
     actions = decider.stop()
     assert [name for name in starts(actions) if name != "log-writer"] == []
 
 
 def test_a_region_that_fails_while_stopping_is_not_restarted(decider: Decider) -> None:
-    """The end of a region during the stop is what was asked for, whatever its code."""
+    """A region's exit during the stop is expected, whatever its code."""
     decider.stop()
     actions = decider.exited("us-east-1", 137)
     assert words(actions) == []
@@ -266,7 +266,7 @@ def test_a_region_that_fails_while_stopping_is_not_restarted(decider: Decider) -
 
 
 def test_an_error_of_the_supervisor_stops_all_with_1(decider: Decider) -> None:
-    """The stop is the usual one; its last words say that the supervisor failed."""
+    """The stop is the normal one; its last message says that the supervisor failed."""
     decider.fail("the supervisor failed")
     assert decider.phase == "front"
     assert ("proxy", "SIGUSR1") in signals(decider.tick())
@@ -278,7 +278,7 @@ def test_an_error_of_the_supervisor_stops_all_with_1(decider: Decider) -> None:
 
 
 def test_an_error_while_stopping_keeps_the_verdict(decider: Decider) -> None:
-    """The code and words of the stop that is under way stay."""
+    """Code and message of the stop in progress are kept."""
     decider.stop()
     decider.fail("the supervisor failed")
     decider.tick(10)
@@ -286,7 +286,7 @@ def test_an_error_while_stopping_keeps_the_verdict(decider: Decider) -> None:
 
 
 def test_an_error_in_the_exit_asks_for_the_exit_again(decider: Decider) -> None:
-    """A program that failed to end is told to end once more."""
+    """A program that failed to exit is asked to exit again."""
     decider.stop()
     for name in ("proxy", *TWO, "log-writer"):
         decider.exited(name, 0)

@@ -1,4 +1,4 @@
-"""The short form of the stress program; `nox -s stress` runs the long one."""
+"""The short run of the stress program; `nox -s stress` does the long one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ pytestmark = needs_lua
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="needs /proc")
 def test_sc_003_stops_and_restarts_beside_busy_cores() -> None:
-    """SC-003: no child is lost, left over, or killed although it obeyed; nothing leaks."""
-    # Nothing is timed here but the stop's deadline: other tests may run beside this one.
+    """No child is lost, left over, or killed despite obeying; nothing leaks."""
+    # Only the stop's deadline is timed: other tests may run in parallel.
     result = stress(lives=6, late=3.5)
     assert result.problems == []
     assert (result.stops, result.restarts) == (5 * CHILDREN, 5 * CHILDREN)

@@ -1,4 +1,4 @@
-"""An image and a container for the acceptance run, without an engine."""
+"""A fake image and container for the acceptance run, without an engine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = tuple(region.name for region in REGIONS)
 
 
 class FakeLog:
-    """What the engine tells of a container's log."""
+    """The engine's output of a container's log."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = lines
@@ -34,7 +34,7 @@ class FakeLog:
 
 
 class FakeContainer:
-    """A container that runs until a test ends it."""
+    """A container that runs until a test stops it."""
 
     def __init__(self, *lines: str) -> None:
         self._lines = lines
@@ -69,14 +69,14 @@ class FakeEngine:
 
 
 def image_of(*environ: str) -> Image:
-    """An image with these variables."""
+    """Return an image with these variables."""
     attributes = {"Config": {"Env": list(environ)}, "Architecture": "amd64", "Size": 1}
     return cast("Image", FakeImage(attributes))
 
 
 @dataclass
 class FakeImage:
-    """What the engine says of an image."""
+    """The engine's description of an image."""
 
     attrs: Mapping[str, Any]
     id: str = "sha256:0"
@@ -87,7 +87,7 @@ class FakeImage:
 
 @dataclass(kw_only=True)
 class FakeTarget(Target):
-    """A target whose scenarios run on one fake container each."""
+    """A target whose scenarios each run on one fake container."""
 
     client: docker.DockerClient = field(default_factory=lambda: cast("Any", None))
     reference: str = "image"
@@ -106,7 +106,7 @@ class FakeTarget(Target):
 
 
 def real(container: FakeContainer) -> RunningContainer:
-    """The fake, as the checks take it."""
+    """Return the fake, typed as the checks expect."""
     return cast("RunningContainer", container)
 
 
@@ -116,5 +116,5 @@ def watch_of(
     name: str = "idle",
     title: str = "",
 ) -> Watch:
-    """A watch on a fake container."""
+    """Return a watch on a fake container."""
     return Watch(name=name, title=title, container=real(container), regions=regions)

@@ -1,4 +1,4 @@
-"""Limits of requirements are fixed; what the run waits for follows from the measured start."""
+"""Limits of requirements are fixed; timeouts follow from the measured start."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ LONGEST = 135
 
 
 def test_quick_image_gets_the_promised_times() -> None:
-    """A start within the promise changes no budget that the promise covers."""
+    """A start within the limit leaves the default timeouts."""
     budgets = Budgets.from_ready(0.4, PROMISED, longest=LONGEST)
     assert budgets == Budgets(ready=10, requests=10, recovery=10, health_ms=50)
 
 
 @pytest.mark.parametrize("seconds", [12.6, 40.0, 120.0])
 def test_budgets_of_a_slow_image_cover_its_own_start(seconds: float) -> None:
-    """Each wait that includes a start is longer than the measured one, and has an end."""
+    """Each wait that includes a start is longer than the measured start, and bounded."""
     budgets = Budgets.from_ready(seconds, PROMISED, longest=LONGEST)
     assert seconds < budgets.ready <= LONGEST
     assert seconds <= budgets.requests
@@ -29,12 +29,12 @@ def test_budgets_of_a_slow_image_cover_its_own_start(seconds: float) -> None:
 
 
 def test_fr_017_budget_has_room_for_a_start_that_is_just_in_time() -> None:
-    """FR-017: a region that takes 9.9 s to start may take them again after its restart pause."""
+    """FR-017 (bounded restarts): after the backoff there is time for another start of 9.9 s."""
     assert Budgets.from_ready(9.9, PROMISED, longest=LONGEST).recovery > 9.9 + 0.8
 
 
 def test_emulated_image_has_the_emulated_times() -> None:
-    """The limits of an emulated image are the least that its budgets are."""
+    """The timeouts of an emulated image are at least its limits."""
     budgets = Budgets.from_ready(7.6, EMULATED, longest=LONGEST)
     assert (budgets.ready, budgets.recovery, budgets.health_ms) == (40, 40, 1000)
 
@@ -56,18 +56,18 @@ def test_emulated_image_has_the_emulated_times() -> None:
 def test_patience_is_the_image_s_start_time_and_a_margin(
     environ: tuple[str, ...], seconds: float
 ) -> None:
-    """The run waits as long as the image gives its regions, within bounds."""
+    """The run waits as long as the image's own start limit, within bounds."""
     assert patience(environ) == seconds
     assert FakeTarget(image=image_of(*environ)).patience == seconds
 
 
 def test_patience_is_never_less_than_the_limit() -> None:
-    """An emulated image with a short start time still has the emulated limit."""
+    """An emulated image with a short start limit still gets the emulated limit."""
     assert patience(("FINFOCUS_STARTUP_SECONDS=1",), EMULATED) == EMULATED.ready
 
 
 def test_limits_do_not_follow_the_measured_time() -> None:
-    """SC-002 and SC-003 stay what they are, however slow the image is."""
+    """SC-002 and SC-003 stay the same, however slow the image is."""
     target = FakeTarget(ready_seconds=60.0)
     assert (target.times.ready, target.times.stop) == (10, 5)
     assert target.budgets.ready == 135

@@ -1,4 +1,4 @@
-"""FR-014: the plugin's environment is the container's, but for the one port."""
+"""FR-014 (environment unchanged): the plugin gets the container's, except for its own port."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ RIGHT = {name.encode(): value.encode() for name, value in GIVEN.items()} | {
 
 
 def test_fr_014_own_port_is_the_one_variable_that_differs() -> None:
-    """FR-014: all as given, with the region's own plugin port, is right."""
+    """FR-014: the environment plus the region's own port is correct."""
     assert GIVEN[OWN_PORT] != "18001"
     assert differences(GIVEN, RIGHT, REGION) == []
 
 
 def test_fr_014_own_port_is_there_when_none_was_given() -> None:
-    """FR-014: a container without the variable gives its regions their ports all the same."""
+    """FR-014: if the container does not set the port, the region still gets its own."""
     given = {name: value for name, value in GIVEN.items() if name != OWN_PORT}
     assert differences(given, RIGHT, REGION) == []
 
@@ -50,14 +50,14 @@ def test_fr_014_own_port_is_there_when_none_was_given() -> None:
 def test_fr_014_every_other_difference_is_told(
     change: dict[bytes, bytes | None], problem: str
 ) -> None:
-    """FR-014: a variable that is changed, missing or added is named."""
+    """FR-014: a changed, missing or added variable is named."""
     actual = {k: v for k, v in (RIGHT | change).items() if v is not None}
     (found,) = differences(GIVEN, actual, REGION)
     assert problem in found
 
 
 class Container:
-    """Answers `base64 </proc/42/environ`."""
+    """Responds to `base64 </proc/42/environ`."""
 
     def __init__(self, environ: bytes) -> None:
         self._output = base64.encodebytes(environ)
@@ -67,6 +67,6 @@ class Container:
 
 
 def test_first_of_two_values_counts() -> None:
-    """As for getenv(3) and Go, the first entry of a name is its value."""
+    """As for getenv(3) and Go, the first entry of a name counts."""
     container = cast("Any", Container(b"A=1\0B=x=y\nz\0A=2\0C=\0"))
     assert inside.environment(container, 42) == {b"A": b"1", b"B": b"x=y\nz", b"C": b""}

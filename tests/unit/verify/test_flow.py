@@ -1,4 +1,4 @@
-"""The run's order: every scenario after a usable container, none after an unusable one."""
+"""The order of a run: all scenarios after a usable container, none after an unusable one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MACHINE = Environment(
 
 
 def run(monkeypatch: pytest.MonkeyPatch, unusable: str) -> tuple[Proof, list[str]]:
-    """A run whose first container was `unusable`, and the scenarios that were made after it."""
+    """Run with a first container that is `unusable`; return the run and later scenarios."""
     made: list[str] = []
     monkeypatch.setattr(acceptance, "find_image", lambda *_: image_of())
     monkeypatch.setattr(acceptance, "describe", lambda _: MACHINE)
@@ -51,14 +51,14 @@ def run(monkeypatch: pytest.MonkeyPatch, unusable: str) -> tuple[Proof, list[str
 
 
 def test_usable_container_is_followed_by_every_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is skipped after a container that serves, however late."""
+    """After a container that serves, however late, nothing is skipped."""
     proof, made = run(monkeypatch, "")
     assert made == list(SCENARIOS)
     assert not [c for c in proof.checks if c.status is Status.SKIPPED]
 
 
 def test_unusable_container_ends_the_run_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What needs a container is skipped with the reason; a build's check is not named at all."""
+    """Checks that need a container are skipped with the reason; build checks are not."""
     proof, made = run(monkeypatch, "nothing answered")
     assert made == []
     assert {c.status for c in proof.checks} == {Status.SKIPPED}
@@ -74,7 +74,7 @@ def test_unusable_container_ends_the_run_with_its_reason(monkeypatch: pytest.Mon
 def test_sc_003_signal_comes_at_moments_of_the_start(
     monkeypatch: pytest.MonkeyPatch, count: int, moments: list[int]
 ) -> None:
-    """SC-003: at the first log line, with one region ready, and with half of them ready."""
+    """SC-003 (exit 0 within 5 s): SIGTERM at the first log line, with one ready, and half ready."""
     waits: list[int] = []
     titles: list[str] = []
 
@@ -95,7 +95,7 @@ def test_sc_003_signal_comes_at_moments_of_the_start(
 
 @dataclass
 class FakeLoad:
-    """A load that sees what a test says, and notes how long it was asked to wait."""
+    """A fake load that reports what the test sets, and records the requested wait."""
 
     comes_back: bool = True
     waits: list[float] = field(default_factory=list)
@@ -108,7 +108,7 @@ class FakeLoad:
 
 
 def restarts(monkeypatch: pytest.MonkeyPatch, target: FakeTarget, load: FakeLoad) -> None:
-    """FR-017's restarts on a fake container."""
+    """The FR-017 (bounded restarts) check on a fake container."""
     pids = dict.fromkeys(NAMES, 42)
     monkeypatch.setattr(inside, "plugins", lambda *_: pids)
     monkeypatch.setattr(inside, "shell", lambda *_: "")
@@ -121,7 +121,7 @@ def restarts(monkeypatch: pytest.MonkeyPatch, target: FakeTarget, load: FakeLoad
 def test_fr_017_recovery_may_take_a_region_s_own_start(
     monkeypatch: pytest.MonkeyPatch, ready: float, least: float
 ) -> None:
-    """FR-017: the wait for a killed region follows from the measured start."""
+    """FR-017: the timeout for a killed region follows from the measured start."""
     target, load = FakeTarget(ready_seconds=ready), FakeLoad()
     restarts(monkeypatch, target, load)
     assert [c.status for c in target.recorder.checks] == [Status.PASSED]
@@ -132,7 +132,7 @@ def test_fr_017_recovery_may_take_a_region_s_own_start(
 def test_fr_017_region_that_stays_away_fails_with_the_time_waited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """FR-017: the failure says how long the run has waited."""
+    """FR-017: the failure says how long the run waited."""
     target = FakeTarget(ready_seconds=20.0)
     restarts(monkeypatch, target, FakeLoad(comes_back=False))
     (check,) = target.recorder.checks
@@ -141,7 +141,7 @@ def test_fr_017_region_that_stays_away_fails_with_the_time_waited(
 
 
 def test_fr_017_leaves_out_a_region_that_was_never_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    """FR-017: neither the killed region nor the others are one that has failed SC-002 already."""
+    """FR-017: a region that failed SC-002 (ready within 10 s) is neither killed nor watched."""
     named: list[str] = []
 
     def note(*arguments: object) -> None:
@@ -160,7 +160,7 @@ def test_fr_017_leaves_out_a_region_that_was_never_ready(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(("failures", "status"), [(0, Status.PASSED), (2, Status.FAILED)])
 def test_fr_017_lost_requests_are_told_by_region(failures: int, status: Status) -> None:
-    """FR-017: a failure names the region and its requests; one that is not asked for is not."""
+    """FR-017: the failure names the region and its lost requests; unprobed regions are left out."""
     target, load = FakeTarget(), FakeLoad()
     load.failures |= {NAMES[1]: failures, NAMES[2]: 5}
     watch = watch_of(target.container)

@@ -1,4 +1,4 @@
-"""FR-020: the container's own lines are JSON from the first to the last."""
+"""FR-020 (region, timestamp, level): all of the container's own lines are JSON."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLAIN = "[us-east-1] PORT=18001"
     ],
 )
 def test_fr_020_own_lines_are_json(lines: tuple[str, ...], status: Status, measured: str) -> None:
-    """FR-020: one line of text among the container's own fails the check, which shows it."""
+    """FR-020: one line of plain text among them fails the check, which shows it."""
     container = FakeContainer(*lines)
     container.start()
     target = FakeTarget(container=container)

@@ -1,4 +1,4 @@
-"""How the run waits for a slow start: measured to its end, and given up only without any region."""
+"""Waiting for a slow start: measured to the end; abandoned only if no region becomes ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUICK = replace(PROMISED, ready=LIMIT)
 
 
 class Regions:
-    """Which regions answer; each is asked for over and over."""
+    """Configures which regions respond; each is probed repeatedly."""
 
     def __init__(self) -> None:
         self.ready: set[str] = set()
@@ -32,7 +32,7 @@ class Regions:
 
 @pytest.fixture
 def regions(monkeypatch: pytest.MonkeyPatch) -> Regions:
-    """No region answers yet."""
+    """No region responds yet."""
     made = Regions()
     monkeypatch.setattr(watch, "answers", made.answers)
     return made
@@ -55,7 +55,7 @@ def sc_002(target: FakeTarget) -> Check:
 def become_ready_when_told(
     regions: Regions, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
-    """`names` answer as soon as the run says that it waits on; returns what it said."""
+    """`names` respond once the run says that it keeps waiting; return its messages."""
     said: list[str] = []
 
     def say(text: str) -> None:
@@ -69,7 +69,7 @@ def become_ready_when_told(
 def test_sc_002_missed_is_measured_and_everything_else_is_checked(
     regions: Regions, service: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SC-002: a late start is one failed check with its time, and the service is checked."""
+    """SC-002 (ready within 10 s): a late start fails one check, and the service is checked."""
     said = become_ready_when_told(regions, NAMES, monkeypatch)
     target = FakeTarget(times=QUICK)
     assert acceptance.steady(target) == ""
@@ -86,7 +86,7 @@ def test_sc_002_missed_is_measured_and_everything_else_is_checked(
 def test_sc_002_within_the_limit_passes_without_a_word(
     regions: Regions, service: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SC-002: a start in time passes, and nothing is said about waiting."""
+    """SC-002: a start in time passes without a message."""
     said = become_ready_when_told(regions, (), monkeypatch)
     regions.ready.update(NAMES)
     target = FakeTarget()
@@ -98,7 +98,7 @@ def test_sc_002_within_the_limit_passes_without_a_word(
 def test_sc_002_one_region_that_is_never_ready_does_not_end_the_run(
     regions: Regions, service: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SC-002: eleven of twelve is a failure that names the twelfth; the rest is checked."""
+    """SC-002: with eleven of twelve ready, the failure names the twelfth; the rest is checked."""
     monkeypatch.setattr(FakeTarget, "patience", 0.3)
     regions.ready.update(NAMES[1:])
     lines = (f"[{NAMES[0]}] still parsing", f"[{NAMES[1]}] PORT=18002")
@@ -115,7 +115,7 @@ def test_sc_002_one_region_that_is_never_ready_does_not_end_the_run(
 def test_run_ends_when_no_region_is_ever_ready(
     regions: Regions, service: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing answers in the time that the image allows: the reason says how long that was."""
+    """If no region responds within the image's start limit, the reason has the time waited."""
     monkeypatch.setattr(FakeTarget, "patience", 0.3)
     target = FakeTarget(times=QUICK)
     reason = acceptance.steady(target)
@@ -125,7 +125,7 @@ def test_run_ends_when_no_region_is_ever_ready(
 
 
 def test_run_ends_when_the_container_ends(regions: Regions, service: list[str]) -> None:
-    """A container that ends is not waited for, even if regions were ready before."""
+    """If the container exits, the wait ends, even if regions were ready before."""
     regions.ready.update(NAMES[:3])
     target = FakeTarget()
     threading.Timer(0.2, target.container.end).start()
@@ -137,7 +137,7 @@ def test_run_ends_when_the_container_ends(regions: Regions, service: list[str]) 
 
 @pytest.mark.parametrize("count", [1, 6])
 def test_wait_for_some_regions_ends_with_them(regions: Regions, count: int) -> None:
-    """In the middle of a start the wait is over although the others never answer."""
+    """A wait for some regions ends when they respond, whatever the others do."""
     regions.ready.update(NAMES[:count])
     made = watch_of(FakeContainer())
     assert len(made.await_ready(60, count=count)) == count
@@ -146,7 +146,7 @@ def test_wait_for_some_regions_ends_with_them(regions: Regions, count: int) -> N
 def test_wait_for_some_regions_is_not_held_up_by_a_hung_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A region that leaves a request without an answer does not delay the moment."""
+    """A region that does not respond to a request does not delay the wait."""
     released = threading.Event()
 
     def answers(_container: object, region: Region) -> bool:
@@ -174,7 +174,7 @@ def test_wait_goes_on_where_it_stopped(regions: Regions) -> None:
 
 
 def test_long_starts_are_probed_less_often() -> None:
-    """Probes cost the starting regions processor time, and 2 % of the time is precise enough."""
+    """Probes cost the starting regions CPU time; 2 % of the elapsed time is precise enough."""
     pauses = [pause_before_probe(seconds) for seconds in (0, 0.5, 2, 5, 10, 100)]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (PROBE_PAUSE, LONGEST_PAUSE)
