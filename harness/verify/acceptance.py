@@ -21,7 +21,7 @@ from harness.engine.pull import find_image
 from harness.verify.environment_checks import ENVIRON
 from harness.verify.fault_checks import region_fails
 from harness.verify.image_checks import check_from_outside, check_image
-from harness.verify.limits import EMULATED
+from harness.verify.limits import EMULATED, PROMISED, TimeLimits
 from harness.verify.log_checks import check_logs
 from harness.verify.ready_checks import check_ready
 from harness.verify.service_checks import check_service
@@ -55,12 +55,14 @@ def verify(
     full_size: bool = False,
     recorder: Recorder | None = None,
     stand_ins: tuple[StandIn, ...] = (),
+    times: TimeLimits = PROMISED,
 ) -> Proof:
     """Examine image `reference` from outside and return all results.
 
     A bad image results in failed checks, never an exception. `recorder` may hold earlier findings,
-    and `stand_ins` has more details than the image's label. Raises `UsageError` if there is no
-    such image, and `NoProcessorError` if its architecture cannot be run here.
+    and `stand_ins` has more details than the image's label. `times` are the limits: the promised
+    ones, or stricter. Raises `UsageError` if there is no such image, and `NoProcessorError` if its
+    architecture cannot be run here.
     """
     started = datetime.now(UTC)
     target = Target(
@@ -70,6 +72,7 @@ def verify(
         regions=regions,
         recorder=recorder or Recorder(),
         full_size=full_size,
+        times=times,
     )
     say(f"• verifying {reference}")
     with _runnable(engine, target) as processor:
