@@ -1,9 +1,6 @@
 """Wording that all reports share, so that they cannot disagree with each other."""
 
-from harness.core.proof import Proof, Status
-
-MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "\u2013"}
-"""How a status is shown where there is room for one character."""
+from harness.core.proof import Proof
 
 _DIGEST_DIGITS = 12
 
