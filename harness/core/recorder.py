@@ -193,7 +193,9 @@ def _brief(text: str, limit: int) -> str:
 
 def _tell(check: Check) -> None:
     limit = f" (limit {check.limit})" if check.limit else ""
-    claim = f"{MARKS[check.status]} {check.requirement} {check.title}"
+    said = not check.scenario or check.scenario in check.title  # "SIGTERM while idle", of "idle"
+    where = "" if said else f" ({check.scenario})"
+    claim = f"{MARKS[check.status]} {check.requirement} {check.title}{where}"
     text = f"  {claim}: {check.measured}{limit}".rstrip(": ")
     if check.status is Status.PASSED:
         say(text)
