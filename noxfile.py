@@ -70,9 +70,16 @@ def bench(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Run the fault table and report; `-- WORD` runs the rows whose names contain WORD."""
     session.install("-e", ".[test,bench]")
-    session.run("python", "-m", "tests.e2e.faults", *session.posargs, interrupt_timeout=PATIENCE)
-    if not session.posargs:
-        session.run("pytest", "-m", "faults", "tests/e2e/faults", interrupt_timeout=PATIENCE)
+    if any(word.startswith("-") for word in session.posargs):
+        session.run(
+            "python", "-m", "tests.e2e.faults", *session.posargs, interrupt_timeout=PATIENCE
+        )
+        return
+    parts = ["tests/e2e/faults"]
+    if session.posargs:
+        parts = ["tests/e2e/faults/test_faults.py", "-k", " or ".join(session.posargs)]
+    report = "--fault-report=faults-out"
+    session.run("pytest", "-m", "faults", *parts, report, interrupt_timeout=PATIENCE)
 
 
 @nox.session

@@ -28,6 +28,10 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
+MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "\u2013"}
+"""How a status is shown where there is room for one character."""
+
+
 class EventKind(StrEnum):
     """What happened to a region, or to the container, at one moment of a scenario."""
 
@@ -45,13 +49,14 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One acceptance check and what it measured. Several checks may serve one requirement.
+    """One claim, what was measured, and the verdict.
 
-    A pass is `floor <= value <= bound` for a check that measures a number; either limit may be
-    absent. The reports never compute the status; they only draw these numbers.
+    Verification, smoke test, fault table and bench all report checks. Several checks may serve
+    one requirement. A pass is `floor <= value <= bound` for a check that measures a number; either
+    limit may be absent. The reports never compute the status; they only draw these numbers.
     """
 
-    requirement: str  # requirement id: "FR-013", "SC-002", "US-1"
+    requirement: str  # requirement id: "FR-013", "SC-002", "US-1"; the bench has its groups
     title: str  # what must hold, in a few words
     status: Status
     measured: str = ""  # for people: "1.24 s"
@@ -73,6 +78,11 @@ class Check:
                 raise ValueError(
                     f"{self.requirement} {self.title}: {number} is not a finite number"
                 )
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """This check in JSON types, described by `#/$defs/Check` of `proof.schema.json`."""
+        plain: dict[str, Any] = _encode(self)
+        return plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from typing import NoReturn, Protocol
 
 from harness.core.console import say, warn
 from harness.core.errors import HarnessError
-from harness.core.proof import Check, Status
+from harness.core.proof import MARKS, Check, Status
+from harness.core.text import quantity
 
 SHOWN = 12
 MEASURED_CHARACTERS, PROBLEM_CHARACTERS = 500, 20_000
-GIGA = 1e9
 
 
 class _SkippedError(Exception):
@@ -39,11 +39,23 @@ class Limits:
     bound: float | None = None
     floor: float | None = None
     note: str = ""  # qualifies the limit for readers: "emulated"
+    name: str = ""  # of the number, for a check that compares several: "gone after"
 
     @property
     def text(self) -> str:
         """For people: "≤ 10 s"."""
         return f"{self._numbers} ({self.note})" if self.note else self._numbers
+
+    def problem(self, value: float) -> str:
+        """Why `value` is outside the limits; "" if it is within."""
+        if self.bound is not None and value > self.bound:
+            said = "exceeds the limit"
+        elif self.floor is not None and value < self.floor:
+            said = "is below the limit"
+        else:
+            return ""
+        problem = f"{quantity(value, self.unit)} {said}: {self.text}"
+        return f"{self.name}: {problem}" if self.name else problem
 
     @property
     def _numbers(self) -> str:
@@ -57,20 +69,8 @@ class Limits:
         return f"≥ {quantity(floor, self.unit)}" if floor is not None else ""
 
 
-def quantity(value: float, unit: str) -> str:
-    """Format a number with its unit."""
-    match unit:
-        case "B":
-            return f"{value / GIGA:.2f} GB" if value >= GIGA else f"{value / 1e6:.1f} MB"
-        case "s":
-            return f"{value:.2f} s" if value % 1 else f"{value:.0f} s"
-        case "ms":
-            return f"{value:.1f} ms" if value % 1 else f"{value:.0f} ms"
-    return f"{value:g} {unit}".strip()
-
-
 @dataclass(kw_only=True)
-class Finding:
+class Observation:
     """What a check has found so far."""
 
     measured: str = ""
@@ -87,16 +87,35 @@ class Finding:
         if not condition:
             self.fail(problem)
 
+    def compare(self, value: float, limits: Limits) -> None:
+        """Record a problem if `value` is outside `limits`."""
+        if problem := limits.problem(value):
+            self.fail(problem)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Record an exception of the block as a problem and go on after the block."""
+        try:
+            yield
+        except _SkippedError:
+            raise
+        except HarnessError as error:
+            if str(error) not in self.problems:
+                self.fail(str(error))
+        except Exception as error:
+            self.fail(f"{type(error).__name__}: {error}")
+
     def skip(self, reason: str) -> NoReturn:
         """Skip the rest of the check, for `reason`."""
         raise _SkippedError(reason)
 
 
 class Recorder:
-    """Collects the checks of one run."""
+    """Collects the checks of one run, and prints each unless it is `quiet`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
         self.checks: list[Check] = []
+        self._quiet = quiet
 
     @contextmanager
     def check(
@@ -109,25 +128,21 @@ class Recorder:
         scenario: str = "",
         container: Mortal | None = None,
         headline: bool = False,
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Observation]:
         """Run one check: it passes if the block records no problem and the value is in limits.
 
         Any exception in the block fails the check: an image can be broken in any way.
         """
-        finding, limits, began = Finding(), limits or Limits(), time.monotonic()
+        finding, limits, began = Observation(), limits or Limits(), time.monotonic()
         skipped = ""
         try:
-            if container is not None and container.dead.is_set():
-                finding.fail(container.obituary())
-            yield finding
-            self._compare(finding, limits)
+            with finding.attempt():
+                if container is not None and container.dead.is_set():
+                    finding.fail(container.obituary())
+                yield finding
+                self._compare(finding, limits)
         except _SkippedError as reason:
             skipped = str(reason)
-        except HarnessError as error:
-            if str(error) not in finding.problems:
-                finding.fail(str(error))
-        except Exception as error:
-            finding.fail(f"{type(error).__name__}: {error}")
         measured = finding.measured
         if not measured and finding.value is not None:
             measured = quantity(finding.value, limits.unit)
@@ -149,20 +164,17 @@ class Recorder:
             headline=headline,
         )
         self.checks.append(check)
-        _tell(check)
+        if not self._quiet:
+            _tell(check)
 
     @staticmethod
-    def _compare(finding: Finding, limits: Limits) -> None:
+    def _compare(finding: Observation, limits: Limits) -> None:
         if limits.bound is None and limits.floor is None:
             return
-        value = finding.value
-        if value is None:
-            if not finding.problems:
-                finding.fail("nothing was measured")
-        elif limits.bound is not None and value > limits.bound:
-            finding.fail(f"{quantity(value, limits.unit)} exceeds the limit: {limits.text}")
-        elif limits.floor is not None and value < limits.floor:
-            finding.fail(f"{quantity(value, limits.unit)} is below the limit: {limits.text}")
+        if finding.value is not None:
+            finding.compare(finding.value, limits)
+        elif not finding.problems:
+            finding.fail("nothing was measured")
 
 
 def _shortened(problems: list[str]) -> list[str]:
@@ -170,7 +182,7 @@ def _shortened(problems: list[str]) -> list[str]:
     return shown if len(problems) <= SHOWN else [*shown, f"and {len(problems) - SHOWN} more"]
 
 
-def _note(finding: Finding) -> list[str]:
+def _note(finding: Observation) -> list[str]:
     return [_brief(finding.note, PROBLEM_CHARACTERS)] if finding.note else []
 
 
@@ -180,9 +192,11 @@ def _brief(text: str, limit: int) -> str:
 
 
 def _tell(check: Check) -> None:
-    mark = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "-"}[check.status]
     limit = f" (limit {check.limit})" if check.limit else ""
-    text = f"  {mark} {check.requirement} {check.title}: {check.measured}{limit}".rstrip(": ")
+    said = not check.scenario or check.scenario in check.title  # "SIGTERM while idle", of "idle"
+    where = "" if said else f" ({check.scenario})"
+    claim = f"{MARKS[check.status]} {check.requirement} {check.title}{where}"
+    text = f"  {claim}: {check.measured}{limit}".rstrip(": ")
     if check.status is Status.PASSED:
         say(text)
     else:

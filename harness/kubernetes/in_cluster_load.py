@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.core.recorder import Finding, Limits
+from harness.core.recorder import Limits, Observation
 from harness.core.wait import wait_until
 from harness.kubernetes.helper import helper_pod
 from harness.kubernetes.manifests import APP
@@ -82,7 +82,7 @@ def load(stage: Stage) -> Iterator[Load]:
 
 
 @contextmanager
-def under_load(stage: Stage, scenario: str, title: str) -> Iterator[Finding]:
+def under_load(stage: Stage, scenario: str, title: str) -> Iterator[Observation]:
     """Check that no request fails during the block."""
     with stage.recorder.check(
         "US-1", title, limits=Limits(bound=0), limit="0 failed", scenario=scenario, headline=True

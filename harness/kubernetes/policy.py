@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.core.errors import WaitTimeoutError
-from harness.core.recorder import Finding
+from harness.core.recorder import Observation
 from harness.core.wait import wait_until
 from harness.kubernetes.helper import helper_pod
 from harness.kubernetes.stage import Stage
@@ -70,7 +70,7 @@ def _denied(stage: Stage) -> Iterator[None]:
         stage.kubectl.run("delete", "networkpolicy", NAME)
 
 
-def _await_effect(finding: Finding, connects: Callable[[], bool]) -> float:
+def _await_effect(finding: Observation, connects: Callable[[], bool]) -> float:
     """Return the seconds until `connects` is false; skip the check if it stays true."""
     began = time.monotonic()
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from harness.core.errors import EnvironmentMissingError, HarnessError
-from harness.core.recorder import Finding, Limits
+from harness.core.recorder import Limits, Observation
 from harness.core.regions import METRICS_PORT
 from harness.engine.logs import judge
 from harness.kubernetes.manifests import APP
@@ -148,6 +148,6 @@ def _metrics(stage: Stage, local: dict[int, int]) -> None:
         finding.measured = f"{len(families)} families, {len(samples)} samples"
 
 
-def _expect_all_up(stage: Stage, up: dict[str, float], finding: Finding) -> None:
+def _expect_all_up(stage: Stage, up: dict[str, float], finding: Observation) -> None:
     for region in stage.regions:
         finding.expect(up.get(region.name) == 1, f"{region.name} is not up")

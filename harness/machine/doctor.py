@@ -14,6 +14,7 @@ from harness.build.base import DEFAULT_BASE
 from harness.core.cache import cache_directory
 from harness.core.console import stderr
 from harness.core.process import may_install
+from harness.core.proof import MARKS, Status
 from harness.core.stages import Architecture
 from harness.engine.emulation import runs
 from harness.engine.provision import connect
@@ -24,7 +25,7 @@ DISK_BYTES = 12_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Diagnosis:
     """The result of one check."""
 
     name: str
@@ -34,27 +35,30 @@ class Finding:
     remedy: str = ""
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Diagnosis]:
     """Check everything that the harness may need, the most important first."""
     return [_engine(), _base(), _release(), _go(), _trivy(), _emulation(), _cluster(), _disk()]
 
 
-def show(findings: list[Finding]) -> None:
-    """Print the findings as a table."""
+def show(diagnoses: list[Diagnosis]) -> None:
+    """Print the diagnoses as a table."""
     table = Table("", "check", "found", "fix")
-    for finding in findings:
-        mark = "✓" if finding.ok else ("-" if finding.optional else "✗")
-        table.add_row(mark, finding.name, finding.found, "" if finding.ok else finding.remedy)
+    for diagnosis in diagnoses:
+        missing = Status.SKIPPED if diagnosis.optional else Status.FAILED
+        mark = MARKS[Status.PASSED if diagnosis.ok else missing]
+        table.add_row(
+            mark, diagnosis.name, diagnosis.found, "" if diagnosis.ok else diagnosis.remedy
+        )
     stderr.print(table)
 
 
-def _engine() -> Finding:
+def _engine() -> Diagnosis:
     client = connect()
     if client is not None:
         found = f"Docker {client.version()['Version']}"
-        return Finding(name="container engine", ok=True, optional=False, found=found)
+        return Diagnosis(name="container engine", ok=True, optional=False, found=found)
     possible = may_install()
-    return Finding(
+    return Diagnosis(
         name="container engine",
         ok=possible,
         optional=False,
@@ -63,7 +67,7 @@ def _engine() -> Finding:
     )
 
 
-def _base() -> Finding:
+def _base() -> Diagnosis:
     client, here = connect(), False
     if client is not None:
         try:
@@ -71,7 +75,7 @@ def _base() -> Finding:
             here = True
         except DockerException:
             pass
-    return Finding(
+    return Diagnosis(
         name=f"base image {DEFAULT_BASE}",
         ok=here,
         optional=True,
@@ -80,13 +84,13 @@ def _base() -> Finding:
     )
 
 
-def _release() -> Finding:
+def _release() -> Diagnosis:
     try:
         requests.head(RELEASES, timeout=5)
         reachable = True
     except requests.RequestException:
         reachable = False
-    return Finding(
+    return Diagnosis(
         name="plugin releases",
         ok=reachable,
         optional=True,
@@ -95,31 +99,31 @@ def _release() -> Finding:
     )
 
 
-def _tool(name: str, purpose: str, remedy: str) -> Finding:
+def _tool(name: str, purpose: str, remedy: str) -> Diagnosis:
     path = shutil.which(name)
-    return Finding(
+    return Diagnosis(
         name=purpose, ok=path is not None, optional=True, found=path or "none", remedy=remedy
     )
 
 
-def _go() -> Finding:
+def _go() -> Diagnosis:
     return _tool("go", "Go, for stand-in plugins", "install Go: https://go.dev/dl/")
 
 
-def _trivy() -> Finding:
+def _trivy() -> Diagnosis:
     found, usable = tool.describe()
-    return Finding(
+    return Diagnosis(
         name="Trivy, for scans", ok=usable, optional=True, found=found, remedy=tool.REMEDY
     )
 
 
-def _emulation() -> Finding:
+def _emulation() -> Diagnosis:
     other = Architecture.ARM64 if platform.machine() == "x86_64" else Architecture.AMD64
     client = connect()
     there = client is not None and runs(client, other)
     possible = may_install()
     found = "none; QEMU is registered when needed" if possible else "none"
-    return Finding(
+    return Diagnosis(
         name=f"emulation of {other}",
         ok=there or possible,
         optional=True,
@@ -128,11 +132,11 @@ def _emulation() -> Finding:
     )
 
 
-def _cluster() -> Finding:
+def _cluster() -> Diagnosis:
     with_kind = kind.is_installed() and shutil.which("kubectl") is not None
     possible = may_install() and shutil.which("go") is not None
     without = "none; a stand-in node is started when needed" if possible else "none"
-    return Finding(
+    return Diagnosis(
         name="Kubernetes, for smoke tests",
         ok=with_kind or possible,
         optional=True,
@@ -141,10 +145,10 @@ def _cluster() -> Finding:
     )
 
 
-def _disk() -> Finding:
+def _disk() -> Diagnosis:
     stats = os.statvfs(cache_directory())
     free = stats.f_bavail * stats.f_frsize
-    return Finding(
+    return Diagnosis(
         name="disk",
         ok=free > DISK_BYTES,
         optional=True,

@@ -40,26 +40,37 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
 
 def sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
     """Return the sizes of a release's region layers in the registry; None if it has none."""
-    try:
-        return _sizes_of(client, tag)
-    except UNREADABLE:
-        return None  # released by another tool
-
-
-def _sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
     found: dict[str, dict[str, int]] = {}
     index = client.manifest(tag)
-    for entry in json.loads(index).get("manifests", []) if index else []:
-        manifest = client.manifest(str(entry["digest"]))
-        layers = json.loads(manifest).get("layers", []) if manifest else []
-        regions = {
-            layer["annotations"][REGION_ANNOTATION]: int(layer["size"])
-            for layer in layers
+    for architecture, digest in _listed(index) if index else ():
+        manifest = client.manifest(digest)
+        if regions := _sizes_in(manifest) if manifest else {}:
+            found[architecture] = regions
+    return found or None
+
+
+# What another tool's release says in a form of its own tells nothing, hence the empty answers.
+def _listed(index: bytes) -> list[tuple[str, str]]:
+    """Architecture and digest of each manifest in `index`."""
+    try:
+        return [
+            (str((entry.get("platform") or {}).get("architecture", "")), str(entry["digest"]))
+            for entry in json.loads(index).get("manifests", [])
+        ]
+    except UNREADABLE:
+        return []
+
+
+def _sizes_in(manifest: bytes) -> dict[str, int]:
+    """Region and size of each layer that has a region's binary."""
+    try:
+        return {
+            str(layer["annotations"][REGION_ANNOTATION]): int(layer["size"])
+            for layer in json.loads(manifest).get("layers", [])
             if REGION_ANNOTATION in (layer.get("annotations") or {})
         }
-        if regions:
-            found[str((entry.get("platform") or {}).get("architecture", ""))] = regions
-    return found or None
+    except UNREADABLE:
+        return {}
 
 
 def _stand_ins(plan: Plan) -> str:

@@ -7,7 +7,8 @@ https://github.com/docker/docker-credential-helpers, https://docs.docker.com/ref
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,22 +83,25 @@ def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | Non
         # The text may contain a password, so only the reason is shown.
         reason = getattr(error, "msg", None) or getattr(error, "strerror", None) or "not JSON"
         raise EnvironmentMissingError(f"cannot read {path}: {reason}") from None
-    try:
-        return _from_config(config, path, host)
-    except UNREADABLE:
-        raise EnvironmentMissingError(
-            f"{path} is not a valid Docker configuration: run `docker login {host}` again"
-        ) from None
-
-
-def _from_config(config: Mapping[str, Any], path: Path, host: str) -> Credentials | None:
     for name in _names(host):
-        helper = (config.get("credHelpers") or {}).get(name) or config.get("credsStore")
+        with _as_docker_writes(path):
+            helper = (config.get("credHelpers") or {}).get(name) or config.get("credsStore")
         if helper and (found := _from_helper(str(helper), name)):
             return found
-        if entry := (config.get("auths") or {}).get(name):
-            return _from_entry(entry, path, name)
+        with _as_docker_writes(path):
+            if entry := (config.get("auths") or {}).get(name):
+                return _from_entry(entry, path, name)
     return None
+
+
+@contextmanager
+def _as_docker_writes(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UNREADABLE:
+        raise EnvironmentMissingError(
+            f"{path} is not a valid Docker configuration: run `docker login` again"
+        ) from None
 
 
 def _configuration(environ: Mapping[str, str]) -> Path:

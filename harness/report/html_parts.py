@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from harness.core.proof import Check, Proof, Status
+from harness.core.proof import MARKS, Check, Proof, Status
 from harness.core.text import human_seconds, human_size
 from harness.report.bullet import draw_bullet
 from harness.report.markup import Html, join, tag
 from harness.report.words import (
-    MARKS,
     NO_STAND_INS,
     STAND_INS_MEAN,
     short_digest,

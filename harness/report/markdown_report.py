@@ -1,20 +1,17 @@
 """Render the proof as Markdown, for a pull request, a release note or a CI job summary."""
 
-import re
 from html import escape
 
-from harness.core.proof import Check, Proof, Status
+from harness.core.proof import MARKS, Check, Proof, Status
 from harness.core.text import human_seconds, human_size
+from harness.report.check_table import Column, inline, mark, render_table
 from harness.report.words import (
-    MARKS,
     NO_STAND_INS,
     STAND_INS_MEAN,
     short_digest,
     unchecked_line,
     utf8,
 )
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]|~#@])")
 
 
 def render_markdown(proof: Proof) -> str:
@@ -33,9 +30,9 @@ def _head(proof: Proof) -> str:
         human_size(image.size_bytes),
         f"verified {proof.started_at:%Y-%m-%d %H:%M %Z} in {human_seconds(proof.seconds)}",
     ]
-    mark = MARKS[Status.PASSED if proof.proven else Status.FAILED]
+    sign = MARKS[Status.PASSED if proof.proven else Status.FAILED]
     lines = [
-        f"## {mark} {inline(image.reference)}: {inline(proof.verdict)}",
+        f"## {sign} {inline(image.reference)}: {inline(proof.verdict)}",
         " · ".join(facts),
     ]
     if unchecked := unchecked_line(proof):
@@ -53,18 +50,24 @@ def _stand_ins(proof: Proof) -> str:
     return "\n".join([f"> **Stand-ins were used.** {STAND_INS_MEAN}", *rows])
 
 
+def _what(check: Check) -> str:
+    where = f" ({inline(check.scenario)})" if check.scenario else ""
+    why = f"<br>skipped: {inline(check.detail)}" if check.status is Status.SKIPPED else ""
+    return f"{inline(check.title)}{where}{why}"
+
+
+_COLUMNS = (
+    Column[Check](head="requirement", cell=lambda check: inline(check.requirement)),
+    Column[Check](head="check", cell=_what),
+    Column[Check](head="measured", cell=lambda check: inline(check.measured)),
+    Column[Check](head="limit", cell=lambda check: inline(check.limit)),
+    Column[Check](head="", cell=mark, align=":-:"),
+)
+
+
 def _table(proof: Proof) -> str:
-    rows = ["| requirement | check | measured | limit | |", "|---|---|---|---|:-:|"]
-    for requirement, checks in proof.by_requirement().items():
-        for check in checks:
-            where = f" ({inline(check.scenario)})" if check.scenario else ""
-            what = inline(check.title) + where
-            if check.status is Status.SKIPPED:
-                what += f"<br>skipped: {inline(check.detail)}"
-            cells = [requirement, what, check.measured, check.limit, MARKS[check.status]]
-            cells = [cells[1] if i == 1 else inline(cell) for i, cell in enumerate(cells)]
-            rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    groups = proof.by_requirement().values()
+    return render_table(_COLUMNS, (check for checks in groups for check in checks))
 
 
 def _details(check: Check) -> str:
@@ -75,8 +78,3 @@ def _details(check: Check) -> str:
     lines = escape(check.detail.strip() or "no details").splitlines()
     body = "\n".join(line if line.strip() else "&#8203;" for line in lines)
     return f"<details><summary>{title}</summary>\n\n<pre>\n{body}\n</pre>\n\n</details>"
-
-
-def inline(text: str) -> str:
-    """Escape HTML, Markdown and table borders in `text`, on one line."""
-    return _SPECIAL.sub(r"\\\1", escape(" ".join(text.split()), quote=False))

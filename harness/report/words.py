@@ -1,9 +1,6 @@
 """Wording shared by all reports."""
 
-from harness.core.proof import Proof, Status
-
-MARKS = {Status.PASSED: "✓", Status.FAILED: "✗", Status.SKIPPED: "\u2013"}
-"""One-character symbols of each status."""
+from harness.core.proof import Proof
 
 NO_STAND_INS = "No stand-ins: every component in this run was the real one."
 STAND_INS_MEAN = "The components they replace were not tested."

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from harness.report.markdown_report import inline
+from harness.report.check_table import inline
 from harness.report.write import STEP_SUMMARY
 from harness.scan.gate import SHOWN_PLACES
 from harness.scan.model import GATED, Finding, LayerClass, ScanReport, Severity, Suppressed

@@ -4,9 +4,10 @@ from docker.errors import DockerException
 
 from harness.build.base import DEFAULT_BASE
 from harness.core.errors import HarnessError
-from harness.core.recorder import Limits, quantity
+from harness.core.recorder import Limits
 from harness.core.regions import BINARY_PREFIX, load_regions
 from harness.core.stages import Architecture
+from harness.core.text import quantity
 from harness.engine.container import Options, created
 from harness.verify import published as outside
 from harness.verify.target import Target

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from harness.core.errors import HarnessError
 from harness.core.proof import EventKind
-from harness.core.recorder import Finding, Limits
+from harness.core.recorder import Limits, Observation
 from harness.core.regions import METRICS_PORT
 from harness.core.untrusted import UNREADABLE
 from harness.engine.container import RunningContainer
@@ -189,7 +189,7 @@ def _counted_for(container: RunningContainer, port: int) -> set[str]:
 
 
 def _count_requests(
-    target: Target, container: RunningContainer, before: Mapping[str, float], finding: Finding
+    target: Target, container: RunningContainer, before: Mapping[str, float], finding: Observation
 ) -> None:
     for region in target.regions:
         body_of(container.url(region.port, NAME_PATH), call=True)

@@ -1,7 +1,7 @@
 """SC-003: stop in time with code 0, in any state of the container."""
 
 from harness.core.proof import CONTAINER, EventKind
-from harness.core.recorder import SHOWN, Finding, Limits
+from harness.core.recorder import SHOWN, Limits, Observation
 from harness.engine.container import RunningContainer
 from harness.verify.target import Target
 from harness.verify.watch import Watch
@@ -46,7 +46,7 @@ def stop_and_check(
             watch.event(CONTAINER, EventKind.KILLED)
 
 
-def _note_survivors(container: RunningContainer, finding: Finding, limit: float) -> None:
+def _note_survivors(container: RunningContainer, finding: Observation, limit: float) -> None:
     top = container.container.top(ps_args="-eo pid,args")
     commands = [" ".join(row[1:]) for row in top.get("Processes") or []]
     shown = "; ".join(command[:100] for command in commands[:SHOWN])

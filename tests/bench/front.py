@@ -15,7 +15,7 @@ from harness.verify.probe import get_status
 from harness.verify.service_checks import NAME_PATH
 from harness.verify.target import Target
 
-from .measure import Measure, alternate, median
+from .measure import Measure, alternate, measure, median
 
 ROUNDS = 3
 SECONDS = 3
@@ -72,7 +72,7 @@ def _column(
 
 def _row(name: str, unit: str, front: tuple[float, ...], direct: tuple[float, ...]) -> Measure:
     beside = {"direct": median(direct)}
-    return Measure(
+    return measure(
         group="front", name=name, value=median(front), unit=unit, beside=beside, runs=front
     )
 

@@ -19,7 +19,7 @@ from harness.verify import inside
 from harness.verify.target import Target
 
 from .bare import bare_regions, first_answers
-from .measure import Measure, median
+from .measure import Measure, measure, median
 
 ROUNDS = 3
 STAGED = 4
@@ -57,9 +57,9 @@ def _ready(
     """Yield rows for the last, mean and first region to become ready."""
     one = median([max(start.answers) for start in alone])
     for name, of, factor, rule in (
-        ("all", max, 0.95, "≤ 0.95 × bare at once"),
-        ("mean", fmean, 0.6, "≤ 0.6 × bare at once"),
-        ("first", min, 2.0, "≤ 2 × one bare region alone"),
+        ("all", max, 0.95, "0.95 × bare at once"),
+        ("mean", fmean, 0.6, "0.6 × bare at once"),
+        ("first", min, 2.0, "2 × one bare region alone"),
     ):
         runs = tuple(of(start.answers) for start in ours)
         beside = {
@@ -67,20 +67,20 @@ def _ready(
             f"bare, {STAGED} at a time": median([of(start.answers) for start in staged]),
             "one bare region alone": one,
         }
-        yield Measure(
+        yield measure(
             group="full size",
             name=f"full size: {name} ready",
             value=median(runs),
             unit="s",
             beside=beside,
             rule=rule,
-            limit=factor * (one if name == "first" else beside["bare at once"]),
+            bound=factor * (one if name == "first" else beside["bare at once"]),
             runs=runs,
         )
 
 
 def _memory(when: str, ours: Sequence[float], bare: Sequence[float]) -> Measure:
-    return Measure(
+    return measure(
         group="full size",
         name=f"full size: memory of the plugins {when}",
         value=median(ours) / 1e9,
@@ -97,13 +97,12 @@ def _stops(target: Target, start_seconds: float) -> Measure:
     for number in range(STOPS):
         after = start_seconds * (number + jitter.random()) / STOPS
         runs.append(_stopped(target, after))
-    return Measure(
+    return measure(
         group="full size",
         name=f"full size: slowest of {STOPS} stops during the start",
         value=max(runs),
         unit="s",
-        rule=f"≤ {STOP_SECONDS:g} s",
-        limit=STOP_SECONDS,
+        bound=STOP_SECONDS,
         runs=tuple(runs),
     )
 

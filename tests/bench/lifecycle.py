@@ -15,7 +15,7 @@ from harness.verify.target import Target
 from harness.verify.watch import Watch
 
 from .bare import READY_SECONDS, bare_regions, first_answers
-from .measure import Measure, alternate, median
+from .measure import Measure, alternate, measure, median
 
 ROUNDS = 5
 STOP_SECONDS = 0.025  # from SIGTERM to the exit of PID 1, without load
@@ -34,24 +34,23 @@ def measure_lifecycle(target: Target, binaries: Path) -> Iterator[Measure]:
             bare.append(_bare(binaries, target, environ))
         ready, exits, told = zip(*ours, strict=True)
         bare_ready, bare_stops = (median(seconds) for seconds in zip(*bare, strict=True))
-        yield Measure(
+        yield measure(
             group="ready",
             name=f"ready, {name}",
             value=median(ready),
             unit="s",
             beside={"bare": bare_ready},
-            rule="≤ 1.10 × bare + 0.3 s",
-            limit=1.10 * bare_ready + 0.3,
+            rule="1.10 × bare + 0.3 s",
+            bound=1.10 * bare_ready + 0.3,
             runs=ready,
         )
-        yield Measure(
+        yield measure(
             group="stop",
             name=f"SIGTERM to exit, {name}",
             value=median(exits),
             unit="s",
             beside={"bare": bare_stops, "as the engine tells": median(told)},
-            rule=f"≤ {STOP_SECONDS:g} s",
-            limit=STOP_SECONDS,
+            bound=STOP_SECONDS,
             runs=exits,
         )
     yield _measure_published(target)
@@ -59,7 +58,7 @@ def measure_lifecycle(target: Target, binaries: Path) -> Iterator[Measure]:
 
 def _measure_published(target: Target) -> Measure:
     ready, engine = alternate(ROUNDS, lambda: _published(target), lambda: _engine_alone(target))
-    return Measure(
+    return measure(
         group="ready",
         name=f"ready, instant start, {len(target.ports)} published ports",
         value=median(ready),

@@ -16,7 +16,7 @@ from harness.core.regions import IMAGE_DIRECTORY, Region
 from harness.core.temporary import SHARED_MEMORY, temporary_directory
 from harness.core.wait import wait_until
 
-from .measure import Measure, alternate, median, percentile
+from .measure import Measure, alternate, measure, median, percentile
 
 ROUNDS = 3
 LINE_BYTES = 190
@@ -82,27 +82,24 @@ def measure_logs(regions: Sequence[Region]) -> Iterator[Measure]:
         zip(READERS, alternate(ROUNDS, *(lambda n=n: throughput(n) for n in READERS)), strict=True)
     )
     ours, cat, loop = (median(rates[name]) for name in READERS)
-    yield Measure(
+    yield measure(
         group="log lines",
         name=f"log lines of {LINE_BYTES} bytes, {len(regions)} writers",
         value=ours,
         unit="lines/s",
         beside={"bash loop": loop, "cat": cat},
-        rule="≥ 25 × bash loop",
-        limit=25 * loop,
-        at_least=True,
+        floor=25 * loop,
+        rule="25 × bash loop",
         runs=rates["log writer"],
     )
     per_core = {name: 1 / median([f.cpu_per_line for f in flows[name]]) for name in READERS}
-    yield Measure(
+    yield measure(
         group="log lines",
         name="log lines per second of one core",
         value=per_core["log writer"],
         unit="lines/s",
         beside={"bash loop": per_core["bash loop"], "cat": per_core["cat"]},
-        rule="≥ 500,000",
-        limit=500_000,
-        at_least=True,
+        floor=500_000,
         runs=tuple(1 / flow.cpu_per_line for flow in flows["log writer"]),
     )
     yield from _delays(regions)
@@ -111,7 +108,7 @@ def measure_logs(regions: Sequence[Region]) -> Iterator[Measure]:
 def _delays(regions: Sequence[Region]) -> Iterator[Measure]:
     delays = {name: _paced(reader, regions) for name, reader in READERS.items()}
     worst = {name: 1000 * percentile(values, 99) for name, values in delays.items()}
-    yield Measure(
+    yield measure(
         group="log delay",
         name="delay of a log line, 99th percentile",
         value=worst["log writer"],

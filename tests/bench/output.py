@@ -10,46 +10,14 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from rich.table import Table
 
-from harness.core.console import stderr
 from harness.core.proof import Environment, StandIn
+from harness.core.text import number
 
-from .measure import Measure
+from .measure import Measure, render_measures
 
-SCHEMA_VERSION = 1
-_MARKS = {True: "✓", False: "✗", None: ""}
+SCHEMA_VERSION = 2
 _OURS, _BESIDE, _LIMIT = "#16733f", "#b9b4a6", "#b3261e"
-
-
-def number(value: float) -> str:
-    """Format `value` with three significant digits, without an exponent."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def show(measures: Sequence[Measure]) -> None:
-    """Print the table."""
-    table = Table("measure", "measured", "compared with", "target", "")
-    for measure in measures:
-        table.add_row(
-            measure.name,
-            f"{number(measure.value)} {measure.unit}",
-            _beside(measure),
-            _target(measure),
-            _MARKS[measure.met],
-        )
-    stderr.print(table)
-
-
-def _beside(measure: Measure) -> str:
-    return ", ".join(f"{name} {number(value)}" for name, value in measure.beside.items())
-
-
-def _target(measure: Measure) -> str:
-    if measure.limit is None:
-        return ""
-    worked_out = number(measure.limit)
-    return measure.rule if worked_out in measure.rule else f"{measure.rule} = {worked_out}"
 
 
 def write(
@@ -80,10 +48,7 @@ def _document(
         "at": at.isoformat(),
         "environment": vars(environment) | {"load_average": os.getloadavg()[0]},
         "stand_ins": [vars(stand_in) for stand_in in stand_ins],
-        "measures": [
-            {**vars(measure), "beside": dict(measure.beside), "met": measure.met}
-            for measure in measures
-        ],
+        "checks": [measure.to_json_dict() for measure in measures],
     }
 
 
@@ -99,33 +64,30 @@ def _markdown(
         f"Measured {at:%Y-%m-%d %H:%M} UTC on {machine}, {engine}; medians of one run.",
         *(f"Stand-in: {s.kind} in place of {s.replaces}." for s in stand_ins),
         "",
-        "| measure | measured | compared with | target | |",
-        "|---|---:|---|---|---|",
+        render_measures(measures),
     ]
-    for m in measures:
-        cells = (m.name, f"{number(m.value)} {m.unit}", _beside(m), _target(m), _MARKS[m.met])
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _plot(measures: Sequence[Measure], path: Path) -> None:
     """Plot one row of bars per measure with a comparison or a target, each on its own scale."""
     mpl.use("Agg")
-    shown = [m for m in measures if m.beside or m.limit is not None]
+    shown = [m for m in measures if m.beside or m.target is not None]
     figure = Figure(figsize=(10, 0.95 * len(shown) + 0.6), layout="constrained")
     for axes, measure in zip(
         figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True
     ):
-        bars = {"ours": measure.value, **measure.beside}
+        check = measure.check
+        bars = {"ours": check.value or 0.0, **measure.beside}
         colours = [_OURS, *[_BESIDE] * len(measure.beside)]
         axes.barh(list(bars), list(bars.values()), color=colours, height=0.7)
         axes.invert_yaxis()
         for row, value in enumerate(bars.values()):
             axes.annotate(f" {number(value)}", (value, row), va="center", fontsize=8)
-        if measure.limit is not None:
-            axes.axvline(measure.limit, color=_LIMIT, linestyle=":", linewidth=1.5)
-        axes.set_title(f"{measure.name} ({measure.unit})", fontsize=9, loc="left")
-        axes.set_xlim(0, 1.15 * max([*bars.values(), measure.limit or 0]))
+        if measure.target is not None:
+            axes.axvline(measure.target, color=_LIMIT, linestyle=":", linewidth=1.5)
+        axes.set_title(f"{check.title} ({check.unit})", fontsize=9, loc="left")
+        axes.set_xlim(0, 1.15 * max([*bars.values(), measure.target or 0]))
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)

@@ -12,7 +12,7 @@ from harness.verify.target import Target
 from harness.verify.watch import Watch
 
 from .bare import READY_SECONDS
-from .measure import Measure, median
+from .measure import Measure, measure, median
 
 IDLE_SECONDS = 10.0
 CPU_LIMIT = 0.25  # percent of a core
@@ -46,13 +46,12 @@ def measure_steady(target: Target) -> Iterator[Measure]:
         watch.await_ready(READY_SECONDS)
         container.expect_alive()
         checks = health_milliseconds(target, container)
-        yield Measure(
+        yield measure(
             group="health",
             name="one health check",
             value=median(checks),
             unit="ms",
-            rule=f"≤ {PROMISED.health_ms:g} ms",
-            limit=PROMISED.health_ms,
+            bound=PROMISED.health_ms,
             runs=tuple(checks),
         )
         yield from _idle(container)
@@ -65,21 +64,19 @@ def _idle(container: RunningContainer) -> Iterator[Measure]:
     after = _costs(container)
     lasting = before.keys() & after.keys()
     used = sum(after[pid].nanoseconds - before[pid].nanoseconds for pid in lasting)
-    yield Measure(
+    yield measure(
         group="idle",
         name="idle processor time of all but the plugins",
         value=100 * used / (IDLE_SECONDS * 1e9),
         unit="% of a core",
-        rule=f"≤ {CPU_LIMIT:g} %",
-        limit=CPU_LIMIT,
+        bound=CPU_LIMIT,
     )
-    yield Measure(
+    yield measure(
         group="memory",
         name="memory of all but the plugins",
         value=sum(after[pid].kilobytes for pid in lasting) * 1024 / 1e6,
         unit="MB",
-        rule=f"≤ {MEMORY_LIMIT:g} MB",
-        limit=MEMORY_LIMIT,
+        bound=MEMORY_LIMIT,
     )
 
 

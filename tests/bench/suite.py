@@ -23,7 +23,7 @@ from .front import measure_front
 from .full_size import measure_full_size
 from .lifecycle import measure_lifecycle
 from .logs import measure_logs
-from .measure import Measure
+from .measure import Measure, render_measures
 from .steady import measure_steady
 from .supervisors import measure_supervisors
 
@@ -40,7 +40,7 @@ def bench(config: BuildConfig, directory: Path, *, settle: float) -> list[Measur
         try:
             with step("measuring") as progress:
                 for measure in _measures(engine, config, settle):
-                    progress.news(measure.name)
+                    progress.news(measure.check.title)
                     measures.append(measure)
         finally:  # keep the results measured before an error
             if measures:
@@ -53,7 +53,7 @@ def _results(
 ) -> None:
     target = _target(engine, config)
     plot = output.write(measures, describe(engine), target.stand_ins(), directory)
-    output.show(measures)
+    say(render_measures(measures))
     say(f"results: {plot.with_suffix('.json')}, {plot}")
 
 

@@ -24,7 +24,7 @@ from harness.verify.probe import get_status
 from tests.on_host import SERVING, on_host
 
 from .bare import first_answers, free_ports
-from .measure import Measure, median
+from .measure import Measure, measure, median
 
 ROUNDS = 3
 SECONDS = 30.0
@@ -117,14 +117,13 @@ def measure_supervisors(binaries: Path, regions: Sequence[Region]) -> Iterator[M
     ):
         values = dict(zip(lives, (median(runs) for runs in pick), strict=True))
         ours = values.pop(OURS)
-        yield Measure(
+        yield measure(
             group="supervisors",
             name=title,
             value=ours,
             unit="s",
             beside=values,
-            rule=f"≤ {limit:g} s" if limit else "",
-            limit=limit,
+            bound=limit,
             runs=tuple(pick[0]),
         )
 

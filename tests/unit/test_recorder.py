@@ -4,7 +4,8 @@ import pytest
 
 from harness.core.errors import HarnessError
 from harness.core.proof import Check, Status
-from harness.core.recorder import Limits, Recorder, quantity
+from harness.core.recorder import Limits, Recorder
+from harness.core.text import quantity
 
 
 def only(recorder: Recorder) -> Check:
@@ -38,6 +39,42 @@ def test_whatever_breaks_is_a_failure_with_its_reason(error: Exception) -> None:
         raise error
     assert only(recorder).status is Status.FAILED
     assert "boom" in only(recorder).detail
+
+
+def test_attempt_records_an_exception_and_goes_on() -> None:
+    """What a check does after a failed attempt still counts."""
+    recorder = Recorder()
+    with recorder.check("FR-001", "t") as finding:
+        with finding.attempt():
+            raise KeyError("boom")
+        finding.measured = "x"
+    assert only(recorder).measured == "x"
+    assert only(recorder).detail == "KeyError: 'boom'"
+
+
+def test_named_limits_say_which_number_is_outside() -> None:
+    """A check that compares several numbers names the one that is outside its limits."""
+    recorder = Recorder()
+    with recorder.check(
+        "FR-001", "t", limits=Limits(bound=5, unit="s", name="gone after")
+    ) as found:
+        found.value = 6
+        found.compare(3, Limits(floor=4, name="restarts"))
+        found.compare(4, Limits(floor=4, bound=4))
+    assert only(recorder).detail.splitlines() == [
+        "restarts: 3 is below the limit: ≥ 4",
+        "gone after: 6 s exceeds the limit: ≤ 5 s",
+    ]
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_recorder_prints_nothing(quiet: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    """A quiet recorder collects checks and prints none of them."""
+    recorder = Recorder(quiet=quiet)
+    with recorder.check("FR-001", "t") as finding:
+        finding.fail("boom")
+    assert only(recorder).status is Status.FAILED
+    assert ("boom" in capsys.readouterr().err) is not quiet
 
 
 def test_interrupt_is_not_swallowed() -> None:
@@ -75,6 +112,8 @@ def test_long_lists_of_problems_are_shortened() -> None:
         (2.0e9, "B", "2.00 GB"),
         (25e6, "B", "25.0 MB"),
         (12.0, "", "12"),
+        (0.02534, "s", "0.0253 s"),
+        (923111.4, "lines/s", "923,111 lines/s"),
     ],
 )
 def test_quantities_are_written_for_people(value: float, unit: str, text: str) -> None:

@@ -1,6 +1,8 @@
-"""Runs the fault table: `python -m tests.e2e.faults [--docs] [--defects] [--times N] [WORD]...`.
+"""Run the fault table with options: `python -m tests.e2e.faults [--docs] [--times N] [WORD]...`.
 
-With `--full-size` it is the rows that need price lists of the real size, and no other.
+Without options `nox -s faults` runs the rows as tests instead, see `test_faults.py`. `--defects`
+checks that the rows notice defects; `--full-size` runs only the rows that need price lists of the
+real size.
 
 With `--soak` the words are parts of the names of the regions to kill.
 """
@@ -10,10 +12,12 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness.core.console import say, warn
+from harness.core.console import say
+from harness.core.proof import Status
+from harness.core.recorder import Recorder
 from harness.core.regions import REPOSITORY
 from harness.core.stages import BuiltImage
 from harness.engine.provision import Engine, container_engine
@@ -23,7 +27,7 @@ from harness.pipeline import BuildConfig, build
 from . import defect, soak
 from .defect import DEFECTS
 from .report import Run, write_report
-from .row import STOP_SECONDS, Outcome, Row, run_row
+from .row import STOP_SECONDS, run_row
 from .table import TABLE
 from .world import NAMES, world_of
 
@@ -54,7 +58,9 @@ def main() -> int:
             return _defects(engine, image, options)
         runs: list[Run] = []
         for _ in range(options.times):
-            runs.append(Run(outcomes=list(_run(engine, image, rows))))
+            recorder = Recorder()
+            outcomes = [run_row(engine.client, image.reference, row, recorder) for row in rows]
+            runs.append(Run(outcomes=outcomes))
             markdown = write_report(engine, image, runs, options.output)
             say(f"{runs[-1].summary}; report: {options.output / 'faults.md'}")
     if options.docs:
@@ -76,63 +82,55 @@ def _document(section: str, markdown: str) -> None:
 
 def _defects(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> int:
     """Put each defect into the image and see that the rows notice it."""
-    notices = []
+    notices, recorder = [], Recorder()
     for one in DEFECTS:
         if not _is_asked_for(one.name, options.words):
             continue
         for notice in defect.examine(engine, image.reference, one):
-            tell = say if notice.noticed else warn
-            tell(f"  {'✓' if notice.noticed else '✗'} {one.name}: {notice.row}: {notice.problems}")
+            requirement = defect.ROWS[notice.row].requirement
+            with recorder.check(requirement, f"{notice.row} notices {one.name}") as observation:
+                observation.measured = notice.noticed
+                observation.expect(notice.noticed, f"not noticed: {'; '.join(notice.problems)}")
             notices.append(notice)
     markdown = defect.as_markdown(notices)
     (options.output / "defects.md").write_text(markdown, encoding="utf-8")
     if options.docs:
         _document("defects", markdown)
-    return 0 if all(notice.noticed for notice in notices) else 1
+    return _exit_code(recorder)
 
 
 def _soak(engine: Engine, image: BuiltImage, options: argparse.Namespace) -> int:
     names = [name for name in NAMES if _is_asked_for(name, options.words)]
-    with world_of(engine.client, image.reference, soak.ENVIRON, {}) as world:
-        world.start()
-        world.traffic.start()
-        samples = soak.soak(world, options.soak, names)
-        problems = soak.left_over(world, samples)
-        world.traffic.stop()
-        if failed := world.traffic.failures_without(frozenset(names)):
-            problems.append(f"{failed} failed requests of other regions")
-        world.container.signal("SIGTERM")
-        if not world.container.wait_dead(STOP_SECONDS):
-            problems.append(f"not gone {STOP_SECONDS:g} s after SIGTERM")
-    log, numbered = world.container.log, world.numbered
-    problems += [
-        f"{count} log lines {what}"
+    killed = "every region" if len(names) == len(NAMES) else ", ".join(names)
+    recorder = Recorder()
+    with recorder.check("FR-017", f"{killed}: {options.soak} restarts, nothing grows") as found:
+        with world_of(engine.client, image.reference, soak.ENVIRON, {}) as world:
+            world.start()
+            world.traffic.start()
+            samples = soak.soak(world, options.soak, names)
+            found.problems.extend(soak.left_over(world, samples))
+            world.traffic.stop()
+            failed = world.traffic.failures_without(frozenset(names))
+            found.expect(not failed, f"{failed} failed requests of other regions")
+            world.container.signal("SIGTERM")
+            gone = world.container.wait_dead(STOP_SECONDS)
+            found.expect(gone, f"not gone {STOP_SECONDS:g} s after SIGTERM")
+        log, numbered = world.container.log, world.numbered
         for what, count in (
             ("are lost", numbered.lost),
             ("came twice", numbered.doubled),
             ("are bad", log.problem_count),
-        )
-        if count
-    ]
-    killed = "every region" if len(names) == len(NAMES) else ", ".join(names)
-    soak.write(samples, options.output, killed)
-    last = samples[-1]
-    load = f"{world.traffic.requests.total()} requests, {log.lines} log lines"
-    say(f"{last.restarts} restarts in {last.seconds:.0f} s, {load}: {problems or 'steady'}")
-    return 1 if problems else 0
+        ):
+            found.expect(not count, f"{count} log lines {what}")
+        soak.write(samples, options.output, killed)
+        last = samples[-1]
+        load = f"{world.traffic.requests.total()} requests, {log.lines} log lines"
+        found.measured = f"{last.restarts} restarts in {last.seconds:.0f} s, {load}"
+    return _exit_code(recorder)
 
 
-def _run(engine: Engine, image: BuiltImage, rows: Sequence[Row]) -> Iterator[Outcome]:
-    for row in rows:
-        outcome = run_row(engine.client, image.reference, row)
-        numbers = f"{outcome.requests} requests, {outcome.failed} failed, exit {outcome.exit_code}"
-        if outcome.kept:
-            said = "; ".join([f"{outcome.seconds:.1f} s", *outcome.notes])
-            say(f"  ✓ {row.name}: {numbers}, {said}")
-        else:
-            words = "\n      ".join([*outcome.problems, *outcome.notes])
-            warn(f"  ✗ {row.name}: {numbers}\n      {words}")
-        yield outcome
+def _exit_code(recorder: Recorder) -> int:
+    return 0 if all(check.status is Status.PASSED for check in recorder.checks) else 1
 
 
 if __name__ == "__main__":

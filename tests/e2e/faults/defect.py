@@ -16,15 +16,17 @@ from pathlib import Path
 
 from harness.core.errors import CommandError, HarnessError
 from harness.core.process import run
+from harness.core.proof import MARKS, Status
+from harness.core.recorder import Recorder
 from harness.core.regions import IMAGE_DIRECTORY
 from harness.engine.provision import Engine
+from harness.report.check_table import Column, inline, render_table
 
 from .row import run_row
 from .table import TABLE
 
 DIRECTORY = Path(__file__).parent / "defects"
 ROWS = {row.name: row for row in TABLE}
-HEAD = "| defect | row | noticed by |\n|---|---|---|"
 SHOWN = 160
 _ROW = re.compile(r"^Row: ([\w-]+): (.+)$", re.MULTILINE)
 _FILE = re.compile(r"^\+\+\+ b/(\S+)$", re.MULTILINE)
@@ -118,16 +120,24 @@ def examine(engine: Engine, image: str, defect: Defect) -> Iterator[Notice]:
     """Run the rows that must notice the defect."""
     with defective(engine, image, defect) as reference:
         for name in defect.rows:
-            outcome = run_row(engine.client, reference, ROWS[name])
-            yield Notice(defect=defect, row=name, problems=tuple(outcome.problems))
+            # Quiet: here a row that fails is what is wanted.
+            outcome = run_row(engine.client, reference, ROWS[name], Recorder(quiet=True))
+            yield Notice(defect=defect, row=name, problems=outcome.problems)
 
 
 def as_markdown(notices: Sequence[Notice]) -> str:
     """The table of the defects."""
     noticed = sum(bool(notice.noticed) for notice in notices)
-    lines = [f"{noticed} of {len(notices)} noticed.", "", HEAD]
-    for notice in notices:
-        found = " ".join(notice.noticed.split())[:SHOWN].replace("|", "\\|")
-        cells = (notice.defect.done, f"`{notice.row}`", found or "✗ nothing")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+    return f"{noticed} of {len(notices)} noticed.\n\n{render_table(_COLUMNS, notices)}\n"
+
+
+def _noticed_by(notice: Notice) -> str:
+    found = " ".join(notice.noticed.split())[:SHOWN]
+    return inline(found) or f"{MARKS[Status.FAILED]} nothing"
+
+
+_COLUMNS = (
+    Column[Notice](head="defect", cell=lambda notice: inline(notice.defect.done)),
+    Column[Notice](head="row", cell=lambda notice: f"`{notice.row}`"),
+    Column[Notice](head="noticed by", cell=_noticed_by),
+)

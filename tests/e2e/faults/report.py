@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.stages import BuiltImage
+from harness.core.text import quantity
 from harness.engine.provision import Engine
+from harness.report.check_table import Column, inline, mark, render_table
 
-from .row import Outcome
+from .row import Figures, Outcome
 
-SCHEMA_VERSION = 1
-HEAD = (
-    "| row | fault | promise | others failed | recovered | lines lost | exit |"
-    " exited after | |\n|---|---|---|---|---|---|---|---|---|"
-)
+SCHEMA_VERSION = 2
 
 
 def _now() -> str:
@@ -42,8 +40,8 @@ class Run:
     @property
     def summary(self) -> str:
         """One line on the whole run."""
-        requests = sum(outcome.requests for outcome in self.outcomes)
-        lines = sum(outcome.lines for outcome in self.outcomes)
+        requests = sum(outcome.figures.requests for outcome in self.outcomes)
+        lines = sum(outcome.figures.lines for outcome in self.outcomes)
         return (
             f"{self.date}: {self.kept} of {len(self.outcomes)} rows as promised,"
             f" {requests} requests, {lines} log lines"
@@ -63,7 +61,7 @@ def write_report(engine: Engine, image: BuiltImage, runs: Sequence[Run], directo
         "machine": machine(engine),
         "image": {"id": image.image_id, "version": image.version},
         "stand_ins": [stand_in.kind for stand_in in image.stand_ins],
-        "rows": [as_json(outcome) for outcome in runs[-1].outcomes],
+        "checks": [as_json(outcome) for outcome in runs[-1].outcomes],
     }
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (directory / "faults.json").write_text(text + "\n", encoding="utf-8")
@@ -84,32 +82,23 @@ def machine(engine: Engine) -> dict[str, Any]:
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
-    """One row as JSON types."""
-    row = outcome.row
+    """One row's check in JSON types, with its figures beside it."""
+    row, figures = outcome.row, outcome.figures
+    recovery = figures.recovery
     return {
-        "name": row.name,
-        "requirement": row.requirement,
+        **outcome.check.to_json_dict(),
         "done": row.done,
         "promised": row.promised,
-        "kept": outcome.kept,
-        "problems": outcome.problems,
-        "notes": outcome.notes,
-        "requests": outcome.requests,
-        "failed_requests": outcome.failed,
-        "failed_requests_of_others": outcome.others_failed,
-        "recovery_seconds": _rounded(outcome.recovery),
-        "log_lines": outcome.lines,
-        "log_lines_lost": None if row.loses_lines else outcome.lost,
-        "log_lines_twice": outcome.doubled,
+        "requests": figures.requests,
+        "failed_requests": figures.failed,
+        "failed_requests_of_others": figures.others_failed,
+        "recovery_seconds": None if recovery is None else round(recovery, 3),
+        "log_lines": figures.lines,
+        "log_lines_lost": None if row.loses_lines else figures.lost,
+        "log_lines_twice": figures.doubled,
         "lines_may_be_lost": row.loses_lines,
-        "exit_code": outcome.exit_code,
-        "gone_after_seconds": _rounded(outcome.stop),
-        "seconds": _rounded(outcome.seconds),
+        "exit_code": figures.exit_code,
     }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    return None if seconds is None else round(seconds, 3)
 
 
 def as_markdown(found: Mapping[str, Any], runs: Sequence[Run]) -> str:
@@ -123,27 +112,41 @@ def as_markdown(found: Mapping[str, Any], runs: Sequence[Run]) -> str:
         "",
         *(f"- {run.summary}." for run in runs),
     ]
-    rows = (_row(each) for each in zip(*(run.outcomes for run in runs), strict=True))
-    return "\n".join([*lines, "", HEAD, *rows, ""])
+    table = render_table(_COLUMNS, zip(*(run.outcomes for run in runs), strict=True))
+    return "\n".join([*lines, "", table, ""])
 
 
-def _row(runs: Sequence[Outcome]) -> str:
-    """A row's outcomes in all runs: the last one's numbers, everyone's problems."""
-    outcome, row = runs[-1], runs[-1].row
+Runs = Sequence[Outcome]  # the outcomes of one row in all runs of the table
+
+
+def _lost(runs: Runs) -> str:
+    row, figures = runs[-1].row, runs[-1].figures
+    return f"({row.loses_lines})" if row.loses_lines else f"{figures.lost} of {figures.lines}"
+
+
+def _verdict(runs: Runs) -> str:
+    """The last run's mark, or the failure of any run and the problems of all."""
     problems = [problem for run in runs for problem in run.problems]
-    cells = [
-        f"`{row.name}` {row.requirement}",
-        row.done,
-        row.promised,
-        f"{outcome.others_failed} of {outcome.requests}",
-        _seconds(outcome.recovery),
-        f"({row.loses_lines})" if row.loses_lines else f"{outcome.lost} of {outcome.lines}",
-        str(outcome.exit_code),
-        _seconds(outcome.stop),
-        "✗ " + "; ".join(problems) if problems else "✓",
-    ]
-    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+    failed = next((run for run in runs if not run.kept), runs[-1])
+    return inline(" ".join([mark(failed.check), "; ".join(problems)]))
 
 
 def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f} s"
+    return "" if value is None else quantity(value, "s")
+
+
+def _others(figures: Figures) -> str:
+    return f"{figures.others_failed} of {figures.requests}"
+
+
+_COLUMNS = (
+    Column[Runs](head="row", cell=lambda r: f"`{r[-1].row.name}` {r[-1].check.requirement}"),
+    Column[Runs](head="fault", cell=lambda r: inline(r[-1].row.done)),
+    Column[Runs](head="promise", cell=lambda r: inline(r[-1].row.promised)),
+    Column[Runs](head="others failed", cell=lambda r: _others(r[-1].figures)),
+    Column[Runs](head="recovered", cell=lambda r: _seconds(r[-1].figures.recovery)),
+    Column[Runs](head="lines lost", cell=lambda r: inline(_lost(r))),
+    Column[Runs](head="exit", cell=lambda r: str(r[-1].figures.exit_code)),
+    Column[Runs](head="exited after", cell=lambda r: _seconds(r[-1].check.value)),
+    Column[Runs](head="", cell=_verdict),
+)

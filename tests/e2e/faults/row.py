@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import docker
 
-from harness.core.errors import ContainerDiedError, HarnessError
+from harness.core.errors import ContainerDiedError
+from harness.core.proof import Check, Status
+from harness.core.recorder import Limits, Observation, Recorder
+from harness.core.text import quantity
 
 from .world import NAMES, READY_SECONDS, World, world_of
 
@@ -45,50 +47,75 @@ class Row:
 
 
 @dataclass(kw_only=True)
-class Outcome:
-    """What was measured."""
+class Figures:
+    """What was counted while a row ran."""
 
-    row: Row
-    problems: list[str] = field(default_factory=list)
     requests: int = 0
-    others_failed: int = 0
     failed: int = 0
+    others_failed: int = 0
     recovery: float | None = None
     lines: int = 0
     lost: int = 0
     doubled: int = 0
     exit_code: int | None = None
-    stop: float | None = None
-    seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The check of a row, and the figures beside it.
+
+    The check's value is the seconds until the container was gone.
+    """
+
+    row: Row
+    check: Check
+    problems: tuple[str, ...]  # all of them; `check.detail` may be shortened
+    figures: Figures
 
     @property
     def kept(self) -> bool:
         """Whether the row's promise was kept."""
-        return not self.problems
-
-    def expect(self, condition: object, problem: str) -> None:
-        """Note `problem` unless `condition` holds."""
-        if not condition:
-            self.problems.append(problem)
+        return self.check.status is Status.PASSED
 
 
-def run_row(client: docker.DockerClient, image: str, row: Row) -> Outcome:
-    """Run one row on a container of its own and judge it; never raises for a broken promise."""
-    outcome, began = Outcome(row=row), time.monotonic()
-    with world_of(client, image, row.environ, row.extra, fifo=row.fifo) as world:
-        try:
-            _act(world, row, outcome)
-            _end(world, row, outcome)
-        except ContainerDiedError as error:
-            outcome.problems.append(_first_lines(str(error)))
-        except HarnessError as error:
-            outcome.problems.append(str(error))
-        except Exception as error:
-            outcome.problems.append(f"{type(error).__name__}: {error}")
-        _measure(world, row, outcome)
-    outcome.seconds = time.monotonic() - began
-    return outcome
+def run_row(client: docker.DockerClient, image: str, row: Row, recorder: Recorder) -> Outcome:
+    """Run one row on a container of its own and record its check; never raises for a failure."""
+    figures = Figures()
+    with recorder.check(
+        row.requirement,
+        f"{row.done} → {row.promised}",
+        limits=Limits(bound=row.stop_seconds, unit="s", name="gone after"),
+        scenario=row.name,
+    ) as observation:
+        with world_of(client, image, row.environ, row.extra, fifo=row.fifo) as world:
+            with observation.attempt():
+                _run(world, row, observation, figures)
+            _judge(world, row, observation, figures)
+        observation.measured = _measured(observation, figures)
+        observation.note = "\n".join(figures.notes)
+    return Outcome(
+        row=row,
+        check=recorder.checks[-1],
+        problems=tuple(observation.problems),
+        figures=figures,
+    )
+
+
+def _measured(observation: Observation, figures: Figures) -> str:
+    """The figures in one line; the check compares the last one."""
+    gone = "" if observation.value is None else f", gone after {quantity(observation.value, 's')}"
+    return (
+        f"{figures.requests} requests, {figures.failed} failed, exit code {figures.exit_code}{gone}"
+    )
+
+
+def _run(world: World, row: Row, observation: Observation, figures: Figures) -> None:
+    try:
+        _act(world, row, observation, figures)
+        _end(world, row, observation, figures)
+    except ContainerDiedError as error:
+        observation.fail(_first_lines(str(error)))
 
 
 def _first_lines(obituary: str) -> str:
@@ -96,7 +123,7 @@ def _first_lines(obituary: str) -> str:
     return obituary.partition("\nlast lines of ap")[0]
 
 
-def _act(world: World, row: Row, outcome: Outcome) -> None:
+def _act(world: World, row: Row, observation: Observation, figures: Figures) -> None:
     if row.ready_seconds:
         world.start(row.ready_seconds)
         world.traffic.start()
@@ -110,66 +137,69 @@ def _act(world: World, row: Row, outcome: Outcome) -> None:
         world.traffic.start()
     missing = world.traffic.await_all_up(row.recovers, world.container.dead.is_set)
     world.container.expect_alive()
-    outcome.expect(not missing, f"no answer {row.recovers:g} s later: {', '.join(missing)}")
+    observation.expect(not missing, f"no answer {row.recovers:g} s later: {', '.join(missing)}")
     world.traffic.stop()
-    outcome.recovery = world.recovery_seconds()
-    outcome.expect(
-        outcome.recovery <= row.recovers,
-        f"requests failed for {outcome.recovery:.2f} s, promised are {row.recovers:g} s",
-    )
+    figures.recovery = world.recovery_seconds()
+    limits = Limits(bound=row.recovers, unit="s", name="requests failed for")
+    observation.compare(figures.recovery, limits)
 
 
-def _end(world: World, row: Row, outcome: Outcome) -> None:
+def _end(world: World, row: Row, observation: Observation, figures: Figures) -> None:
     container = world.container
     sent = world.struck_at if row.ends else container.signal("SIGTERM")
     if not container.wait_dead(row.stop_seconds + 5):
-        outcome.problems.append(f"it still runs {row.stop_seconds + 5:g} s later")
+        observation.fail(f"it still runs {row.stop_seconds + 5:g} s later")
         top = container.container.top(ps_args="-eo pid,stat,args").get("Processes") or []
-        outcome.notes.append("; ".join(" ".join(process[1:])[:60] for process in top))
+        figures.notes.append("; ".join(" ".join(process[1:])[:60] for process in top))
         container.signal("SIGKILL")
         container.wait_dead(10)
         return
-    outcome.stop = container.exit_time() - sent
-    outcome.expect(
-        outcome.stop <= row.stop_seconds,
-        f"gone after {outcome.stop:.2f} s, promised are {row.stop_seconds:g} s",
-    )
+    observation.value = container.exit_time() - sent
 
 
-def _measure(world: World, row: Row, outcome: Outcome) -> None:
+def _judge(world: World, row: Row, observation: Observation, figures: Figures) -> None:
     if world.traffic.requests and row.ends:
         world.traffic.stop()
     for reader in world.readers:
         reader.close()
     log, traffic, numbered = world.container.log, world.traffic, world.numbered
-    outcome.notes.extend(world.notes)
-    outcome.requests = traffic.requests.total()
-    outcome.failed = traffic.failures.total()
-    outcome.lines, outcome.lost, outcome.doubled = log.lines, numbered.lost, numbered.doubled
-    outcome.exit_code = world.container.exit_code
-    outcome.others_failed = traffic.failures_without(row.hit, world.stopping_at)
-    outcome.expect(not outcome.others_failed, f"{outcome.others_failed} requests of others failed")
-    outcome.expect(outcome.requests or row.ends, "no request was made")
-    outcome.expect(numbered.seen or row.ends, "no numbered line came")
-    outcome.expect(
-        outcome.exit_code == row.exit_code,
-        f"exit code {outcome.exit_code}, promised is {row.exit_code}",
+    figures.notes.extend(world.notes)
+    figures.requests = traffic.requests.total()
+    figures.failed = traffic.failures.total()
+    figures.lines, figures.lost, figures.doubled = log.lines, numbered.lost, numbered.doubled
+    figures.exit_code = world.container.exit_code
+    figures.others_failed = traffic.failures_without(row.hit, world.stopping_at)
+    observation.expect(
+        not figures.others_failed, f"{figures.others_failed} requests of others failed"
+    )
+    observation.expect(figures.requests or row.ends, "no request was made")
+    observation.expect(numbered.seen or row.ends, "no numbered line came")
+    observation.expect(
+        figures.exit_code == row.exit_code,
+        f"exit code {figures.exit_code}, promised is {row.exit_code}",
     )
     if not row.loses_lines:
-        outcome.expect(not numbered.lost, f"{numbered.lost} log lines are lost")
-        outcome.expect(
+        observation.expect(not numbered.lost, f"{numbered.lost} log lines are lost")
+        observation.expect(
             row.doubles_lines or not numbered.doubled, f"{numbered.doubled} log lines came twice"
         )
-        outcome.expect(
+        observation.expect(
             not log.problem_count,
             f"{log.problem_count} log lines are bad: {[p.text[:200] for p in log.problems[:2]]}",
         )
         if row.exit_code == 0:
-            outcome.expect(world.said("all regions have stopped"), "it does not say its last line")
+            observation.expect(
+                world.said("all regions have stopped"), "it does not say its last line"
+            )
     killed = world.count("ignored SIGTERM")
-    outcome.expect(not numbered.misnamed, f"{numbered.misnamed} lines bear another region's name")
-    outcome.expect(killed <= row.killed_at_stop, f"{killed} regions ignored SIGTERM: killed")
+    observation.expect(
+        not numbered.misnamed, f"{numbered.misnamed} lines bear another region's name"
+    )
+    observation.compare(
+        killed,
+        Limits(bound=row.killed_at_stop, name="regions that ignored SIGTERM and were killed"),
+    )
     last = log.last.text if log.last else ""
-    outcome.expect(
+    observation.expect(
         row.last_words in last, f"the last line does not say {row.last_words!r}: {last[:300]}"
     )

@@ -1,25 +1,30 @@
-"""The quick rows of the fault table; `nox -s faults` runs all of them."""
+"""The fault table, a test for each row: `nox -s tests` runs the quick rows, `nox -s faults` all."""
 
 from __future__ import annotations
 
 import pytest
 
-from harness.core.stages import BuiltImage
-from harness.engine.provision import Engine
-
-from .row import Row, run_row
+from .conftest import FaultTable
+from .row import Row
 from .table import TABLE
 
-FAST = [row for row in TABLE if row.fast]
+# The rows of price lists of the real size need another image: `nox -s faults -- --full-size`.
+ROWS = [
+    pytest.param(
+        row,
+        id=f"{row.requirement}-{row.name}",
+        marks=[pytest.mark.faults, *([pytest.mark.quick] if row.fast else [])],
+    )
+    for row in TABLE
+    if not row.full_size
+]
 
 
-@pytest.mark.parametrize("row", FAST, ids=[f"{row.requirement}-{row.name}" for row in FAST])
-def test_promise_is_kept(engine: Engine, image: BuiltImage, row: Row) -> None:
+@pytest.mark.parametrize("row", ROWS)
+def test_promise_is_kept(fault_table: FaultTable, row: Row) -> None:
     """The container does what the row promises, with requests and logs on all regions."""
-    if not image.release.stand_in:
-        pytest.skip("only a stand-in plugin numbers its log lines and can be told to fail")
-    outcome = run_row(engine.client, image.reference, row)
-    assert outcome.kept, "\n".join([*outcome.problems, *outcome.notes])
+    outcome = fault_table.run(row)
+    assert outcome.kept, outcome.check.detail
 
 
 def test_rows_have_names_of_their_own() -> None:

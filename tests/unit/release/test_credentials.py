@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import EnvironmentMissingError
-from harness.registry import Secret, find_credentials
+from harness.registry import Secret, credentials, find_credentials
 
 AUTH = base64.b64encode(b"bob:pass:word").decode()
 
@@ -53,6 +53,15 @@ def test_entry_may_have_an_identity_token(tmp_path: Path) -> None:
     assert found
     assert found.identity_token
     assert found.secret.reveal() == "refresh-me"
+
+
+def test_defect_in_asking_a_helper_is_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only Docker's configuration can be "not as docker login leaves it", not our own code."""
+    monkeypatch.setattr(credentials, "_from_helper", None)
+    with pytest.raises(TypeError):
+        find_credentials("r.example", config(tmp_path, credsStore="test"))
 
 
 @pytest.mark.parametrize("setting", ["credHelpers", "credsStore"])

@@ -330,6 +330,19 @@ def test_disk_that_is_full_is_said(
         assert named(registry) == set()
 
 
+@pytest.mark.parametrize("index", [b"{", b"[]", b'{"manifests": [1]}', b'{"manifests": [{}]}'])
+def test_release_of_another_tool_has_no_sizes(
+    index: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index in another form tells no sizes, but a defect of the client is not hidden."""
+    with fake_registry() as registry, client_of(registry) as client:
+        monkeypatch.setattr(client, "manifest", lambda _: index)
+        assert sizes_of(client, "v1.2.2") is None
+        monkeypatch.setattr(client, "manifest", None)
+        with pytest.raises(TypeError):
+            sizes_of(client, "v1.2.2")
+
+
 def test_page_and_results_say_what_is_in_the_registry(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
