@@ -20,7 +20,7 @@ from harness.publish.plan import TagPolicy, make_plan, render_plan
 from harness.publish.push import PublishedImage, publish
 from harness.publish.record import RECORD, Record, only_release
 from harness.publish.results import write_results
-from harness.publish.seal import SealedImage, seal, unseal
+from harness.publish.seal import SealedImage, check_export, seal, unseal
 from harness.publish.sign import Signer
 from harness.publish.tags import parse, previous
 from harness.publish.trial import pull_and_run
@@ -86,6 +86,7 @@ def export(config: ReleaseConfig) -> SealedImage:
     """Build, verify and scan one architecture, and seal it into `config.export`."""
     config.check()
     directory = config.export or _export_of(config, config.architectures[0])
+    check_export(directory)
     with container_engine() as engine:
         sweep(engine.client)
         return _made(engine, config, config.architectures[0], directory)
@@ -166,6 +167,7 @@ def _made(
     engine: Engine, config: ReleaseConfig, architecture: Architecture, directory: Path
 ) -> SealedImage:
     """Run the stages of one architecture; each accepts only the previous stage's output."""
+    check_export(directory)  # now, not after an hour of work
     work = config.output / architecture.value
     made = replace(config.build, architecture=architecture, output=work)
     built = build(engine, made)

@@ -189,6 +189,25 @@ def test_export_on_two_machines_then_published(stages: Stages, tmp_path: Path) -
         assert set(registry.tags) >= {VERSION, "latest"}
 
 
+def test_export_into_foreign_files_is_refused_before_the_build(
+    stages: Stages, tmp_path: Path
+) -> None:
+    """`--export .` in a checkout costs neither the checkout nor an hour of building."""
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / "README.md").touch()
+    with fake_registry() as registry:
+        export = config_for(
+            registry,
+            tmp_path / "out",
+            architectures=(Architecture.AMD64,),
+            export=tmp_path / "checkout",
+        )
+        with pytest.raises(UsageError, match="nothing was removed"):
+            job.export(export)
+    assert stages.calls == []
+    assert (tmp_path / "checkout" / "README.md").exists()
+
+
 def test_dry_run_prints_the_plan_and_changes_nothing(
     stages: Stages, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
