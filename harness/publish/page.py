@@ -1,6 +1,7 @@
 """Render the Markdown page of a release, used as the body of the GitHub release."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from harness.oci.export import REGION_ANNOTATION
 from harness.publish.plan import ARTIFACTS, Plan
 from harness.publish.push import PublishedImage
 from harness.publish.seal import SBOM, SealedImage
-from harness.publish.sign import KEY
+from harness.publish.sign import KEY, verify_identity
 from harness.registry import RegistryClient
 
 Sizes = Mapping[str, Mapping[str, int]]
@@ -107,11 +108,8 @@ def _verify(published: PublishedImage) -> str:
         command = f"cosign verify --key cosign.pub {name}"
         why = f"Signed with the key whose private half is `{KEY}` of the release job."
     else:
-        command = (
-            "cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com"
-            " --certificate-identity-regexp '/docker-publish.yml@' " + name
-        )
-        why = "Signed with the identity of the release job."
+        command = shlex.join(["cosign", "verify", *verify_identity(published.identity), name])
+        why = f"Signed with the identity of the release job, `{published.identity}`."
     return f"{why}\n\n```console\n$ {command}\n```"
 
 

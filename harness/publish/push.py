@@ -35,6 +35,7 @@ class PublishedImage:
     tags: tuple[str, ...]
     signature: str  # for people
     trial: str  # for people
+    identity: str = ""  # of the signature's certificate; "" for a key
 
 
 def publish(
@@ -67,7 +68,9 @@ def publish(
         signature = signer.sign(plan.name, client.transport.auth.credentials, ca)
         record.done("signed" if signer.how else "not signed", plan.index.digest)
         tags = _move_tags(plan, client, record)
-    return PublishedImage(plan=plan, tags=tags, signature=signature, trial=shown)
+    return PublishedImage(
+        plan=plan, tags=tags, signature=signature, trial=shown, identity=signer.identity
+    )
 
 
 def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:

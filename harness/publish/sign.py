@@ -7,6 +7,7 @@ variable that cosign reads; the registry password is passed in a file with mode 
 import base64
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from harness.registry import Credentials
 
 KEY = "COSIGN_PRIVATE_KEY"
 PASSWORD = "COSIGN_PASSWORD"
+ISSUER = "https://token.actions.githubusercontent.com"
 _IDENTITY = "ACTIONS_ID_TOKEN_REQUEST_URL"
 _KEY_REFERENCE = f"env://{KEY}"
 INSTALL = "https://docs.sigstore.dev/cosign/system_config/installation/"
@@ -34,6 +36,7 @@ class Signer:
     how: str  # "key", "keyless" or ""
     why_not: str = ""
     offline: bool = False  # no transparency log: for registries on loopback
+    identity: str = ""  # of the certificate of a keyless signature
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], *, offline: bool) -> "Signer":
@@ -51,7 +54,7 @@ class Signer:
             return cls(how="key", offline=offline)
         if environ.get(_IDENTITY) and not offline:
             if installed:
-                return cls(how="keyless")
+                return cls(how="keyless", identity=_identity(environ))
             return cls(how="", why_not=f"cosign is not installed ({INSTALL})")
         return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
 
@@ -79,6 +82,33 @@ class Signer:
             if self.offline:
                 command.append("--insecure-ignore-tlog=true")
             run([*command, name], environ=environ)
+
+
+def _identity(environ: Mapping[str, str]) -> str:
+    """Return the identity that Fulcio certifies: repository, workflow and ref of the job.
+
+    https://github.com/sigstore/fulcio/blob/main/docs/oidc.md#github
+    """
+    workflow = environ.get("GITHUB_WORKFLOW_REF")
+    if not workflow:
+        raise EnvironmentMissingError(
+            f"{_IDENTITY} is set, but GITHUB_WORKFLOW_REF is not: the signature's identity is"
+            f" unknown. Run in GitHub Actions, or set {KEY}."
+        )
+    return f"{environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{workflow}"
+
+
+def verify_identity(identity: str) -> list[str]:
+    """Return cosign's options that accept only the certificate identity `identity`.
+
+    cosign searches for the pattern, so it needs both anchors:
+    https://docs.sigstore.dev/cosign/verifying/verify/#keyless-verification-using-openid-connect
+    """
+    pattern = re.sub(r"([^\w/:@-])", r"\\\1", identity)
+    return [
+        *("--certificate-oidc-issuer", ISSUER),
+        *("--certificate-identity-regexp", f"^{pattern}$"),
+    ]
 
 
 def _word(value: bool) -> str:  # noqa: FBT001

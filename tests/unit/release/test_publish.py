@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -353,6 +355,41 @@ def test_page_and_results_say_what_is_in_the_registry(
     proof = json.loads((tmp_path / "proof-arm64.json").read_bytes())
     manifest = images[1].image.manifest.digest
     assert proof["image"]["repo_digests"] == [f"{registry.host}/owner/image@{manifest}"]
+
+
+SIGNED_BY = "https://github.com/owner/image/.github/workflows/docker-publish.yml@refs/tags/v1.2.3"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        pytest.param(SIGNED_BY.replace("owner/image", "evil/image"), id="another-owner"),
+        pytest.param(SIGNED_BY.replace("owner/image", "owner/other"), id="another-repository"),
+        pytest.param(SIGNED_BY.replace("docker-publish.yml", "ci.yml"), id="another-workflow"),
+        pytest.param(SIGNED_BY.replace("docker-publish.yml", "docker-publishxyml"), id="dot"),
+        pytest.param(SIGNED_BY.replace("v1.2.3", "v1.2.4"), id="another-tag"),
+        pytest.param(SIGNED_BY.replace("tags/v1.2.3", "heads/v1.2.3"), id="branch-of-that-name"),
+        pytest.param(SIGNED_BY + "0", id="longer-tag"),
+        pytest.param("https://evil.example/" + SIGNED_BY, id="other-host-before-it"),
+    ],
+)
+def test_page_tells_to_accept_no_foreign_identity(
+    foreign: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The printed command accepts this repository, workflow and tag, and nothing else."""
+    with fake_registry() as registry:
+        published = replace(
+            publish_to(registry, images, tmp_path),
+            signature="signed with the identity of the job",
+            identity=SIGNED_BY,
+        )
+    page = render_page(published, None)
+    command = next(line for line in page.splitlines() if "cosign verify" in line)
+    words = shlex.split(command.removeprefix("$ "))
+    accepted = words[words.index("--certificate-identity-regexp") + 1]
+    # cosign searches, as Go's regexp.MatchString does.
+    assert re.search(accepted, SIGNED_BY)
+    assert not re.search(accepted, foreign)
 
 
 FAULTS = st.builds(

@@ -14,6 +14,7 @@ from harness.registry import Credentials, Secret
 
 HELD = Credentials(username="bob", secret=Secret("s3cret-password"), source="test")
 NAME = f"127.0.0.1:5000/owner/image@sha256:{'a' * 64}"
+WORKFLOW = "owner/image/.github/workflows/docker-publish.yml@refs/tags/v1.2.3"
 COSIGN = """#!/bin/sh
 printf '%s\\n' "$*" >>"$COSIGN_LOG"
 [ "$1" = sign ] && cat "$DOCKER_CONFIG/config.json" >"$COSIGN_LOG.config"
@@ -63,7 +64,7 @@ def test_failure_of_cosign_is_one(log: Path, step: str, monkeypatch: pytest.Monk
 
 def test_identity_of_the_job_signs(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key, on GitHub Actions, the signature is keyless and in the log."""
-    environ = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x"}
+    environ = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x", "GITHUB_WORKFLOW_REF": WORKFLOW}
     said = Signer.from_environ(environ, offline=False).sign(NAME, HELD, None)
     assert said == "signed with the identity of the job, recorded in the transparency log"
     assert log.read_text(encoding="utf-8").strip() == f"sign --yes {NAME}"
