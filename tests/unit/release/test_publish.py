@@ -392,6 +392,44 @@ def test_page_tells_to_accept_no_foreign_identity(
     assert not re.search(accepted, foreign)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault("GET .*referrers", 303, headers={"Location": "/login"}), id="web-page"),
+        *(
+            pytest.param(Fault("GET .*referrers", status), id=str(status))
+            for status in (200, 400, 404, 405, 406, 429)
+        ),
+        pytest.param(Fault("GET .*referrers", 429, headers={"Retry-After": "900"}), id="429-long"),
+    ],
+)
+def test_registry_without_referrers_api_gets_the_tag_schema(
+    fault: Fault, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Whatever it answers instead of a list, the artifacts are listed by tag, and it is published.
+
+    The status 200 comes with JSON that is no index. /login on this host answers 200 with `{}`.
+    """
+    fault.times = 10**6
+    with fake_registry() as registry:
+        registry.faults = [fault]
+        publish_to(registry, images, tmp_path)
+        assert named(registry) == {VERSION, "latest"}
+        harmless(registry)
+
+
+def test_redirect_of_referrers_to_another_host_is_not_followed(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """ghcr.io answers 303 to github.com: that host is never asked, and gets no token."""
+    with fake_registry(auth="basic") as registry, fake_registry() as elsewhere:
+        page = {"Location": f"{elsewhere.url}/owner/packages"}
+        registry.faults = [Fault("GET .*referrers", 303, headers=page, times=10**6)]
+        publish_to(registry, images, tmp_path)
+        assert elsewhere.log == []
+        assert named(registry) == {VERSION, "latest"}
+
+
 FAULTS = st.builds(
     Fault,
     match=st.sampled_from(
