@@ -20,7 +20,17 @@ from harness.registry.transport import MayPassError, Transport, bare, join
 from harness.registry.upload import Upload, UploadNotes
 
 _OK = requests.codes
-_MANIFESTS = {"Accept": ", ".join((MediaType.INDEX, MediaType.MANIFEST))}
+# Docker's types too: without them ghcr.io answers 404 for a tag that `docker push` made.
+_MANIFESTS = {
+    "Accept": ", ".join(
+        (
+            MediaType.INDEX,
+            MediaType.MANIFEST,
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+            "application/vnd.docker.distribution.manifest.v2+json",
+        )
+    )
+}
 _DIGEST_HEADER = "Docker-Content-Digest"
 _NEXT = re.compile(r'<(?P<url>[^>]+)>\s*;\s*rel="?next"?')
 _READ = 1 << 20

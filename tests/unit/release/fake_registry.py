@@ -51,6 +51,7 @@ class FakeRegistry:
         self.referrers_api = referrers_api
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}  # of manifests, when they are not OCI's
         self.tags: dict[str, str] = {}
         self.uploads: dict[str, bytearray] = {}
         self.tokens: set[str] = set()
@@ -258,6 +259,7 @@ class _Handler(BaseHTTPRequestHandler):
             if not all(self.fake.complete(part) for part in self.fake.parts(body)):
                 self.fake.half.append(digest)
             self.fake.manifests[digest] = body
+            self.fake.types[digest] = self.headers["Content-Type"]
             if ":" not in reference:
                 self.fake.tags[reference] = digest
                 self.fake.moves.append((reference, digest))
@@ -267,6 +269,9 @@ class _Handler(BaseHTTPRequestHandler):
                 headers["OCI-Subject"] = subject["digest"]
             return self._answer(201, b"", headers)
         digest = self.fake.tags.get(reference, reference)
+        kind = self.fake.types.get(digest, "application/vnd.oci.image.manifest.v1+json")
+        if kind not in self.headers.get("Accept", ""):  # as ghcr.io does
+            return self._answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
         return self._content(self.fake.manifests.get(digest), digest)
 
     def _tags(self, _last: str, _body: bytes) -> None:

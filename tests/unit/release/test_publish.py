@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import shlex
@@ -124,6 +125,22 @@ def test_version_that_somebody_publishes_meanwhile_is_not_moved(
         with pytest.raises((TagConflictError, RegistryError)):
             publish_to(registry, images, tmp_path, trial=meanwhile)
         assert [tag for tag, _ in registry.moves if not tag.startswith("sha256-")] == []
+
+
+@pytest.mark.parametrize("kind", ["manifest.list.v2", "manifest.v2"])
+def test_version_pushed_by_docker_is_seen(
+    kind: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """A tag with Docker's media type, which a registry hides from others, is not overwritten."""
+    data = b'{"schemaVersion":2,"layers":[]}'
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    with fake_registry() as registry:
+        registry.manifests = {digest: data}
+        registry.types = {digest: f"application/vnd.docker.distribution.{kind}+json"}
+        registry.tags = {VERSION: digest}
+        with pytest.raises(TagConflictError, match="already published with different content"):
+            publish_to(registry, images, tmp_path)
+        assert registry.tags == {VERSION: digest}
 
 
 @pytest.mark.parametrize(
