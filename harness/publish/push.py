@@ -81,7 +81,7 @@ def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:
         with transfer(title, sum(blob.size for blob in blobs)) as progress:
             for blob in blobs:
                 path = layout.path(blob)
-                if not client.push_blob(blob, path, on_bytes=progress, notes=record):
+                if not client.push_blob(blob, path, on_bytes=progress):
                     progress.skip(blob.size)
         client.push_manifest(layout.path(layout.manifest).read_bytes(), MediaType.MANIFEST)
         record.done(f"{image.architecture} pushed", layout.manifest.digest)

@@ -17,7 +17,7 @@ from harness.core.untrusted import UNREADABLE
 from harness.oci.descriptor import Descriptor, MediaType, sha256
 from harness.registry.reference import check_tag
 from harness.registry.transport import MayPassError, Transport, bare, join
-from harness.registry.upload import Upload, UploadNotes
+from harness.registry.upload import Upload
 
 _OK = requests.codes
 # Docker's types too: without them ghcr.io answers 404 for a tag that `docker push` made.
@@ -72,12 +72,11 @@ class RegistryClient:
         path: Path,
         *,
         on_bytes: Callable[[int], object] = int,
-        notes: UploadNotes | None = None,
     ) -> bool:
         """Upload the file at `path` unless the registry has it; return whether it was sent."""
         if self.has_blob(descriptor):
             return False
-        upload = Upload(self.transport, descriptor, path, on_bytes=on_bytes, notes=notes)
+        upload = Upload(self.transport, descriptor, path, on_bytes=on_bytes)
         upload.run(lambda: self.has_blob(descriptor))
         return True
 

@@ -57,6 +57,7 @@ class FakeRegistry:
         self.tokens: set[str] = set()
         self.faults: list[Fault] = []
         self.log: list[str] = []
+        self.ranges: list[str] = []  # of bodies; ghcr.io refuses them over 4 MiB
         self.received = 0  # bytes of blobs
         self.half: list[str] = []
         self.moves: list[tuple[str, str]] = []
@@ -222,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, b"{}")
         if self.command == "GET":
             return self._answer(204, b"", self._where(identity))
+        if "Content-Range" in self.headers:
+            self.fake.ranges.append(self.headers["Content-Range"])
         start = self.headers.get("Content-Range", f"{len(data)}-").partition("-")[0]
         if int(start) != len(data):
             return self._answer(416, b"")
