@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.core.console import say, step
-from harness.core.errors import EnvironmentMissingError, RegistryError
+from harness.core.errors import EnvironmentMissingError
 from harness.core.transfer import transfer
 from harness.oci import Descriptor, MediaType
 from harness.publish.plan import Plan, TagPolicy, make_plan
@@ -22,6 +22,7 @@ from harness.publish.sign import Signer
 from harness.publish.tags import check_version_tag
 from harness.registry import RegistryClient, attach, referrers
 from harness.registry.referrers import EMPTY
+from harness.registry.transport import MayPassError
 
 Trial = Callable[[Plan], str]
 """Pulls and runs the pushed image before it is tagged; returns a summary for people."""
@@ -105,22 +106,21 @@ def _read_back(plan: Plan, client: RegistryClient) -> None:
     manifests = [image.image.manifest for image in plan.images]
     manifests += [plan.index, *(artifact.descriptor for artifact in plan.artifacts)]
     for manifest in manifests:
-        if client.manifest(manifest.digest) is None:
-            raise RegistryError(
-                f"{client.repository} no longer has {manifest.digest}: push again with --resume"
-            )
+        client.settle(manifest.digest, manifest.digest)
     for image in plan.images:
         _check_attached(plan, image.image.manifest, client)
 
 
 def _check_attached(plan: Plan, subject: Descriptor, client: RegistryClient) -> None:
-    listed = {entry.digest for entry in referrers(client, subject.digest)}
     wanted = {a.descriptor.digest for a in plan.artifacts if a.subject.digest == subject.digest}
-    if missing := wanted - listed:
-        raise RegistryError(
-            f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts attached"
-            f" to {subject.digest}"
-        )
+    for attempt in client.transport.retrying():
+        with attempt:
+            listed = {entry.digest for entry in referrers(client, subject.digest)}
+            if missing := wanted - listed:
+                raise MayPassError(
+                    f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts"
+                    f" attached to {subject.digest}"
+                )
 
 
 def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str, ...]:
@@ -129,12 +129,7 @@ def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str,
     check_version_tag(plan.version, plan.index.digest, client.tag_digest)
     for move in plan.tags.moves:
         client.push_manifest(plan.index_data, MediaType.INDEX, move.tag)
-        found = client.tag_digest(move.tag)
-        if found != plan.index.digest:
-            raise RegistryError(
-                f"{client.repository.at(move.tag)} was set to {plan.index.digest} but now points to"
-                f" {found}: another client moved it, or the registry is faulty"
-            )
+        client.settle(move.tag, plan.index.digest, before=move.before)
         record.done(f"tag {move.tag}", plan.index.digest)
         say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
     return tuple(move.tag for move in plan.tags.moves)

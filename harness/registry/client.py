@@ -83,13 +83,21 @@ class RegistryClient:
     def check_blob(
         self, descriptor: Descriptor, *, on_bytes: Callable[[int], object] = int
     ) -> None:
-        """Read the blob back and compare its digest."""
+        """Read a blob that was just pushed and compare its digest.
+
+        "Not found" is retried: the registry may lag behind a write that it has acknowledged.
+        """
         for attempt in self.transport.retrying():
             with attempt:
                 self._check_blob(descriptor, on_bytes)
 
     def _check_blob(self, descriptor: Descriptor, on_bytes: Callable[[int], object]) -> None:
-        answer = self.transport.once("GET", self._blob(descriptor), expect={_OK.ok}, stream=True)
+        answer = self.transport.once(
+            "GET", self._blob(descriptor), expect={_OK.ok, _OK.not_found}, stream=True
+        )
+        if answer.status_code == _OK.not_found:
+            answer.close()
+            raise MayPassError(f"{self.repository.at(descriptor.digest)} is not there: HTTP 404")
         self._compare_headers(answer, descriptor.digest)
         found, size = hashlib.sha256(), 0
         with answer, _broken_off(answer.url):
@@ -131,6 +139,26 @@ class RegistryClient:
             self._compare(found, reference)
         self._compare_headers(answer, found)
         return data
+
+    def settle(self, reference: str, digest: str, *, before: str | None = None) -> bytes:
+        """Read `reference` until it is `digest`, which was just pushed; return the content.
+
+        A registry may lag behind a write that it has acknowledged, and still answer "not found" or
+        with the tag's digest `before`. Raises `RegistryError` after the policy's attempts, and
+        immediately if the reference is something else.
+        """
+        for attempt in self.transport.retrying():
+            with attempt:
+                data = self.manifest(reference)
+                found = None if data is None else sha256(data)
+                if data is not None and found == digest:
+                    return data
+                text = (
+                    f"{self.repository.at(reference)} was set to {digest} but is"
+                    f" {found or 'not there'}: another client moved it, or the registry is faulty"
+                )
+                raise MayPassError(text) if found in {None, before} else RegistryError(text)
+        raise AssertionError("retrying() returns or raises")
 
     def tag_digest(self, tag: str) -> str | None:
         """Return the digest that `tag` points to; None if the tag does not exist."""

@@ -15,7 +15,7 @@ import requests
 
 from harness.core.errors import RegistryError
 from harness.core.untrusted import UNREADABLE
-from harness.oci.descriptor import Descriptor, MediaType, canonical_json
+from harness.oci.descriptor import Descriptor, MediaType, canonical_json, sha256
 from harness.registry.client import RegistryClient
 from harness.registry.transport import BusyError, join
 
@@ -131,7 +131,10 @@ def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
         "mediaType": MediaType.INDEX,
         "manifests": [entry.to_json_dict() for entry in listed.values()],
     }
-    client.push_manifest(canonical_json(index), MediaType.INDEX, tag)
+    made = canonical_json(index)
+    client.push_manifest(made, MediaType.INDEX, tag)
+    # The next artifact is added to this list, so a registry that lags must show it first.
+    client.settle(tag, sha256(made), before=sha256(data) if data else None)
 
 
 def _entries(data: bytes) -> list[Descriptor]:

@@ -46,7 +46,9 @@ class Fault:
 class FakeRegistry:
     """State, orders and log of one fake registry."""
 
-    def __init__(self, *, auth: str = "", referrers_api: bool = False) -> None:
+    def __init__(self, *, auth: str = "", referrers_api: bool = False, lag: int = 0) -> None:
+        self.lag = lag  # reads that do not see a write yet
+        self.unseen: dict[str, tuple[int, str]] = {}  # reads left, and what they see
         self.auth = auth  # "", "basic" or "bearer"
         self.referrers_api = referrers_api
         self.blobs: dict[str, bytes] = {}
@@ -80,6 +82,19 @@ class FakeRegistry:
                 fault.times -= 1
                 return fault
         return None
+
+    def wrote(self, reference: str, before: str = "") -> None:
+        """For the next reads `reference` is what it was `before`."""
+        if self.lag:
+            self.unseen[reference] = (self.lag, before)
+
+    def seen(self, reference: str) -> str:
+        """The digest that a reader of `reference` gets; "" for none."""
+        left, before = self.unseen.get(reference, (0, ""))
+        if left:
+            self.unseen[reference] = (left - 1, before)
+            return before
+        return self.tags.get(reference, reference)
 
     def parts(self, data: bytes) -> list[str]:
         """What a manifest or index refers to."""
@@ -237,6 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
             return self._answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
         self.fake.blobs[digest] = bytes(data)
+        self.fake.wrote(digest)
         return self._answer(201, b"", {"Docker-Content-Digest": digest})
 
     def _where(self, identity: str) -> dict[str, str]:
@@ -248,7 +264,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _blob(self, digest: str, _body: bytes) -> None:
-        self._content(self.fake.blobs.get(digest), digest)
+        self._content(self.fake.blobs.get(self.fake.seen(digest)), digest)
 
     def _content(self, data: bytes | None, digest: str, kind: str = "") -> None:
         if data is None:
@@ -261,6 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             if not all(self.fake.complete(part) for part in self.fake.parts(body)):
                 self.fake.half.append(digest)
+            self.fake.wrote(reference, self.fake.tags.get(reference, ""))
             self.fake.manifests[digest] = body
             self.fake.types[digest] = self.headers["Content-Type"]
             if ":" not in reference:
@@ -271,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
             if subject and self.fake.referrers_api:
                 headers["OCI-Subject"] = subject["digest"]
             return self._answer(201, b"", headers)
-        digest = self.fake.tags.get(reference, reference)
+        digest = self.fake.seen(reference)
         kind = self.fake.types.get(digest, "application/vnd.oci.image.manifest.v1+json")
         if kind not in self.headers.get("Accept", ""):  # as ghcr.io does
             return self._answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')

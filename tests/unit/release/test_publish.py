@@ -143,6 +143,32 @@ def test_version_pushed_by_docker_is_seen(
         assert registry.tags == {VERSION: digest}
 
 
+@pytest.mark.parametrize("api", [True, False])
+def test_registry_that_shows_writes_late_is_waited_for(
+    api: bool, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Two reads after each write still see what was before: nothing is lost, the release ends."""
+    with fake_registry(lag=2, referrers_api=api) as registry:
+        old = b'{"layers":[]}'
+        registry.tags["latest"] = digest = f"sha256:{hashlib.sha256(old).hexdigest()}"
+        registry.manifests[digest] = old
+        publish_to(registry, images, tmp_path)
+        registry.unseen = {}
+        assert named(registry) == {VERSION, "latest"}
+        with client_of(registry) as client:
+            for image in images:
+                assert len(referrers(client, image.image.manifest.digest)) == 3
+        harmless(registry)
+
+
+def test_wait_for_a_late_registry_is_bounded(images: list[SealedImage], tmp_path: Path) -> None:
+    """A write that never shows ends the release, before a tag."""
+    with fake_registry(lag=10**6) as registry:
+        with pytest.raises(RegistryError, match="gave up after 3 attempts"):
+            publish_to(registry, images, tmp_path)
+        assert named(registry) == set()
+
+
 @pytest.mark.parametrize(
     ("choose", "message"),
     [
@@ -275,7 +301,7 @@ def test_token_that_expires_in_the_middle_is_renewed(
         pytest.param(Fault("HEAD .*blobs", status=200), id="blob-that-is-not-there"),
         pytest.param(Fault("PUT .*manifests/sha256:", lie=True), id="digest-of-a-manifest"),
         pytest.param(Fault("GET .*manifests/sha256:", corrupt=True), id="manifest"),
-        pytest.param(Fault("GET .*manifests/sha256:", status=404), id="manifest-lost"),
+        pytest.param(Fault("GET .*manifests/sha256:", status=404, times=3), id="manifest-lost"),
         pytest.param(Fault(f"PUT .*manifests/{VERSION}", status=201), id="tag-that-was-not-set"),
     ],
 )
