@@ -153,7 +153,7 @@ def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
         "VERSION": release.version,
         "TARGETARCH": release.architecture.value,
         "RELEASE_BASE_URL": release.base_url,
-        # Replaced release files change it, so they are downloaded again.
+        # download.sh compares it: files that were replaced meanwhile do not get into the image.
         "CHECKSUMS_SHA256": release.checksums_sha256,
         "REVISION": _git("rev-parse", "HEAD"),
         "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
