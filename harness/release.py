@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.build.assets import MISSING
-from harness.build.image import REPOSITORY_NAME
+from harness.build.assets import MISSING, is_local
+from harness.build.image import DIRTY, REPOSITORY_NAME, revision
 from harness.core.console import say, warn
 from harness.core.errors import NotProvenError, RegistryError, UsageError
 from harness.core.regions import names_in
@@ -86,6 +86,7 @@ def export(config: ReleaseConfig) -> SealedImage:
     """Build, verify and scan one architecture, and seal it into `config.export`."""
     config.check()
     directory = config.export or _export_of(config, config.architectures[0])
+    _check_checkout(config)
     check_export(directory)
     with container_engine() as engine:
         sweep(engine.client)
@@ -167,6 +168,7 @@ def _made(
     engine: Engine, config: ReleaseConfig, architecture: Architecture, directory: Path
 ) -> SealedImage:
     """Run the stages of one architecture; each accepts only the previous stage's output."""
+    _check_checkout(config)
     check_export(directory)  # now, not after an hour of work
     work = config.output / architecture.value
     made = replace(config.build, architecture=architecture, output=work)
@@ -177,6 +179,19 @@ def _made(
     sealed = seal(engine.client, scanned, directory)
     say(f"  sealed {architecture}: {sealed.image.manifest.digest} in {directory}")
     return sealed
+
+
+def _check_checkout(config: ReleaseConfig) -> None:
+    """Raise `UsageError` if a release, other than a rehearsal, had uncommitted changes."""
+    here = config.export is None and (
+        config.registry == LOCAL
+        or Repository.from_names(config.registry, config.repository).on_loopback
+    )
+    if revision().endswith(DIRTY) and not (here or is_local(config.build.version)):
+        raise UsageError(
+            "the checkout has uncommitted changes, so no commit describes the image. Commit or"
+            " stash them, or rehearse with --registry localhost."
+        )
 
 
 def _export_of(config: ReleaseConfig, architecture: Architecture) -> Path:
