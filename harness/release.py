@@ -45,6 +45,7 @@ class ReleaseConfig:
     ca: Path | None = None  # certificate authority of the registry
     dry_run: bool = False
     resume: bool = False
+    unsigned: bool = False  # although there is a key or an identity
     tags: TagPolicy = field(default_factory=TagPolicy)
     scan: ScanOptions = field(default_factory=ScanOptions)
     output: Path = field(default_factory=lambda: Path("release-out"))
@@ -107,7 +108,9 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
         _registry(config) as access,
         RegistryClient(Transport(access.repository, access.credentials, ca=access.ca)) as client,
     ):
-        signer = Signer.from_environ(os.environ, offline=access.repository.on_loopback)
+        signer = Signer.from_environ(
+            os.environ, offline=access.repository.on_loopback, unsigned=config.unsigned
+        )
         record = _record(config)
         images = _sealed(engine, config, record)
         if config.dry_run:

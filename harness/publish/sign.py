@@ -39,27 +39,33 @@ class Signer:
     identity: str = ""  # of the certificate of a keyless signature
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], *, offline: bool) -> "Signer":
-        """Choose how to sign from the environment.
+    def from_environ(
+        cls, environ: Mapping[str, str], *, offline: bool, unsigned: bool = False
+    ) -> "Signer":
+        """Choose how to sign from the environment; not at all if `unsigned`.
 
-        Raises `EnvironmentMissingError` if a key is set but cosign is not installed.
+        Raises `EnvironmentMissingError` if there is a key or an identity, but no cosign: a release
+        that could be signed is never unsigned by accident.
         """
-        installed = shutil.which("cosign") is not None
-        if environ.get(KEY):
-            if not installed:
-                raise EnvironmentMissingError(
-                    f"{KEY} is set, but cosign is not installed: install it ({INSTALL}),"
-                    f" or unset {KEY}"
-                )
-            return cls(how="key", offline=offline)
-        if environ.get(_IDENTITY) and not offline:
-            if installed:
-                return cls(how="keyless", identity=_identity(environ))
-            return cls(how="", why_not=f"cosign is not installed ({INSTALL})")
-        return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
+        if unsigned:
+            return cls(how="", why_not="--unsigned was given")
+        how = "key" if environ.get(KEY) else ""
+        if not how and environ.get(_IDENTITY) and not offline:
+            how = "keyless"
+        if not how:
+            return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
+        if shutil.which("cosign") is None:
+            raise EnvironmentMissingError(
+                f"{KEY if how == 'key' else _IDENTITY} is set, but cosign is not installed:"
+                f" install it ({INSTALL}), or publish without a signature with --unsigned"
+            )
+        return cls(how=how, offline=offline, identity=_identity(environ) if how != "key" else "")
 
     def sign(self, name: str, credentials: Credentials | None, ca: Path | None) -> str:
-        """Sign the image `name`, a reference by digest; return a summary for people."""
+        """Sign the image `name`, a reference by digest, and verify the signature in the registry.
+
+        Returns a summary for people; raises `CommandError` if cosign fails.
+        """
         if not self.how:
             return f"not signed: {self.why_not}"
         with step(f"signing {name}"), _docker_config(name, credentials) as environ:
@@ -69,6 +75,9 @@ class Signer:
             run([*command, name], environ=environ)
             if self.how == "key":
                 self._verify(name, ca, environ)
+            else:
+                verify = ["cosign", "verify", *verify_identity(self.identity), *_trust(ca), name]
+                run(verify, environ=environ)
         log = "" if self.offline else ", recorded in the transparency log"
         return f"signed with {'a key' if self.how == 'key' else 'the identity of the job'}{log}"
 

@@ -225,6 +225,17 @@ def test_what_is_published_is_what_was_sealed(machine: Machine) -> None:
         assert (run.code_scanning / f"trivy-{architecture}.sarif").exists()
 
 
+def test_cosign_is_installed_where_the_identity_is() -> None:
+    """The job that may ask for an identity signs; it has cosign before it publishes."""
+    for name, job in jobs(PUBLISH).items():
+        uses = [step.get("uses", "").partition("@")[0] for step in job["steps"]]
+        assert ("sigstore/cosign-installer" in uses) == ("id-token" in job["permissions"]), name
+    names = [s.get("uses") or s["run"] for s in jobs(PUBLISH)["publish"]["steps"]]
+    (cosign,) = [n for n, s in enumerate(names) if "cosign-installer" in s]
+    (publication,) = [n for n, s in enumerate(names) if "--from" in s]
+    assert cosign < publication
+
+
 def test_only_the_publication_has_the_token(machine: Machine) -> None:
     """The token is in the environment of one step, and in no argument or output."""
     run = machine.run(PUBLISH, released())

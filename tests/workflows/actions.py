@@ -87,10 +87,15 @@ def _upload_sarif(options: Mapping[str, str], place: Place) -> str:
     return f"read {runs} runs of findings"
 
 
+def _install_cosign(options: Mapping[str, str], place: Place) -> str:
+    return "nothing is signed here"
+
+
 _ACTIONS: dict[str, Callable[[Mapping[str, str], Place], str]] = {
     "actions/checkout": _checkout,
     "actions/setup-python": _setup_python,
     "actions/upload-artifact": _upload,
     "actions/download-artifact": _download,
+    "sigstore/cosign-installer": _install_cosign,
     "github/codeql-action/upload-sarif": _upload_sarif,
 }
