@@ -69,14 +69,19 @@ def make_plan(
         index=index,
         index_data=data,
         artifacts=tuple(artifact for image in ordered for artifact in _artifacts(image)),
-        tags=plan_tags(
-            version,
-            index.digest,
-            client.tags(),
-            client.tag_digest,
-            latest=policy.latest,
-            floating=policy.floating,
-        ),
+        tags=plan_moves(version, index.digest, client, policy),
+    )
+
+
+def plan_moves(version: str, digest: str, client: RegistryClient, policy: TagPolicy) -> TagPlan:
+    """Plan the tags of the index `digest` from what is in the registry now; see `plan_tags`."""
+    return plan_tags(
+        version,
+        digest,
+        client.tags(),
+        client.tag_digest,
+        latest=policy.latest,
+        floating=policy.floating,
     )
 
 

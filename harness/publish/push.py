@@ -15,11 +15,11 @@ from harness.core.console import say, step
 from harness.core.errors import EnvironmentMissingError
 from harness.core.transfer import transfer
 from harness.oci import Descriptor, MediaType
-from harness.publish.plan import Plan, TagPolicy, make_plan
+from harness.publish.plan import Plan, TagPolicy, make_plan, plan_moves
 from harness.publish.record import Record
 from harness.publish.seal import SealedImage
 from harness.publish.sign import Signer
-from harness.publish.tags import check_version_tag
+from harness.publish.tags import TagMove
 from harness.registry import RegistryClient, attach, referrers
 from harness.registry.referrers import EMPTY
 from harness.registry.transport import MayPassError
@@ -68,7 +68,7 @@ def publish(
         shown = trial(plan)
         signature = signer.sign(plan.name, client.transport.auth.credentials, ca)
         record.done("signed" if signer.how else "not signed", plan.index.digest)
-        tags = _move_tags(plan, client, record)
+        tags = _move_tags(plan, client, record, policy)
     return PublishedImage(
         plan=plan, tags=tags, signature=signature, trial=shown, identity=signer.identity
     )
@@ -123,16 +123,29 @@ def _check_attached(plan: Plan, subject: Descriptor, client: RegistryClient) -> 
                 )
 
 
-def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str, ...]:
-    """Set each tag and read it back; the version's tag first, so that `latest` follows it."""
-    # The version may have been published since the plan was made.
-    check_version_tag(plan.version, plan.index.digest, client.tag_digest)
-    for move in plan.tags.moves:
+def _move_tags(
+    plan: Plan, client: RegistryClient, record: Record, policy: TagPolicy
+) -> tuple[str, ...]:
+    """Set each tag and read it back; the version's tag first, so that `latest` follows it.
+
+    The tags are planned again before the first move, and before the moving tags: this version or a
+    newer one may have been published since the last plan.
+    """
+    version, *_ = plan_moves(plan.version, plan.index.digest, client, policy).moves
+    _move([version], plan, client, record)
+    again = plan_moves(plan.version, plan.index.digest, client, policy)
+    _move(again.moves[1:], plan, client, record)
+    for tag, why in again.stays:
+        say(f"  tag {tag} unchanged: {why}")
+    return tuple(move.tag for move in again.moves)
+
+
+def _move(moves: Sequence[TagMove], plan: Plan, client: RegistryClient, record: Record) -> None:
+    for move in moves:
         client.push_manifest(plan.index_data, MediaType.INDEX, move.tag)
         client.settle(move.tag, plan.index.digest, before=move.before)
         record.done(f"tag {move.tag}", plan.index.digest)
         say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
-    return tuple(move.tag for move in plan.tags.moves)
 
 
 @contextmanager

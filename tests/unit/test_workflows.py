@@ -180,6 +180,13 @@ def test_one_publication_of_a_version_at_a_time() -> None:
     assert concurrency["cancel-in-progress"] is False
 
 
+def test_one_publication_of_any_version_moves_tags_at_a_time() -> None:
+    """The publishing job has one group for all versions, and is never cut off."""
+    concurrency = jobs(PUBLISH)["publish"]["concurrency"]
+    assert "${{" not in concurrency["group"]
+    assert concurrency["cancel-in-progress"] is False
+
+
 @EACH
 def test_every_job_has_an_end(path: Path) -> None:
     """No job can hang for GitHub's six hours."""

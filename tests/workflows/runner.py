@@ -20,7 +20,16 @@ STEP_SECONDS = 3600
 _KEYS = {
     "workflow": {"name", "on", "permissions", "concurrency", "defaults", "env", "jobs"},
     "job": {
-        *("name", "needs", "if", "strategy", "runs-on", "timeout-minutes", "permissions"),
+        *(
+            "name",
+            "needs",
+            "if",
+            "strategy",
+            "runs-on",
+            "timeout-minutes",
+            "permissions",
+            "concurrency",
+        ),
         *("env", "steps"),
     },
     "step": {"name", "uses", "with", "run", "env", "if"},

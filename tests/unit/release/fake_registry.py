@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,6 +63,7 @@ class FakeRegistry:
         self.received = 0  # bytes of blobs
         self.half: list[str] = []
         self.moves: list[tuple[str, str]] = []
+        self.on_tag: Callable[[str], None] = lambda _: None  # called after a tag was set
         self.lock = threading.RLock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
@@ -283,6 +284,7 @@ class _Handler(BaseHTTPRequestHandler):
             if ":" not in reference:
                 self.fake.tags[reference] = digest
                 self.fake.moves.append((reference, digest))
+                self.fake.on_tag(reference)
             headers = {"Docker-Content-Digest": digest}
             subject = json.loads(body).get("subject")
             if subject and self.fake.referrers_api:

@@ -127,6 +127,31 @@ def test_version_that_somebody_publishes_meanwhile_is_not_moved(
         assert [tag for tag, _ in registry.moves if not tag.startswith("sha256-")] == []
 
 
+@pytest.mark.parametrize("when", ["before-the-version", "before-latest"])
+def test_latest_is_not_moved_back(when: str, images: list[SealedImage], tmp_path: Path) -> None:
+    """A newer version that is published meanwhile keeps `latest` and the floating tags."""
+    newer = b'{"layers":[]}'
+    digest = f"sha256:{hashlib.sha256(newer).hexdigest()}"
+    with fake_registry() as registry:
+
+        def meanwhile() -> None:
+            registry.manifests[digest] = newer
+            registry.tags |= {"v1.2.4": digest, "v1.2": digest, "v1": digest, "latest": digest}
+
+        def trial(_: Plan) -> str:
+            if when == "before-the-version":
+                meanwhile()
+            else:
+                registry.on_tag = lambda tag: meanwhile() if tag == VERSION else None
+            return ""
+
+        published = publish_to(
+            registry, images, tmp_path, trial=trial, policy=TagPolicy(floating=True)
+        )
+        assert registry.tags["latest"] == registry.tags["v1.2"] == registry.tags["v1"] == digest
+        assert published.tags == (VERSION,)
+
+
 @pytest.mark.parametrize("kind", ["manifest.list.v2", "manifest.v2"])
 def test_version_pushed_by_docker_is_seen(
     kind: str, images: list[SealedImage], tmp_path: Path
