@@ -58,6 +58,12 @@ class SealedImage:
         """Return the path of a sealed file, such as `SBOM`."""
         return self.directory / name
 
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs in the build record; see docs/build-record.md."""
+        inputs: Mapping[str, Any] = json.loads(self.file(BUILD).read_bytes())["inputs"]
+        return inputs
+
 
 def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
     """Write `scanned` to `directory`, replacing an earlier seal.

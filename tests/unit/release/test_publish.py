@@ -226,6 +226,35 @@ def test_images_that_do_not_belong_together_are_refused(
         assert registry.asked("POST|PUT|PATCH") == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"base_digest": "sha256:new"}, "base images: .*arm64 sha256:new", id="base"),
+        pytest.param({"checksums": "c" * 64}, r"assets .*: amd64 bbb.*, arm64 ccc", id="assets"),
+    ],
+)
+def test_images_from_different_inputs_are_refused(
+    options: dict[str, str], message: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The base's tag or the release's assets moved between the two builds: nothing is sent."""
+    other = sealed(tmp_path / "other", Architecture.ARM64, **options)
+    with fake_registry() as registry:
+        with pytest.raises(NotProvenError, match=f"different .*{message}"):
+            publish_to(registry, [images[0], other], tmp_path)
+        assert registry.asked("POST|PUT|PATCH") == 0
+
+
+def test_stand_in_releases_of_two_architectures_differ(tmp_path: Path) -> None:
+    """A stand-in release is made for one architecture: a rehearsal with two of them publishes."""
+    made = [
+        sealed(tmp_path, architecture, stand_ins=True, checksums=letter * 64)
+        for architecture, letter in zip(Architecture, "bc", strict=True)
+    ]
+    with fake_registry() as registry:
+        publish_to(registry, made, tmp_path / "out")
+        assert named(registry) == {VERSION, "latest"}
+
+
 def test_fr_018_page_names_regions_left_out_and_both_images_have_the_same(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
