@@ -120,17 +120,11 @@ def _attached(plan: Plan) -> str:
     platform = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
     for made in plan.artifacts:
         where = platform[made.subject.digest]
-        lines.append(
-            f"| {names[made.artifact_type]} | {where} | {_link(plan, made.content.digest)} |"
-        )
+        lines.append(f"| {names[made.artifact_type]} | {where} | `{made.content.digest}` |")
     sbom = ARTIFACTS[SBOM]
     subject = plan.images[0].image.manifest.digest
     example = f"$ oras discover --artifact-type {sbom} {plan.repository.at(subject)}"
     return "\n".join(lines) + f"\n\n```console\n{example}\n```"
-
-
-def _link(plan: Plan, digest: str) -> str:
-    return f"[`{digest[:19]}`]({plan.repository.url}/blobs/{digest})"
 
 
 def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:

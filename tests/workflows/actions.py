@@ -60,6 +60,8 @@ def _upload(options: Mapping[str, str], place: Place) -> str:
         if options.get("if-no-files-found") == "error":
             raise ActionError(f"no files at {options['path']}")
         return f"nothing at {options['path']} to keep"
+    if target.exists() and options.get("overwrite") == "true":
+        shutil.rmtree(target)
     if target.exists():
         raise ActionError(f"an artifact {options['name']} is there already")
     shutil.copytree(source, target)

@@ -446,6 +446,9 @@ def test_page_and_results_say_what_is_in_the_registry(
     text = (tmp_path / "release.md").read_text(encoding="utf-8")
     assert f"docker pull {published.plan.repository}@{published.plan.index.digest}" in text
     assert "change since v1.2.2" in text
+    assert "/blobs/" not in text, "a blob's link needs a token"
+    for artifact in published.plan.artifacts:
+        assert f"| `{artifact.content.digest}` |" in text
     assert "| us-east-1 |" in text and " B) |" in text
     assert "not signed: a test" in text
     assert (tmp_path / "sum").read_text(encoding="utf-8") == text
