@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.build.assets import MISSING
-from harness.build.image import REPOSITORY_NAME
+from harness.build.assets import MISSING, is_local
+from harness.build.image import DIRTY, REPOSITORY_NAME, revision
 from harness.core.console import say, warn
 from harness.core.errors import NotProvenError, RegistryError, UsageError
 from harness.core.regions import names_in
@@ -20,7 +20,7 @@ from harness.publish.plan import TagPolicy, make_plan, render_plan
 from harness.publish.push import PublishedImage, publish
 from harness.publish.record import RECORD, Record, only_release
 from harness.publish.results import write_results
-from harness.publish.seal import SealedImage, seal, unseal
+from harness.publish.seal import SealedImage, check_export, seal, unseal
 from harness.publish.sign import Signer
 from harness.publish.tags import parse, previous
 from harness.publish.trial import pull_and_run
@@ -45,6 +45,7 @@ class ReleaseConfig:
     ca: Path | None = None  # certificate authority of the registry
     dry_run: bool = False
     resume: bool = False
+    unsigned: bool = False  # although there is a key or an identity
     tags: TagPolicy = field(default_factory=TagPolicy)
     scan: ScanOptions = field(default_factory=ScanOptions)
     output: Path = field(default_factory=lambda: Path("release-out"))
@@ -86,6 +87,8 @@ def export(config: ReleaseConfig) -> SealedImage:
     """Build, verify and scan one architecture, and seal it into `config.export`."""
     config.check()
     directory = config.export or _export_of(config, config.architectures[0])
+    _check_checkout(config)
+    check_export(directory)
     with container_engine() as engine:
         sweep(engine.client)
         return _made(engine, config, config.architectures[0], directory)
@@ -105,7 +108,9 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
         _registry(config) as access,
         RegistryClient(Transport(access.repository, access.credentials, ca=access.ca)) as client,
     ):
-        signer = Signer.from_environ(os.environ, offline=access.repository.on_loopback)
+        signer = Signer.from_environ(
+            os.environ, offline=access.repository.on_loopback, unsigned=config.unsigned
+        )
         record = _record(config)
         images = _sealed(engine, config, record)
         if config.dry_run:
@@ -166,6 +171,8 @@ def _made(
     engine: Engine, config: ReleaseConfig, architecture: Architecture, directory: Path
 ) -> SealedImage:
     """Run the stages of one architecture; each accepts only the previous stage's output."""
+    _check_checkout(config)
+    check_export(directory)  # now, not after an hour of work
     work = config.output / architecture.value
     made = replace(config.build, architecture=architecture, output=work)
     built = build(engine, made)
@@ -175,6 +182,19 @@ def _made(
     sealed = seal(engine.client, scanned, directory)
     say(f"  sealed {architecture}: {sealed.image.manifest.digest} in {directory}")
     return sealed
+
+
+def _check_checkout(config: ReleaseConfig) -> None:
+    """Raise `UsageError` if a release, other than a rehearsal, had uncommitted changes."""
+    here = config.export is None and (
+        config.registry == LOCAL
+        or Repository.from_names(config.registry, config.repository).on_loopback
+    )
+    if revision().endswith(DIRTY) and not (here or is_local(config.build.version)):
+        raise UsageError(
+            "the checkout has uncommitted changes, so no commit describes the image. Commit or"
+            " stash them, or rehearse with --registry localhost."
+        )
 
 
 def _export_of(config: ReleaseConfig, architecture: Architecture) -> Path:

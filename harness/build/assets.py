@@ -166,7 +166,7 @@ def preflight(
         architecture=architecture,
         base_url=base_url,
         assets=assets,
-        checksums_sha256=sha256_text(checksums.text),
+        checksums_sha256=hashlib.sha256(checksums.content).hexdigest(),
     )
 
 
@@ -201,11 +201,6 @@ def parse_checksums(text: str) -> dict[str, str]:
     for match in _CHECKSUM.finditer(text):
         found.setdefault(match["name"], match["digest"].lower())
     return found
-
-
-def sha256_text(text: str) -> str:
-    """SHA-256 of `text` in UTF-8, as hexadecimal digits."""
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _request(method: str, url: str) -> requests.Response:

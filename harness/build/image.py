@@ -22,6 +22,8 @@ from harness.core.regions import REPOSITORY
 from harness.core.stages import Architecture, BaseImage, BuiltImage, Release
 
 RECORD_VERSION = 1
+DIRTY = "-dirty"
+"""Suffix of a revision whose checkout has changes, as `git describe --dirty` writes it."""
 REPOSITORY_NAME = "finfocus-plugin-aws-public"
 _BUILT = re.compile(r"Successfully built (?P<id>[0-9a-f]+)|(?P<digest>sha256:[0-9a-f]{64})")
 _STEP = re.compile(r"Step (\d+)/(\d+)")
@@ -153,9 +155,9 @@ def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
         "VERSION": release.version,
         "TARGETARCH": release.architecture.value,
         "RELEASE_BASE_URL": release.base_url,
-        # Replaced release files change it, so they are downloaded again.
+        # download.sh compares it: files that were replaced meanwhile do not get into the image.
         "CHECKSUMS_SHA256": release.checksums_sha256,
-        "REVISION": _git("rev-parse", "HEAD"),
+        "REVISION": revision(),
         "CREATED": _git("show", "-s", "--format=%cI", "HEAD"),
         "STAND_INS": ", ".join(sorted(kinds)),
     }
@@ -168,10 +170,21 @@ def build_arguments(base: BaseImage, release: Release) -> dict[str, str]:
     return arguments
 
 
-def _git(*arguments: str) -> str:
+def revision(checkout: Path = REPOSITORY) -> str:
+    """Commit of `checkout`, with the suffix `DIRTY` if it was changed since; "" outside one.
+
+    A file that git does not know counts only in `image/`, from where the build could copy it.
+    """
+    commit = _git("rev-parse", "HEAD", checkout=checkout)
+    changed = _git("status", "--porcelain", "--untracked-files=no", checkout=checkout)
+    changed += _git("status", "--porcelain", "--", "image", checkout=checkout)
+    return f"{commit}{DIRTY}" if commit and changed else commit
+
+
+def _git(*arguments: str, checkout: Path = REPOSITORY) -> str:
     """Output of a git command in the checkout; "" outside one."""
     with suppress(CommandError):
-        return run(["git", "-C", str(REPOSITORY), *arguments]).strip()
+        return run(["git", "-C", str(checkout), *arguments]).strip()
     return ""
 
 

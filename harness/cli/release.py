@@ -56,6 +56,9 @@ def release(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a failed run.")] = False,
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Do not sign, although there is a key or identity.")
+    ] = False,
     latest: Annotated[
         bool | None,
         typer.Option("--latest/--no-latest", help="Move the tag latest; default: by version."),
@@ -104,6 +107,7 @@ def release(
         ca=registry_ca,
         dry_run=dry_run,
         resume=resume,
+        unsigned=unsigned,
         tags=TagPolicy(latest=latest, floating=floating),
         scan=scan_options(
             db_repository=db_repository,

@@ -25,6 +25,7 @@ from docker.errors import DockerException
 
 from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError, NotProvenError
+from harness.core.files import OWN, replace_directory
 from harness.core.regions import BINARY_PREFIX
 from harness.core.transfer import Transfer, transfer
 from harness.core.untrusted import UNREADABLE
@@ -207,12 +208,16 @@ class _Stream(io.RawIOBase):
 
 
 @contextmanager
-def removed_unless_complete(directory: Path) -> Iterator[None]:
-    """Create `directory` empty for the block, and remove it if the block fails."""
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
+def removed_unless_complete(directory: Path, *, ours: bool = False) -> Iterator[None]:
+    """Create `directory` empty for the block, and remove it if the block fails.
+
+    Raises `UsageError` and removes nothing if the harness did not write its content; see
+    `check_replaceable`. The mark `OWN` is in it until the block ends, for runs that are killed.
+    """
+    replace_directory(directory, ours=ours)
     try:
         yield
+        (directory / OWN).unlink(missing_ok=True)
     except BaseException:
         shutil.rmtree(directory, ignore_errors=True)
         raise

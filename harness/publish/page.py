@@ -1,6 +1,7 @@
 """Render the Markdown page of a release, used as the body of the GitHub release."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from harness.oci.export import REGION_ANNOTATION
 from harness.publish.plan import ARTIFACTS, Plan
 from harness.publish.push import PublishedImage
 from harness.publish.seal import SBOM, SealedImage
-from harness.publish.sign import KEY
+from harness.publish.sign import KEY, verify_identity
 from harness.registry import RegistryClient
 
 Sizes = Mapping[str, Mapping[str, int]]
@@ -118,11 +119,8 @@ def _verify(published: PublishedImage) -> str:
         command = f"cosign verify --key cosign.pub {name}"
         why = f"Signed with the key whose private half is `{KEY}` of the release job."
     else:
-        command = (
-            "cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com"
-            " --certificate-identity-regexp '/docker-publish.yml@' " + name
-        )
-        why = "Signed with the identity of the release job."
+        command = shlex.join(["cosign", "verify", *verify_identity(published.identity), name])
+        why = f"Signed with the identity of the release job, `{published.identity}`."
     return f"{why}\n\n```console\n$ {command}\n```"
 
 
@@ -133,17 +131,11 @@ def _attached(plan: Plan) -> str:
     platform = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
     for made in plan.artifacts:
         where = platform[made.subject.digest]
-        lines.append(
-            f"| {names[made.artifact_type]} | {where} | {_link(plan, made.content.digest)} |"
-        )
+        lines.append(f"| {names[made.artifact_type]} | {where} | `{made.content.digest}` |")
     sbom = ARTIFACTS[SBOM]
     subject = plan.images[0].image.manifest.digest
     example = f"$ oras discover --artifact-type {sbom} {plan.repository.at(subject)}"
     return "\n".join(lines) + f"\n\n```console\n{example}\n```"
-
-
-def _link(plan: Plan, digest: str) -> str:
-    return f"[`{digest[:19]}`]({plan.repository.url}/blobs/{digest})"
 
 
 def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:

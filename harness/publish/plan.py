@@ -69,14 +69,19 @@ def make_plan(
         index=index,
         index_data=data,
         artifacts=tuple(artifact for image in ordered for artifact in _artifacts(image)),
-        tags=plan_tags(
-            version,
-            index.digest,
-            client.tags(),
-            client.tag_digest,
-            latest=policy.latest,
-            floating=policy.floating,
-        ),
+        tags=plan_moves(version, index.digest, client, policy),
+    )
+
+
+def plan_moves(version: str, digest: str, client: RegistryClient, policy: TagPolicy) -> TagPlan:
+    """Plan the tags of the index `digest` from what is in the registry now; see `plan_tags`."""
+    return plan_tags(
+        version,
+        digest,
+        client.tags(),
+        client.tag_digest,
+        latest=policy.latest,
+        floating=policy.floating,
     )
 
 
@@ -121,7 +126,31 @@ def _complete(images: Sequence[SealedImage], version: str) -> tuple[SealedImage,
         raise NotProvenError(
             f"the images were built from different commits: {', '.join(sorted(revisions))}"
         )
+    _same_inputs(images)
     return tuple(found[architecture] for architecture in wanted)
+
+
+def _same_inputs(images: Sequence[SealedImage]) -> None:
+    """Raise `NotProvenError` if the images were built from different assets or base images.
+
+    `checksums.txt` and the digest of the base image's index are the same for all architectures,
+    except for stand-ins, which are made for one architecture.
+    """
+    kinds = {stand_in.kind for image in images for stand_in in image.stand_ins}
+    inputs = {image.architecture: image.inputs for image in images}
+    facts = {
+        ("base image", "base images"): {n: made["base"]["digest"] for n, made in inputs.items()},
+        ("plugin", "release assets (checksums.txt)"): {
+            n: made["checksums_sha256"] for n, made in inputs.items()
+        },
+    }
+    for (kind, what), found in facts.items():
+        if kind not in kinds and len(set(found.values())) > 1:
+            listed = ", ".join(f"{name} {digest or 'none'}" for name, digest in found.items())
+            raise NotProvenError(
+                f"the images were built from different {what}: {listed}. The release or the base"
+                " changed between the builds; build both again."
+            )
 
 
 def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) -> None:

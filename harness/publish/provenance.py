@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness import __version__
-from harness.build.image import REPOSITORY_NAME
+from harness.build.image import DIRTY, REPOSITORY_NAME
 from harness.core.stages import BuiltImage
 from harness.oci import Descriptor
 
@@ -56,7 +56,13 @@ def _materials(built: BuiltImage, revision: str) -> list[dict[str, Any]]:
     """Return sources, base image and tarballs, each with its digest."""
     found: list[dict[str, Any]] = []
     if revision:
-        found.append({"name": "image sources", "digest": {"gitCommit": revision}})
+        sources: dict[str, Any] = {
+            "name": "image sources",
+            "digest": {"gitCommit": revision.removesuffix(DIRTY)},
+        }
+        if revision.endswith(DIRTY):
+            sources["annotations"] = {"uncommittedChanges": True}
+        found.append(sources)
     base = built.base.digest or built.base.image_id
     found.append({"name": built.base.reference, "digest": _digest(base)})
     root = f"{built.release.base_url}/{built.version}"

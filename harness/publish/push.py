@@ -12,16 +12,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from harness.core.console import say, step
-from harness.core.errors import EnvironmentMissingError, RegistryError
+from harness.core.errors import EnvironmentMissingError
 from harness.core.transfer import transfer
 from harness.oci import Descriptor, MediaType
-from harness.publish.plan import Plan, TagPolicy, make_plan
+from harness.publish.plan import Plan, TagPolicy, make_plan, plan_moves
 from harness.publish.record import Record
 from harness.publish.seal import SealedImage
 from harness.publish.sign import Signer
-from harness.publish.tags import check_version_tag
+from harness.publish.tags import TagMove
 from harness.registry import RegistryClient, attach, referrers
 from harness.registry.referrers import EMPTY
+from harness.registry.transport import MayPassError
 
 Trial = Callable[[Plan], str]
 """Pulls and runs the pushed image before it is tagged; returns a summary for people."""
@@ -35,6 +36,7 @@ class PublishedImage:
     tags: tuple[str, ...]
     signature: str  # for people
     trial: str  # for people
+    identity: str = ""  # of the signature's certificate; "" for a key
 
 
 def publish(
@@ -66,8 +68,10 @@ def publish(
         shown = trial(plan)
         signature = signer.sign(plan.name, client.transport.auth.credentials, ca)
         record.done("signed" if signer.how else "not signed", plan.index.digest)
-        tags = _move_tags(plan, client, record)
-    return PublishedImage(plan=plan, tags=tags, signature=signature, trial=shown)
+        tags = _move_tags(plan, client, record, policy)
+    return PublishedImage(
+        plan=plan, tags=tags, signature=signature, trial=shown, identity=signer.identity
+    )
 
 
 def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:
@@ -78,7 +82,7 @@ def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:
         with transfer(title, sum(blob.size for blob in blobs)) as progress:
             for blob in blobs:
                 path = layout.path(blob)
-                if not client.push_blob(blob, path, on_bytes=progress, notes=record):
+                if not client.push_blob(blob, path, on_bytes=progress):
                     progress.skip(blob.size)
         client.push_manifest(layout.path(layout.manifest).read_bytes(), MediaType.MANIFEST)
         record.done(f"{image.architecture} pushed", layout.manifest.digest)
@@ -102,39 +106,46 @@ def _read_back(plan: Plan, client: RegistryClient) -> None:
     manifests = [image.image.manifest for image in plan.images]
     manifests += [plan.index, *(artifact.descriptor for artifact in plan.artifacts)]
     for manifest in manifests:
-        if client.manifest(manifest.digest) is None:
-            raise RegistryError(
-                f"{client.repository} no longer has {manifest.digest}: push again with --resume"
-            )
+        client.settle(manifest.digest, manifest.digest)
     for image in plan.images:
         _check_attached(plan, image.image.manifest, client)
 
 
 def _check_attached(plan: Plan, subject: Descriptor, client: RegistryClient) -> None:
-    listed = {entry.digest for entry in referrers(client, subject.digest)}
     wanted = {a.descriptor.digest for a in plan.artifacts if a.subject.digest == subject.digest}
-    if missing := wanted - listed:
-        raise RegistryError(
-            f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts attached"
-            f" to {subject.digest}"
-        )
+    for attempt in client.transport.retrying():
+        with attempt:
+            listed = {entry.digest for entry in referrers(client, subject.digest)}
+            if missing := wanted - listed:
+                raise MayPassError(
+                    f"{client.repository} does not list {len(missing)} of {len(wanted)} artifacts"
+                    f" attached to {subject.digest}"
+                )
 
 
-def _move_tags(plan: Plan, client: RegistryClient, record: Record) -> tuple[str, ...]:
-    """Set each tag and read it back; the version's tag first, so that `latest` follows it."""
-    # The version may have been published since the plan was made.
-    check_version_tag(plan.version, plan.index.digest, client.tag_digest)
-    for move in plan.tags.moves:
+def _move_tags(
+    plan: Plan, client: RegistryClient, record: Record, policy: TagPolicy
+) -> tuple[str, ...]:
+    """Set each tag and read it back; the version's tag first, so that `latest` follows it.
+
+    The tags are planned again before the first move, and before the moving tags: this version or a
+    newer one may have been published since the last plan.
+    """
+    version, *_ = plan_moves(plan.version, plan.index.digest, client, policy).moves
+    _move([version], plan, client, record)
+    again = plan_moves(plan.version, plan.index.digest, client, policy)
+    _move(again.moves[1:], plan, client, record)
+    for tag, why in again.stays:
+        say(f"  tag {tag} unchanged: {why}")
+    return tuple(move.tag for move in again.moves)
+
+
+def _move(moves: Sequence[TagMove], plan: Plan, client: RegistryClient, record: Record) -> None:
+    for move in moves:
         client.push_manifest(plan.index_data, MediaType.INDEX, move.tag)
-        found = client.tag_digest(move.tag)
-        if found != plan.index.digest:
-            raise RegistryError(
-                f"{client.repository.at(move.tag)} was set to {plan.index.digest} but now points to"
-                f" {found}: another client moved it, or the registry is faulty"
-            )
+        client.settle(move.tag, plan.index.digest, before=move.before)
         record.done(f"tag {move.tag}", plan.index.digest)
         say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
-    return tuple(move.tag for move in plan.tags.moves)
 
 
 @contextmanager

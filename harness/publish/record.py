@@ -40,7 +40,6 @@ class Record:
             "version": version,
             "repository": repository,
             "sources": [str(source.resolve()) for source in sources],
-            "uploads": {},
             "steps": {},
         }
         record = cls(output / RECORD, content, written=written)
@@ -78,17 +77,6 @@ class Record:
     def done(self, step: str, digest: str) -> None:
         """Record that `step` is complete and its result has `digest`."""
         self._content["steps"][step] = digest
-        self._write()
-
-    def location(self, digest: str) -> str:
-        """See `harness.registry.UploadNotes`."""
-        return str(self._content["uploads"].get(digest, ""))
-
-    def note(self, digest: str, location: str) -> None:
-        """See `harness.registry.UploadNotes`."""
-        self._content["uploads"].pop(digest, None)
-        if location:
-            self._content["uploads"][digest] = location
         self._write()
 
     def _write(self) -> None:

@@ -18,6 +18,7 @@ import docker
 
 from harness.build.image import build_record
 from harness.core.errors import EnvironmentMissingError, NotProvenError
+from harness.core.files import OWN, check_replaceable
 from harness.core.proof import Proof, StandIn
 from harness.core.regions import IMAGE_DIRECTORY
 from harness.core.stages import Architecture
@@ -57,17 +58,24 @@ class SealedImage:
         """Return the path of a sealed file, such as `SBOM`."""
         return self.directory / name
 
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The inputs in the build record; see docs/build-record.md."""
+        inputs: Mapping[str, Any] = json.loads(self.file(BUILD).read_bytes())["inputs"]
+        return inputs
+
 
 def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
-    """Write `scanned` to `directory`, replacing its content.
+    """Write `scanned` to `directory`, replacing an earlier seal.
 
-    Raises `NotProvenError` if proof, scan and image do not belong together, and
-    `EnvironmentMissingError` if writing fails; `directory` is removed in both cases.
+    Raises `UsageError` as `check_export` does, `NotProvenError` if proof, scan and image
+    do not belong together, and `EnvironmentMissingError` if writing fails; `directory` is removed
+    in the last two cases.
     """
     built, proof = scanned.verified.built, scanned.verified.proof
     _check(built.image_id, proof, scanned.report.to_json_dict())
     try:
-        with removed_unless_complete(directory):
+        with removed_unless_complete(directory, ours=_has_seal(directory)):
             return _sealed(client, scanned, directory)
     except OSError as error:
         raise EnvironmentMissingError(
@@ -109,6 +117,19 @@ def _sealed(client: docker.DockerClient, scanned: ScannedImage, directory: Path)
         scan=report.to_json_dict(),
         stand_ins=stand_ins,
     )
+
+
+def check_export(directory: Path) -> None:
+    """Raise `UsageError` unless `directory` is absent, empty, or written by an earlier export."""
+    check_replaceable(directory, ours=_has_seal(directory))
+
+
+def _has_seal(directory: Path) -> bool:
+    try:
+        content = json.loads((directory / SEAL).read_bytes())
+        return {"schema_version", "image_id", "files"} <= set(content)
+    except (OSError, *UNREADABLE):
+        return False
 
 
 def unseal(directory: Path) -> SealedImage:
@@ -184,7 +205,7 @@ def _files(directory: Path) -> dict[str, str]:
     blobs = directory / LAYOUT / "blobs"
     found = {}
     for path in sorted(directory.rglob("*")):
-        if path.is_file() and blobs not in path.parents and path.name != SEAL:
+        if path.is_file() and blobs not in path.parents and path.name not in {SEAL, OWN}:
             with path.open("rb") as file:
                 found[str(path.relative_to(directory))] = (
                     f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -7,6 +7,7 @@ variable that cosign reads; the registry password is passed in a file with mode 
 import base64
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from harness.registry import Credentials
 
 KEY = "COSIGN_PRIVATE_KEY"
 PASSWORD = "COSIGN_PASSWORD"
+ISSUER = "https://token.actions.githubusercontent.com"
 _IDENTITY = "ACTIONS_ID_TOKEN_REQUEST_URL"
 _KEY_REFERENCE = f"env://{KEY}"
 INSTALL = "https://docs.sigstore.dev/cosign/system_config/installation/"
@@ -34,29 +36,36 @@ class Signer:
     how: str  # "key", "keyless" or ""
     why_not: str = ""
     offline: bool = False  # no transparency log: for registries on loopback
+    identity: str = ""  # of the certificate of a keyless signature
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str], *, offline: bool) -> "Signer":
-        """Choose how to sign from the environment.
+    def from_environ(
+        cls, environ: Mapping[str, str], *, offline: bool, unsigned: bool = False
+    ) -> "Signer":
+        """Choose how to sign from the environment; not at all if `unsigned`.
 
-        Raises `EnvironmentMissingError` if a key is set but cosign is not installed.
+        Raises `EnvironmentMissingError` if there is a key or an identity, but no cosign: a release
+        that could be signed is never unsigned by accident.
         """
-        installed = shutil.which("cosign") is not None
-        if environ.get(KEY):
-            if not installed:
-                raise EnvironmentMissingError(
-                    f"{KEY} is set, but cosign is not installed: install it ({INSTALL}),"
-                    f" or unset {KEY}"
-                )
-            return cls(how="key", offline=offline)
-        if environ.get(_IDENTITY) and not offline:
-            if installed:
-                return cls(how="keyless")
-            return cls(how="", why_not=f"cosign is not installed ({INSTALL})")
-        return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
+        if unsigned:
+            return cls(how="", why_not="--unsigned was given")
+        how = "key" if environ.get(KEY) else ""
+        if not how and environ.get(_IDENTITY) and not offline:
+            how = "keyless"
+        if not how:
+            return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
+        if shutil.which("cosign") is None:
+            raise EnvironmentMissingError(
+                f"{KEY if how == 'key' else _IDENTITY} is set, but cosign is not installed:"
+                f" install it ({INSTALL}), or publish without a signature with --unsigned"
+            )
+        return cls(how=how, offline=offline, identity=_identity(environ) if how != "key" else "")
 
     def sign(self, name: str, credentials: Credentials | None, ca: Path | None) -> str:
-        """Sign the image `name`, a reference by digest; return a summary for people."""
+        """Sign the image `name`, a reference by digest, and verify the signature in the registry.
+
+        Returns a summary for people; raises `CommandError` if cosign fails.
+        """
         if not self.how:
             return f"not signed: {self.why_not}"
         with step(f"signing {name}"), _docker_config(name, credentials) as environ:
@@ -66,6 +75,9 @@ class Signer:
             run([*command, name], environ=environ)
             if self.how == "key":
                 self._verify(name, ca, environ)
+            else:
+                verify = ["cosign", "verify", *verify_identity(self.identity), *_trust(ca), name]
+                run(verify, environ=environ)
         log = "" if self.offline else ", recorded in the transparency log"
         return f"signed with {'a key' if self.how == 'key' else 'the identity of the job'}{log}"
 
@@ -79,6 +91,33 @@ class Signer:
             if self.offline:
                 command.append("--insecure-ignore-tlog=true")
             run([*command, name], environ=environ)
+
+
+def _identity(environ: Mapping[str, str]) -> str:
+    """Return the identity that Fulcio certifies: repository, workflow and ref of the job.
+
+    https://github.com/sigstore/fulcio/blob/main/docs/oidc.md#github
+    """
+    workflow = environ.get("GITHUB_WORKFLOW_REF")
+    if not workflow:
+        raise EnvironmentMissingError(
+            f"{_IDENTITY} is set, but GITHUB_WORKFLOW_REF is not: the signature's identity is"
+            f" unknown. Run in GitHub Actions, or set {KEY}."
+        )
+    return f"{environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{workflow}"
+
+
+def verify_identity(identity: str) -> list[str]:
+    """Return cosign's options that accept only the certificate identity `identity`.
+
+    cosign searches for the pattern, so it needs both anchors:
+    https://docs.sigstore.dev/cosign/verifying/verify/#keyless-verification-using-openid-connect
+    """
+    pattern = re.sub(r"([^\w/:@-])", r"\\\1", identity)
+    return [
+        *("--certificate-oidc-issuer", ISSUER),
+        *("--certificate-identity-regexp", f"^{pattern}$"),
+    ]
 
 
 def _word(value: bool) -> str:  # noqa: FBT001

@@ -5,7 +5,6 @@ from harness.registry.credentials import Credentials, Secret, find_credentials
 from harness.registry.reference import Repository
 from harness.registry.referrers import Artifact, attach, referrers
 from harness.registry.transport import DeniedError, RetryPolicy, Transport, UnreachableError
-from harness.registry.upload import UploadNotes
 
 __all__ = [
     "Artifact",
@@ -17,7 +16,6 @@ __all__ = [
     "Secret",
     "Transport",
     "UnreachableError",
-    "UploadNotes",
     "attach",
     "find_credentials",
     "referrers",

@@ -17,10 +17,20 @@ from harness.core.untrusted import UNREADABLE
 from harness.oci.descriptor import Descriptor, MediaType, sha256
 from harness.registry.reference import check_tag
 from harness.registry.transport import MayPassError, Transport, bare, join
-from harness.registry.upload import Upload, UploadNotes
+from harness.registry.upload import Upload
 
 _OK = requests.codes
-_MANIFESTS = {"Accept": ", ".join((MediaType.INDEX, MediaType.MANIFEST))}
+# Docker's types too: without them ghcr.io answers 404 for a tag that `docker push` made.
+_MANIFESTS = {
+    "Accept": ", ".join(
+        (
+            MediaType.INDEX,
+            MediaType.MANIFEST,
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+            "application/vnd.docker.distribution.manifest.v2+json",
+        )
+    )
+}
 _DIGEST_HEADER = "Docker-Content-Digest"
 _NEXT = re.compile(r'<(?P<url>[^>]+)>\s*;\s*rel="?next"?')
 _READ = 1 << 20
@@ -62,25 +72,32 @@ class RegistryClient:
         path: Path,
         *,
         on_bytes: Callable[[int], object] = int,
-        notes: UploadNotes | None = None,
     ) -> bool:
         """Upload the file at `path` unless the registry has it; return whether it was sent."""
         if self.has_blob(descriptor):
             return False
-        upload = Upload(self.transport, descriptor, path, on_bytes=on_bytes, notes=notes)
+        upload = Upload(self.transport, descriptor, path, on_bytes=on_bytes)
         upload.run(lambda: self.has_blob(descriptor))
         return True
 
     def check_blob(
         self, descriptor: Descriptor, *, on_bytes: Callable[[int], object] = int
     ) -> None:
-        """Read the blob back and compare its digest."""
+        """Read a blob that was just pushed and compare its digest.
+
+        "Not found" is retried: the registry may lag behind a write that it has acknowledged.
+        """
         for attempt in self.transport.retrying():
             with attempt:
                 self._check_blob(descriptor, on_bytes)
 
     def _check_blob(self, descriptor: Descriptor, on_bytes: Callable[[int], object]) -> None:
-        answer = self.transport.once("GET", self._blob(descriptor), expect={_OK.ok}, stream=True)
+        answer = self.transport.once(
+            "GET", self._blob(descriptor), expect={_OK.ok, _OK.not_found}, stream=True
+        )
+        if answer.status_code == _OK.not_found:
+            answer.close()
+            raise MayPassError(f"{self.repository.at(descriptor.digest)} is not there: HTTP 404")
         self._compare_headers(answer, descriptor.digest)
         found, size = hashlib.sha256(), 0
         with answer, _broken_off(answer.url):
@@ -122,6 +139,26 @@ class RegistryClient:
             self._compare(found, reference)
         self._compare_headers(answer, found)
         return data
+
+    def settle(self, reference: str, digest: str, *, before: str | None = None) -> bytes:
+        """Read `reference` until it is `digest`, which was just pushed; return the content.
+
+        A registry may lag behind a write that it has acknowledged, and still answer "not found" or
+        with the tag's digest `before`. Raises `RegistryError` after the policy's attempts, and
+        immediately if the reference is something else.
+        """
+        for attempt in self.transport.retrying():
+            with attempt:
+                data = self.manifest(reference)
+                found = None if data is None else sha256(data)
+                if data is not None and found == digest:
+                    return data
+                text = (
+                    f"{self.repository.at(reference)} was set to {digest} but is"
+                    f" {found or 'not there'}: another client moved it, or the registry is faulty"
+                )
+                raise MayPassError(text) if found in {None, before} else RegistryError(text)
+        raise AssertionError("retrying() returns or raises")
 
     def tag_digest(self, tag: str) -> str | None:
         """Return the digest that `tag` points to; None if the tag does not exist."""

@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import requests
 
 from harness.core.errors import RegistryError
 from harness.core.untrusted import UNREADABLE
-from harness.oci.descriptor import Descriptor, MediaType, canonical_json
+from harness.oci.descriptor import Descriptor, MediaType, canonical_json, sha256
 from harness.registry.client import RegistryClient
+from harness.registry.transport import BusyError, join
 
 _OK = requests.codes
+_MOVED = {301, 302, 303, 307, 308}
+_NO_API = {_OK.bad_request, _OK.not_found, _OK.method_not_allowed, _OK.not_acceptable}
+_REDIRECTS = 3
 EMPTY = b"{}"
 
 
@@ -76,13 +80,38 @@ def attach(client: RegistryClient, artifact: Artifact, empty_blob: Path) -> None
 
 def referrers(client: RegistryClient, digest: str) -> tuple[Descriptor, ...]:
     """Return the artifacts attached to the manifest with `digest`."""
-    answer = client.transport.request(
-        "GET",
-        f"{client.repository.url}/referrers/{quote(digest, safe=':')}",
-        expect={_OK.ok, _OK.not_found},
-    )
-    data = answer.content if answer.status_code == _OK.ok else client.manifest(_tag_for(digest))
-    return tuple(_entries(data)) if data else ()
+    listed = _from_api(client, f"{client.repository.url}/referrers/{quote(digest, safe=':')}")
+    if listed is None:
+        data = client.manifest(_tag_for(digest))
+        listed = _entries(data) if data else []
+    return tuple(listed)
+
+
+def _from_api(client: RegistryClient, url: str) -> list[Descriptor] | None:
+    """Return what the referrers API lists; None if the registry has no such API.
+
+    The specification requires 404 then, but registries answer in other ways: ghcr.io redirects to
+    a web page, others return 400, 406 or 429.
+    """
+    host = urlsplit(url)[:2]
+    for _ in range(_REDIRECTS):
+        try:
+            answer = client.transport.request(
+                "GET", url, expect={_OK.ok, *_MOVED, *_NO_API}, redirects=False
+            )
+        except BusyError:
+            return None
+        if answer.status_code == _OK.ok:
+            try:
+                return _entries(answer.content)
+            except RegistryError:
+                return None
+        if answer.status_code in _NO_API:
+            return None
+        url = join(answer.url, answer.headers.get("Location", ""))
+        if urlsplit(url)[:2] != host:
+            return None
+    return None
 
 
 def _tag_for(digest: str) -> str:
@@ -102,7 +131,10 @@ def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
         "mediaType": MediaType.INDEX,
         "manifests": [entry.to_json_dict() for entry in listed.values()],
     }
-    client.push_manifest(canonical_json(index), MediaType.INDEX, tag)
+    made = canonical_json(index)
+    client.push_manifest(made, MediaType.INDEX, tag)
+    # The next artifact is added to this list, so a registry that lags must show it first.
+    client.settle(tag, sha256(made), before=sha256(data) if data else None)
 
 
 def _entries(data: bytes) -> list[Descriptor]:

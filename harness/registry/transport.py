@@ -39,9 +39,14 @@ class DeniedError(RegistryError):
 class MayPassError(RegistryError):
     """A transient failure, worth retrying."""
 
-    def __init__(self, message: str, *, retry_after: float = 0) -> None:
+    def __init__(self, message: str, *, retry_after: float = 0, status: int = 0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.status = status
+
+
+class BusyError(RegistryError):
+    """The registry still answers 429 (too many requests) after all retries."""
 
 
 class UnreachableError(MayPassError):
@@ -90,6 +95,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         stream: bool = False,
+        redirects: bool = True,
     ) -> requests.Response:
         """Send a request, retrying transient failures; return the response.
 
@@ -97,7 +103,14 @@ class Transport:
         one of `expect`.
         """
         return self.retrying()(
-            self.once, method, url, expect=expect, headers=headers, body=body, stream=stream
+            self.once,
+            method,
+            url,
+            expect=expect,
+            headers=headers,
+            body=body,
+            stream=stream,
+            redirects=redirects,
         )
 
     def retrying(self) -> Retrying:
@@ -119,6 +132,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body | None = None,
         stream: bool = False,
+        redirects: bool = True,
     ) -> requests.Response:
         """Send a request without retries, except one after renewing a refused authorization."""
 
@@ -127,7 +141,13 @@ class Transport:
             if authorization := self.auth.header(self._fetch_token):
                 sent["Authorization"] = authorization.reveal()
             return self._send(
-                method, url, headers=sent, data=body() if body else None, stream=stream
+                method,
+                url,
+                headers=sent,
+                data=body() if body else None,
+                stream=stream,
+                # A body cannot be sent a second time after a redirect.
+                allow_redirects=redirects and method in {"GET", "HEAD"},
             )
 
         answer = send()
@@ -155,9 +175,7 @@ class Transport:
                 url,
                 timeout=TIMEOUT_SECONDS,
                 verify=self._verify,
-                # A body cannot be sent a second time after a redirect.
-                allow_redirects=method in {"GET", "HEAD"},
-                **options,
+                **{"allow_redirects": method in {"GET", "HEAD"}, **options},
             )
         except TooLargeError as error:
             raise RegistryError(f"{method} {where}: {error}") from None
@@ -194,8 +212,9 @@ class Transport:
         if code in {_OK.too_many_requests, _OK.request_timeout} or code >= _OK.server_error:
             pause = retry_after(answer.headers.get("Retry-After", ""))
             if pause > self.policy.longest_pause:
-                raise RegistryError(f"{text}\n  the registry asks to retry after {pause:.0f} s")
-            raise MayPassError(text, retry_after=pause)
+                kind = BusyError if code == _OK.too_many_requests else RegistryError
+                raise kind(f"{text}\n  the registry asks to retry after {pause:.0f} s")
+            raise MayPassError(text, retry_after=pause, status=code)
         raise RegistryError(text)
 
     def _words(self, answer: requests.Response) -> str:
@@ -259,6 +278,8 @@ def _tell(state: RetryCallState) -> None:
 def _give_up(state: RetryCallState) -> NoReturn:
     error = _error(state)
     kind = UnreachableError if isinstance(error, UnreachableError) else RegistryError
+    if getattr(error, "status", 0) == _OK.too_many_requests:
+        kind = BusyError
     raise kind(
         f"{error}\n  gave up after {state.attempt_number} attempts: try again later"
     ) from None

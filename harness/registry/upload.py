@@ -1,14 +1,13 @@
-"""Upload a blob, resuming where it stopped if the connection breaks.
+"""Upload a blob, from the start again if the connection breaks.
 
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-blobs: POST opens
-an upload, one PATCH sends the bytes, PUT closes it with the digest. After a broken connection, GET
-returns the offset; if the registry has dropped the upload, the blob is sent from the start.
+an upload, one PATCH sends the bytes, PUT closes it with the digest. A broken upload is not
+continued: ghcr.io accepts no PATCH with a Content-Range over 4 MiB.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 from urllib.parse import urlsplit
 
 import requests
@@ -19,18 +18,7 @@ from harness.registry.reference import is_loopback
 from harness.registry.transport import MayPassError, Transport, bare, join
 
 _OK = requests.codes
-_RANGE = re.compile(r"(?:bytes=)?0-(?P<last>[0-9]{1,18})")
 _BINARY = {"Content-Type": "application/octet-stream"}
-
-
-class UploadNotes(Protocol):
-    """Remembers unfinished uploads, so that another run can resume them."""
-
-    def location(self, digest: str) -> str:
-        """Return the URL to resume the upload of `digest`; "" if there is none."""
-
-    def note(self, digest: str, location: str) -> None:
-        """Remember the URL to resume the upload of `digest`; "" to forget it."""
 
 
 class Upload:
@@ -43,17 +31,12 @@ class Upload:
         path: Path,
         *,
         on_bytes: Callable[[int], object] = int,
-        notes: UploadNotes | None = None,
     ) -> None:
         self._transport = transport
         self._descriptor = descriptor
         self._path = path
         self._on_bytes = on_bytes
-        self._notes = notes
-        noted = notes.location(descriptor.digest) if notes else ""
-        # A local registry may have restarted on another port.
-        same_port = urlsplit(noted).netloc == urlsplit(transport.repository.url).netloc
-        self._location = noted if same_port and self._is_ours(noted) else ""
+        self._location = ""
         self._sent = 0
 
     def run(self, already_there: Callable[[], bool]) -> None:
@@ -66,53 +49,34 @@ class Upload:
                 if attempt.retry_state.attempt_number > 1 and already_there():
                     break
                 self._attempt()
-        self._go_on_at("")
 
     def _attempt(self) -> None:
-        offset = self._ask() if self._location else 0
-        if not self._location:
-            self._open()
-        self._progress(offset)
-        if offset < self._descriptor.size:
-            self._send(offset)
+        self._progress(-self._sent)
+        self._open()
+        if self._descriptor.size:
+            self._send()
         self._close()
 
     def _open(self) -> None:
         url = f"{self._transport.repository.url}/blobs/uploads/"
         self._follow(self._transport.once("POST", url, expect={_OK.accepted}))
 
-    def _ask(self) -> int:
-        """Return the number of bytes that the registry has; forget an unusable upload."""
-        answer = self._transport.once(
-            "GET", self._location, expect={_OK.no_content, _OK.not_found, _OK.bad_request}
-        )
-        match = _RANGE.fullmatch(answer.headers.get("Range", ""))
-        offset = int(match["last"]) + 1 if match else 0
-        # "0-0" can mean one byte or none.
-        usable = answer.status_code == _OK.no_content and 1 < offset <= self._descriptor.size
-        if not usable:
-            self._go_on_at("")
-            return 0
-        if "Location" in answer.headers:
-            self._follow(answer)
-        return offset
-
-    def _send(self, offset: int) -> None:
-        size = self._descriptor.size
-        headers = dict(_BINARY)
-        if offset:
-            headers["Content-Range"] = f"{offset}-{size - 1}"
+    def _send(self) -> None:
         with self._path.open("rb") as file:
             answer = self._transport.once(
                 "PATCH",
                 self._location,
                 expect={_OK.accepted, _OK.no_content, *_LOST},
-                headers=headers,
-                body=lambda: _Section(file, offset, size, self._sending(offset)),
+                headers=_BINARY,
+                body=lambda: self._body(file),
             )
         if answer.status_code in _LOST:
             self._lost(answer)
         self._follow(answer)
+
+    def _body(self, file: IO[bytes]) -> "_Body":
+        self._progress(-self._sent)  # sent again after a renewed authorization
+        return _Body(file, self._descriptor.size, self._progress)
 
     def _close(self) -> None:
         separator = "&" if urlsplit(self._location).query else "?"
@@ -128,7 +92,6 @@ class Upload:
 
     def _lost(self, answer: requests.Response) -> None:
         """Restart the upload, a limited number of times: the registry does not have the bytes."""
-        self._go_on_at("")
         raise MayPassError(
             f"the registry lost the upload of {self._descriptor.digest} (HTTP {answer.status_code})"
         )
@@ -140,7 +103,7 @@ class Upload:
             raise RegistryError(
                 f"the registry redirects the upload to another host, {bare(location)}: refused"
             )
-        self._go_on_at(location)
+        self._location = location
 
     def _is_ours(self, location: str) -> bool:
         ours, theirs = urlsplit(self._transport.repository.url), urlsplit(location)
@@ -148,44 +111,28 @@ class Upload:
         # A local registry may use another of its names.
         return same or (is_loopback(ours.netloc) and is_loopback(theirs.netloc))
 
-    def _go_on_at(self, location: str) -> None:
-        self._location = location
-        if self._notes:
-            self._notes.note(self._descriptor.digest, location)
-
-    def _progress(self, offset: int) -> None:
-        self._on_bytes(offset - self._sent)
-        self._sent = offset
-
-    def _sending(self, offset: int) -> Callable[[int], None]:
-        """Return a progress callback for one body, counting from `offset`."""
-        self._progress(offset)
-
-        def count(number: int) -> None:
-            self._progress(self._sent + number)
-
-        return count
+    def _progress(self, number: int) -> None:
+        self._sent += number
+        self._on_bytes(number)
 
 
 _LOST = {_OK.not_found, _OK.requested_range_not_satisfiable, _OK.gone}
 
 
-class _Section:
-    """A part of a file as a request body of known length (`Content-Length`)."""
+class _Body:
+    """A file as a request body of known length (`Content-Length`)."""
 
-    def __init__(
-        self, file: IO[bytes], start: int, end: int, on_bytes: Callable[[int], object]
-    ) -> None:
+    def __init__(self, file: IO[bytes], size: int, on_bytes: Callable[[int], object]) -> None:
         self._file = file
-        self._file.seek(start)
-        self._left = end - start
+        self._file.seek(0)
+        self._left = size
         self._on_bytes = on_bytes
 
     def __len__(self) -> int:
         return self._left
 
     def read(self, size: int = -1) -> bytes:
-        """Return the next bytes of the section."""
+        """Return the next bytes."""
         size = self._left if size < 0 else min(max(size, _LEAST), self._left)
         data = self._file.read(size)
         self._left -= len(data)

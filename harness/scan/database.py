@@ -35,7 +35,12 @@ NO_UPDATE = (
 
 # go-containerregistry reports "unexpected status code 503 Service Unavailable", or the registry's
 # own code (OCI distribution spec, error codes).
-_MAY_PASS = re.compile(r"status code (?:429|5\d\d)\b|TOOMANYREQUESTS|\b429 Too Many Requests")
+# The rest are the errors of Go's net, net/http and io packages for a connection that breaks.
+_MAY_PASS = re.compile(
+    r"status code (?:408|429|5\d\d)\b|TOOMANYREQUESTS|\b429 Too Many Requests"
+    r"|i/o timeout|TLS handshake timeout|deadline exceeded|Client\.Timeout|timeout awaiting"
+    r"|connection reset by peer|broken pipe|\bEOF\b|GOAWAY|stream error|connection lost"
+)
 _UNREACHABLE = re.compile(
     r"no such host|connection refused|network is unreachable|no route to host|server misbehaving"
 )
@@ -60,7 +65,7 @@ _CANARY_SBOM = {
 
 
 class _MayPassError(Exception):
-    """A transient response: 429 or 5xx."""
+    """A transient failure: 408, 429, 5xx, a timeout, a broken connection."""
 
 
 class _UnreachableError(ScanImpossibleError):

@@ -45,7 +45,7 @@ _SARIF = "trivy.sarif"
 _SBOM = "sbom.cdx.json"
 _SUMMARY = "scan.md"
 _RECORD = "scan.json"
-_SCRATCH = ".scan-"
+_SCRATCH = ".finfocus-scan-"
 
 
 def scan(

@@ -7,7 +7,6 @@ server (https://distribution.github.io/distribution/spec/auth/token/) are create
 import base64
 import json
 import secrets
-import shutil
 import ssl
 import subprocess
 import time
@@ -29,6 +28,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError
+from harness.core.files import replace_directory
 from harness.core.process import ensure_tools
 from harness.core.proof import StandIn
 from harness.core.wait import wait_until
@@ -60,12 +60,11 @@ def local_registry(
     """A TLS registry with authentication and its content in `directory`, for the block.
 
     With `keep` it starts with the existing content. Raises `EnvironmentMissingError` if Debian's
-    docker-registry is unavailable.
+    docker-registry is unavailable, and `UsageError` if `directory` has foreign content.
     """
     ensure_tools(_PACKAGES, wanted_for="a local registry")
     if not keep:
-        shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True, exist_ok=True)
+        replace_directory(directory)
     authority = trustme.CA(organization_name="throw-away authority of a local registry")
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     ca, key, chain = (directory / name for name in ("ca.pem", "key.pem", "chain.pem"))

@@ -53,12 +53,12 @@ def _check_missing(
     missing = [region.name for region in regions[-3:-1] or regions]
     title = f"a build without {len(missing)} of the tarballs fails and names them"
     with recorder.check("FR-018", title) as finding, temporary_directory("release") as root:
-        _write_release(root / image.version, image, regions, missing)
+        checksums = _write_release(root / image.version, image, regions, missing)
         with serve_directory(root) as url:
             release = replace(
                 image.release,
                 base_url=url,
-                checksums_sha256="missing",
+                checksums_sha256=checksums,
                 stand_in=StandIn(kind="release server", replaces="GitHub", why="to omit tarballs"),
             )
             try:
@@ -76,8 +76,11 @@ def _check_missing(
 
 def _write_release(
     directory: Path, image: BuiltImage, regions: tuple[Region, ...], missing: list[str]
-) -> None:
-    """Tarballs of empty executables for all regions; `missing` ones get only a checksum."""
+) -> str:
+    """Tarballs of empty executables for all regions; `missing` ones get only a checksum.
+
+    Returns the SHA-256 of `checksums.txt`.
+    """
     directory.mkdir(parents=True)
     lines = []
     for region in regions:
@@ -86,7 +89,9 @@ def _write_release(
         lines.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
         if region.name not in missing:
             (directory / name).write_bytes(data)
-    (directory / "checksums.txt").write_text("".join(lines), encoding="utf-8")
+    text = "".join(lines)
+    (directory / "checksums.txt").write_text(text, encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _elf_header(architecture: Architecture) -> bytes:

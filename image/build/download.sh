@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Downloads and checks the release tarball of every region, all at once; every region that fails is named.
-# usage: VERSION=v0.1.5 [TARGETARCH=amd64] [WITHOUT="REGION ..."] RELEASE_BASE_URL=... download.sh REGIONS_FILE OUTPUT_DIR
+# usage: VERSION=v0.1.5 [TARGETARCH=amd64] [WITHOUT="REGION ..."] [CHECKSUMS_SHA256=HEX] RELEASE_BASE_URL=... \
+#     download.sh REGIONS_FILE OUTPUT_DIR
 #
 # OUTPUT_DIR/regions is the table of the image: REGIONS_FILE without the rows of WITHOUT.
 # OUTPUT_DIR/{region}/opt/finfocus/bin/finfocus-plugin-aws-public-{region} is what one image layer holds:
@@ -9,6 +10,7 @@ set -Eeuo pipefail
 
 readonly WITHOUT=${WITHOUT:-}
 readonly NAME=finfocus-plugin-aws-public
+readonly CHECKSUMS_SHA256=${CHECKSUMS_SHA256:-}
 readonly ATTEMPTS=${DOWNLOAD_ATTEMPTS:-5}
 readonly LAYER_TIME='2020-01-01 00:00:00'
 
@@ -98,6 +100,16 @@ expected_checksum() {
   ' "$2"
 }
 
+# The provenance names the assets that were checked before the build: others must not get into the image.
+check_checksums() {
+  local actual
+  [[ -n $CHECKSUMS_SHA256 ]] || return 0
+  actual=$(sha256sum "$work/checksums.txt")
+  [[ ${actual%% *} != "$CHECKSUMS_SHA256" ]] || return 0
+  rm -rf "$work"
+  fail "checksums.txt of $VERSION has SHA-256 ${actual%% *}, expected $CHECKSUMS_SHA256: the release was replaced; build again"
+}
+
 # usage: elf_problem FILE ARCH
 # Prints what is wrong with FILE as an executable for ARCH, nothing when it is one (ELF-64 header:
 # magic, class, e_type at 16, e_machine at 18).
@@ -183,6 +195,7 @@ _main() {
   work=$(mktemp -d) url=$RELEASE_BASE_URL/$VERSION
   arch=$(target_arch)
   message=$(fetch "$url/checksums.txt" "$work/checksums.txt") || fail "checksums.txt of $VERSION: $message"
+  check_checksums
   for region in "${regions[@]}"; do
     prepare "$region" "$arch" >"$work/$region.problem" &
   done

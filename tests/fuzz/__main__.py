@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.core.files import replace_directory
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.targets.target import Target
 
@@ -65,8 +66,7 @@ def main() -> int:
     chosen = [t for t in TARGETS.values() if not asked.words or _named(t.name, asked.words)]
     if not chosen:
         parser.error(f"no target matches; choose from: {', '.join(TARGETS)}")
-    shutil.rmtree(asked.report, ignore_errors=True)
-    asked.report.mkdir(parents=True)
+    replace_directory(asked.report)
     with ThreadPoolExecutor(asked.jobs) as pool:
         outcomes = list(pool.map(lambda t: fuzz(t, asked.seconds, asked.report), chosen))
     table = [

@@ -145,6 +145,22 @@ def test_fr_003_every_region_becomes_a_layer(release: Release, tmp_path: Path) -
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_release_that_was_replaced_after_the_check_is_refused(
+    release: Release, tmp_path: Path
+) -> None:
+    """CHECKSUMS_SHA256 is of what was checked: other assets, though consistent, do not get in."""
+    checked = hashlib.sha256(release.checksums()).hexdigest()
+    done = download(release, tmp_path / "same", CHECKSUMS_SHA256=checked)
+    assert done.returncode == 0, done.stderr
+    for region in REGIONS:
+        release.files[NAMES[region.name]] = tarball(region.binary, ELF + b"replaced")
+    done = download(release, tmp_path / "layers", CHECKSUMS_SHA256=checked)
+    assert done.returncode != 0
+    assert f"expected {checked}: the release was replaced" in done.stderr
+    assert not list((tmp_path / "layers").rglob("finfocus-plugin-*"))
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def remove(release: Release) -> None:
     for region in TWO:
         del release.files[NAMES[region]]

@@ -87,9 +87,23 @@ def test_database_is_downloaded_from_the_repositories_that_were_named(
     assert (found.source, found.stand_in) == ("GitHub Security Advisory Go", None)
 
 
-@pytest.mark.parametrize("words", [BUSY, LIMITED, BUSY.replace("503", "429")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(BUSY, LIMITED, BUSY.replace("503", "429")),
+        'Get "https://registry/v2/": dial tcp 192.0.2.1:443: i/o timeout',
+        'Get "https://registry/v2/": net/http: TLS handshake timeout',
+        "oci download error: context deadline exceeded (Client.Timeout or context cancellation)",
+        "read tcp 10.0.0.1:4->192.0.2.1:443: read: connection reset by peer",
+        "write tcp 10.0.0.1:4->192.0.2.1:443: write: broken pipe",
+        "failed to copy: unexpected EOF",
+        'Get "https://registry/v2/": EOF',
+        "http2: server sent GOAWAY and closed the connection",
+        "stream error: stream ID 1; INTERNAL_ERROR; received from peer",
+    ],
+)
 def test_what_can_pass_is_tried_again(cache: Path, tmp_path: Path, words: str) -> None:
-    """After two responses of 429 or 5xx the download succeeds."""
+    """Two failures that can pass and then a good answer: the database is there."""
     trivy = ScriptedTrivy(failures=[words, words])
     assert ready_database(trivy, ScanOptions(), cache, tmp_path)
     assert trivy.downloads == 3

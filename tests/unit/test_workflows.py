@@ -13,6 +13,7 @@ import pytest
 
 from harness.core.regions import REPOSITORY
 from harness.core.stages import Architecture
+from tests.workflows.actions import _ACTIONS, ActionError
 from tests.workflows.expressions import Expressions, UnsupportedError
 from tests.workflows.runner import FAILURE, SKIPPED, SUCCESS, Event, Runner, WorkflowRun, load
 
@@ -180,6 +181,13 @@ def test_one_publication_of_a_version_at_a_time() -> None:
     assert concurrency["cancel-in-progress"] is False
 
 
+def test_one_publication_of_any_version_moves_tags_at_a_time() -> None:
+    """The publishing job has one group for all versions, and is never cut off."""
+    concurrency = jobs(PUBLISH)["publish"]["concurrency"]
+    assert "${{" not in concurrency["group"]
+    assert concurrency["cancel-in-progress"] is False
+
+
 @EACH
 def test_every_job_has_an_end(path: Path) -> None:
     """Every job has a timeout below GitHub's six hours."""
@@ -223,6 +231,55 @@ def test_what_is_published_is_what_was_sealed(machine: Machine) -> None:
         assert seal.read_text() == architecture
         assert (run.artifacts / f"reports-{architecture}/scan/trivy.sarif").exists()
         assert (run.code_scanning / f"trivy-{architecture}.sarif").exists()
+
+
+def test_cosign_is_installed_where_the_identity_is() -> None:
+    """The job that may ask for an identity signs; it has cosign before it publishes."""
+    for name, job in jobs(PUBLISH).items():
+        uses = [step.get("uses", "").partition("@")[0] for step in job["steps"]]
+        assert ("sigstore/cosign-installer" in uses) == ("id-token" in job["permissions"]), name
+    names = [s.get("uses") or s["run"] for s in jobs(PUBLISH)["publish"]["steps"]]
+    (cosign,) = [n for n, s in enumerate(names) if "cosign-installer" in s]
+    (publication,) = [n for n, s in enumerate(names) if "--from" in s]
+    assert cosign < publication
+
+
+def test_owner_with_capitals_is_published_in_lower_case(machine: Machine) -> None:
+    """A registry's repository is in lower case, whatever the owner's name is."""
+    event = Event(
+        name="release",
+        payload={"release": {"tag_name": "v0.1.5"}},
+        repository="OwnEr/project",
+        token=TOKEN,
+    )
+    run = machine.run(PUBLISH, event)
+    assert run.results["publish"] == SUCCESS, run.explain()
+    assert machine.commands()[-1].endswith("--repository owner/finfocus-plugin-aws-public")
+
+
+def test_code_scanning_that_is_not_permitted_does_not_stop_the_release(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate has decided by then; the findings are among the reports as well."""
+
+    def refuse(*_: object) -> str:
+        raise ActionError("Resource not accessible by integration")
+
+    monkeypatch.setitem(_ACTIONS, "github/codeql-action/upload-sarif", refuse)
+    run = machine.run(PUBLISH, released())
+    assert run.results["publish"] == SUCCESS, run.explain()
+
+
+def test_artifacts_of_a_rerun_replace_the_earlier_ones() -> None:
+    """Names are the same in every attempt: each upload overwrites."""
+    uploads = [
+        step["with"]
+        for job in jobs(PUBLISH).values()
+        for step in job["steps"]
+        if "upload-artifact" in step.get("uses", "")
+    ]
+    assert len(uploads) == 3
+    assert all(options["overwrite"] is True for options in uploads)
 
 
 def test_only_the_publication_has_the_token(machine: Machine) -> None:

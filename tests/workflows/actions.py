@@ -60,6 +60,8 @@ def _upload(options: Mapping[str, str], place: Place) -> str:
         if options.get("if-no-files-found") == "error":
             raise ActionError(f"no files at {options['path']}")
         return f"nothing at {options['path']} to keep"
+    if target.exists() and options.get("overwrite") == "true":
+        shutil.rmtree(target)
     if target.exists():
         raise ActionError(f"an artifact {options['name']} is there already")
     shutil.copytree(source, target)
@@ -87,10 +89,15 @@ def _upload_sarif(options: Mapping[str, str], place: Place) -> str:
     return f"read {runs} runs of findings"
 
 
+def _install_cosign(options: Mapping[str, str], place: Place) -> str:
+    return "nothing is signed here"
+
+
 _ACTIONS: dict[str, Callable[[Mapping[str, str], Place], str]] = {
     "actions/checkout": _checkout,
     "actions/setup-python": _setup_python,
     "actions/upload-artifact": _upload,
     "actions/download-artifact": _download,
+    "sigstore/cosign-installer": _install_cosign,
     "github/codeql-action/upload-sarif": _upload_sarif,
 }

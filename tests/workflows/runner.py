@@ -20,10 +20,19 @@ STEP_SECONDS = 3600
 _KEYS = {
     "workflow": {"name", "on", "permissions", "concurrency", "defaults", "env", "jobs"},
     "job": {
-        *("name", "needs", "if", "strategy", "runs-on", "timeout-minutes", "permissions"),
+        *(
+            "name",
+            "needs",
+            "if",
+            "strategy",
+            "runs-on",
+            "timeout-minutes",
+            "permissions",
+            "concurrency",
+        ),
         *("env", "steps"),
     },
-    "step": {"name", "uses", "with", "run", "env", "if"},
+    "step": {"name", "uses", "with", "run", "env", "if", "continue-on-error"},
 }
 _MULTILINE = re.compile(r"^(\w+)<<(\S+)\n(.*?)\n\2$", re.MULTILINE | re.DOTALL)
 _SINGLE = re.compile(r"^(\w+)=(.*)$", re.MULTILINE)
@@ -137,7 +146,8 @@ class Runner:
             environ |= _written(files / str(number) / "GITHUB_ENV")
             summary = files / str(number) / "GITHUB_STEP_SUMMARY"
             self.run_so_far.summary += summary.read_text(encoding="utf-8")
-            status = FAILURE if made.status == FAILURE else status
+            if made.status == FAILURE and not step.get("continue-on-error", False):
+                status = FAILURE
         return status
 
     def _step(

@@ -95,8 +95,8 @@ def verified(engine: Engine, image: BuiltImage) -> VerifiedImage:
 def test_sc_004_clean_image_passes_with_every_file(
     scanner: Scanner, verified: VerifiedImage, trivy: Trivy, clean_cache: Path
 ) -> None:
-    """SC-004 (nothing critical or high): without findings all reports are written."""
-    (scanner.output / ".scan-killed").mkdir(parents=True)  # what kill -9 leaves
+    """SC-004: nothing known is found, and JSON, SARIF, SBOM, record and summary are written."""
+    (scanner.output / ".finfocus-scan-killed").mkdir(parents=True)  # what kill -9 leaves
     scanned = scan(scanner.engine, verified, offline(clean_cache), scanner.output)
     report = scanned.report
     assert scanned.verified.built is verified.built

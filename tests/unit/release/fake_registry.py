@@ -14,7 +14,7 @@ import socket
 import struct
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,19 +46,24 @@ class Fault:
 class FakeRegistry:
     """State, faults and log of one fake registry."""
 
-    def __init__(self, *, auth: str = "", referrers_api: bool = False) -> None:
+    def __init__(self, *, auth: str = "", referrers_api: bool = False, lag: int = 0) -> None:
+        self.lag = lag  # reads that do not see a write yet
+        self.unseen: dict[str, tuple[int, str]] = {}  # reads left, and what they see
         self.auth = auth  # "", "basic" or "bearer"
         self.referrers_api = referrers_api
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
+        self.types: dict[str, str] = {}  # of manifests, when they are not OCI's
         self.tags: dict[str, str] = {}
         self.uploads: dict[str, bytearray] = {}
         self.tokens: set[str] = set()
         self.faults: list[Fault] = []
         self.log: list[str] = []
+        self.ranges: list[str] = []  # of bodies; ghcr.io refuses them over 4 MiB
         self.received = 0  # bytes of blobs
         self.half: list[str] = []
         self.moves: list[tuple[str, str]] = []
+        self.on_tag: Callable[[str], None] = lambda _: None  # called after a tag was set
         self.lock = threading.RLock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.server.daemon_threads = True
@@ -78,6 +83,19 @@ class FakeRegistry:
                 fault.times -= 1
                 return fault
         return None
+
+    def wrote(self, reference: str, before: str = "") -> None:
+        """For the next reads `reference` is what it was `before`."""
+        if self.lag:
+            self.unseen[reference] = (self.lag, before)
+
+    def seen(self, reference: str) -> str:
+        """The digest that a reader of `reference` gets; "" for none."""
+        left, before = self.unseen.get(reference, (0, ""))
+        if left:
+            self.unseen[reference] = (left - 1, before)
+            return before
+        return self.tags.get(reference, reference)
 
     def parts(self, data: bytes) -> list[str]:
         """Return what a manifest or index refers to."""
@@ -221,6 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, b"{}")
         if self.command == "GET":
             return self._answer(204, b"", self._where(identity))
+        if "Content-Range" in self.headers:
+            self.fake.ranges.append(self.headers["Content-Range"])
         start = self.headers.get("Content-Range", f"{len(data)}-").partition("-")[0]
         if int(start) != len(data):
             return self._answer(416, b"")
@@ -233,6 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
             return self._answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
         self.fake.blobs[digest] = bytes(data)
+        self.fake.wrote(digest)
         return self._answer(201, b"", {"Docker-Content-Digest": digest})
 
     def _where(self, identity: str) -> dict[str, str]:
@@ -244,7 +265,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def _blob(self, digest: str, _body: bytes) -> None:
-        self._content(self.fake.blobs.get(digest), digest)
+        self._content(self.fake.blobs.get(self.fake.seen(digest)), digest)
 
     def _content(self, data: bytes | None, digest: str, kind: str = "") -> None:
         if data is None:
@@ -257,16 +278,22 @@ class _Handler(BaseHTTPRequestHandler):
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             if not all(self.fake.complete(part) for part in self.fake.parts(body)):
                 self.fake.half.append(digest)
+            self.fake.wrote(reference, self.fake.tags.get(reference, ""))
             self.fake.manifests[digest] = body
+            self.fake.types[digest] = self.headers["Content-Type"]
             if ":" not in reference:
                 self.fake.tags[reference] = digest
                 self.fake.moves.append((reference, digest))
+                self.fake.on_tag(reference)
             headers = {"Docker-Content-Digest": digest}
             subject = json.loads(body).get("subject")
             if subject and self.fake.referrers_api:
                 headers["OCI-Subject"] = subject["digest"]
             return self._answer(201, b"", headers)
-        digest = self.fake.tags.get(reference, reference)
+        digest = self.fake.seen(reference)
+        kind = self.fake.types.get(digest, "application/vnd.oci.image.manifest.v1+json")
+        if kind not in self.headers.get("Accept", ""):  # as ghcr.io does
+            return self._answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
         return self._content(self.fake.manifests.get(digest), digest)
 
     def _tags(self, _last: str, _body: bytes) -> None:

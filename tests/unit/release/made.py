@@ -79,6 +79,8 @@ def scanned(
     seed: int = 1,
     revision: str = "abc",
     stand_ins: bool = False,
+    base_digest: str = "",
+    checksums: str = "b" * 64,
 ) -> tuple[Any, ScannedImage]:
     """Return an engine client and a scanned image in it."""
     names = [region.name for region in REGIONS]
@@ -94,7 +96,9 @@ def scanned(
         image_id=image_id,
         version=version,
         architecture=architecture,
-        base=BaseImage(reference="alpine:3.19", image_id="sha256:1", digest="", size_bytes=1),
+        base=BaseImage(
+            reference="alpine:3.19", image_id="sha256:1", digest=base_digest, size_bytes=1
+        ),
         release=Release(
             version=version,
             architecture=architecture,
@@ -102,7 +106,7 @@ def scanned(
             assets=tuple(
                 Asset(region=r, name=r.name, sha256="a" * 64, size_bytes=1) for r in REGIONS
             ),
-            checksums_sha256="b" * 64,
+            checksums_sha256=checksums,
             stand_in=stand_in,
         ),
         seconds=1,

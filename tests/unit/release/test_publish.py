@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import re
+import shlex
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +127,73 @@ def test_version_that_somebody_publishes_meanwhile_is_not_moved(
         assert [tag for tag, _ in registry.moves if not tag.startswith("sha256-")] == []
 
 
+@pytest.mark.parametrize("when", ["before-the-version", "before-latest"])
+def test_latest_is_not_moved_back(when: str, images: list[SealedImage], tmp_path: Path) -> None:
+    """A newer version that is published meanwhile keeps `latest` and the floating tags."""
+    newer = b'{"layers":[]}'
+    digest = f"sha256:{hashlib.sha256(newer).hexdigest()}"
+    with fake_registry() as registry:
+
+        def meanwhile() -> None:
+            registry.manifests[digest] = newer
+            registry.tags |= {"v1.2.4": digest, "v1.2": digest, "v1": digest, "latest": digest}
+
+        def trial(_: Plan) -> str:
+            if when == "before-the-version":
+                meanwhile()
+            else:
+                registry.on_tag = lambda tag: meanwhile() if tag == VERSION else None
+            return ""
+
+        published = publish_to(
+            registry, images, tmp_path, trial=trial, policy=TagPolicy(floating=True)
+        )
+        assert registry.tags["latest"] == registry.tags["v1.2"] == registry.tags["v1"] == digest
+        assert published.tags == (VERSION,)
+
+
+@pytest.mark.parametrize("kind", ["manifest.list.v2", "manifest.v2"])
+def test_version_pushed_by_docker_is_seen(
+    kind: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """A tag with Docker's media type, which a registry hides from others, is not overwritten."""
+    data = b'{"schemaVersion":2,"layers":[]}'
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    with fake_registry() as registry:
+        registry.manifests = {digest: data}
+        registry.types = {digest: f"application/vnd.docker.distribution.{kind}+json"}
+        registry.tags = {VERSION: digest}
+        with pytest.raises(TagConflictError, match="already published with different content"):
+            publish_to(registry, images, tmp_path)
+        assert registry.tags == {VERSION: digest}
+
+
+@pytest.mark.parametrize("api", [True, False])
+def test_registry_that_shows_writes_late_is_waited_for(
+    api: bool, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Two reads after each write still see what was before: nothing is lost, the release ends."""
+    with fake_registry(lag=2, referrers_api=api) as registry:
+        old = b'{"layers":[]}'
+        registry.tags["latest"] = digest = f"sha256:{hashlib.sha256(old).hexdigest()}"
+        registry.manifests[digest] = old
+        publish_to(registry, images, tmp_path)
+        registry.unseen = {}
+        assert named(registry) == {VERSION, "latest"}
+        with client_of(registry) as client:
+            for image in images:
+                assert len(referrers(client, image.image.manifest.digest)) == 3
+        harmless(registry)
+
+
+def test_wait_for_a_late_registry_is_bounded(images: list[SealedImage], tmp_path: Path) -> None:
+    """A write that never shows ends the release, before a tag."""
+    with fake_registry(lag=10**6) as registry:
+        with pytest.raises(RegistryError, match="gave up after 3 attempts"):
+            publish_to(registry, images, tmp_path)
+        assert named(registry) == set()
+
+
 @pytest.mark.parametrize(
     ("choose", "message"),
     [
@@ -154,6 +224,35 @@ def test_images_that_do_not_belong_together_are_refused(
         with pytest.raises(NotProvenError, match=r"is v1\.2\.4, not v1\.2\.3"):
             publish_to(registry, [images[0], other], tmp_path)
         assert registry.asked("POST|PUT|PATCH") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"base_digest": "sha256:new"}, "base images: .*arm64 sha256:new", id="base"),
+        pytest.param({"checksums": "c" * 64}, r"assets .*: amd64 bbb.*, arm64 ccc", id="assets"),
+    ],
+)
+def test_images_from_different_inputs_are_refused(
+    options: dict[str, str], message: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The base's tag or the release's assets moved between the two builds: nothing is sent."""
+    other = sealed(tmp_path / "other", Architecture.ARM64, **options)
+    with fake_registry() as registry:
+        with pytest.raises(NotProvenError, match=f"different .*{message}"):
+            publish_to(registry, [images[0], other], tmp_path)
+        assert registry.asked("POST|PUT|PATCH") == 0
+
+
+def test_stand_in_releases_of_two_architectures_differ(tmp_path: Path) -> None:
+    """A stand-in release is made for one architecture: a rehearsal with two of them publishes."""
+    made = [
+        sealed(tmp_path, architecture, stand_ins=True, checksums=letter * 64)
+        for architecture, letter in zip(Architecture, "bc", strict=True)
+    ]
+    with fake_registry() as registry:
+        publish_to(registry, made, tmp_path / "out")
+        assert named(registry) == {VERSION, "latest"}
 
 
 def test_fr_018_page_names_regions_left_out_and_both_images_have_the_same(
@@ -219,12 +318,12 @@ def test_registry_down_from_any_step_on_then_resumed(
         harmless(registry, index_of(images))
         assert named(registry) == ({VERSION} if "latest" in step else set())
         registry.faults = []
-        sent = registry.received
+        sent, there = registry.received, sum(len(data) for data in registry.blobs.values())
         published = publish_to(registry, images, tmp_path, resume=True)
         harmless(registry, published.plan.index.digest)
         assert named(registry) == {VERSION, "latest"}
         total = sum(len(data) for data in registry.blobs.values())
-        assert registry.received <= max(total, sent), "no blob that was there went again"
+        assert registry.received - sent == total - there, "no blob that was there went again"
 
 
 def test_500_on_the_third_blob_passes(images: list[SealedImage], tmp_path: Path) -> None:
@@ -256,7 +355,7 @@ def test_token_that_expires_in_the_middle_is_renewed(
         pytest.param(Fault("HEAD .*blobs", status=200), id="blob-that-is-not-there"),
         pytest.param(Fault("PUT .*manifests/sha256:", lie=True), id="digest-of-a-manifest"),
         pytest.param(Fault("GET .*manifests/sha256:", corrupt=True), id="manifest"),
-        pytest.param(Fault("GET .*manifests/sha256:", status=404), id="manifest-lost"),
+        pytest.param(Fault("GET .*manifests/sha256:", status=404, times=3), id="manifest-lost"),
         pytest.param(Fault(f"PUT .*manifests/{VERSION}", status=201), id="tag-that-was-not-set"),
     ],
 )
@@ -360,12 +459,88 @@ def test_page_and_results_say_what_is_in_the_registry(
     text = (tmp_path / "release.md").read_text(encoding="utf-8")
     assert f"docker pull {published.plan.repository}@{published.plan.index.digest}" in text
     assert "change since v1.2.2" in text
+    assert "/blobs/" not in text, "a blob's link needs a token"
+    for artifact in published.plan.artifacts:
+        assert f"| `{artifact.content.digest}` |" in text
     assert "| us-east-1 |" in text and " B) |" in text
     assert "not signed: a test" in text
     assert (tmp_path / "sum").read_text(encoding="utf-8") == text
     proof = json.loads((tmp_path / "proof-arm64.json").read_bytes())
     manifest = images[1].image.manifest.digest
     assert proof["image"]["repo_digests"] == [f"{registry.host}/owner/image@{manifest}"]
+
+
+SIGNED_BY = "https://github.com/owner/image/.github/workflows/docker-publish.yml@refs/tags/v1.2.3"
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        pytest.param(SIGNED_BY.replace("owner/image", "evil/image"), id="another-owner"),
+        pytest.param(SIGNED_BY.replace("owner/image", "owner/other"), id="another-repository"),
+        pytest.param(SIGNED_BY.replace("docker-publish.yml", "ci.yml"), id="another-workflow"),
+        pytest.param(SIGNED_BY.replace("docker-publish.yml", "docker-publishxyml"), id="dot"),
+        pytest.param(SIGNED_BY.replace("v1.2.3", "v1.2.4"), id="another-tag"),
+        pytest.param(SIGNED_BY.replace("tags/v1.2.3", "heads/v1.2.3"), id="branch-of-that-name"),
+        pytest.param(SIGNED_BY + "0", id="longer-tag"),
+        pytest.param("https://evil.example/" + SIGNED_BY, id="other-host-before-it"),
+    ],
+)
+def test_page_tells_to_accept_no_foreign_identity(
+    foreign: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The printed command accepts this repository, workflow and tag, and nothing else."""
+    with fake_registry() as registry:
+        published = replace(
+            publish_to(registry, images, tmp_path),
+            signature="signed with the identity of the job",
+            identity=SIGNED_BY,
+        )
+    page = render_page(published, None)
+    command = next(line for line in page.splitlines() if "cosign verify" in line)
+    words = shlex.split(command.removeprefix("$ "))
+    accepted = words[words.index("--certificate-identity-regexp") + 1]
+    # cosign searches, as Go's regexp.MatchString does.
+    assert re.search(accepted, SIGNED_BY)
+    assert not re.search(accepted, foreign)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault("GET .*referrers", 303, headers={"Location": "/login"}), id="web-page"),
+        *(
+            pytest.param(Fault("GET .*referrers", status), id=str(status))
+            for status in (200, 400, 404, 405, 406, 429)
+        ),
+        pytest.param(Fault("GET .*referrers", 429, headers={"Retry-After": "900"}), id="429-long"),
+    ],
+)
+def test_registry_without_referrers_api_gets_the_tag_schema(
+    fault: Fault, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Whatever it answers instead of a list, the artifacts are listed by tag, and it is published.
+
+    The status 200 comes with JSON that is no index. /login on this host answers 200 with `{}`.
+    """
+    fault.times = 10**6
+    with fake_registry() as registry:
+        registry.faults = [fault]
+        publish_to(registry, images, tmp_path)
+        assert named(registry) == {VERSION, "latest"}
+        harmless(registry)
+
+
+def test_redirect_of_referrers_to_another_host_is_not_followed(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """ghcr.io answers 303 to github.com: that host is never asked, and gets no token."""
+    with fake_registry(auth="basic") as registry, fake_registry() as elsewhere:
+        page = {"Location": f"{elsewhere.url}/owner/packages"}
+        registry.faults = [Fault("GET .*referrers", 303, headers=page, times=10**6)]
+        publish_to(registry, images, tmp_path)
+        assert elsewhere.log == []
+        assert named(registry) == {VERSION, "latest"}
 
 
 FAULTS = st.builds(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import resource
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import harness.release as job
+from harness.build.image import revision
 from harness.core.errors import (
     BuildError,
     EnvironmentMissingError,
@@ -21,13 +23,14 @@ from harness.core.errors import (
     ReleaseError,
     UsageError,
 )
+from harness.core.process import run
 from harness.core.stages import Architecture
 from harness.pipeline import BuildConfig
-from harness.publish.seal import SealedImage, seal, unseal
+from harness.publish.seal import PROVENANCE, SealedImage, seal, unseal
 from harness.registry import Credentials, Secret
 
 from .fake_registry import PASSWORD, USER, FakeRegistry, Fault, fake_registry
-from .made import VERSION, refuted, scanned
+from .made import VERSION, refuted, scanned, sealed
 
 
 class Stages:
@@ -38,10 +41,12 @@ class Stages:
         self.calls: list[str] = []
         self.broken: dict[str, Exception] = {}
         self.refuted = False
+        self.revision = "0" * 40  # of the checkout
         self._docker: Any = None
         monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         monkeypatch.setattr(job, "container_engine", self.engine)
         monkeypatch.setattr(job, "sweep", lambda _: None)
+        monkeypatch.setattr(job, "revision", lambda: self.revision)
         monkeypatch.setattr(job, "build", self.build)
         monkeypatch.setattr(job, "verified", self.verified)
         monkeypatch.setattr(job, "scan", self.scan)
@@ -187,6 +192,84 @@ def test_export_on_two_machines_then_published(stages: Stages, tmp_path: Path) -
         assert published
         assert stages.calls == []
         assert set(registry.tags) >= {VERSION, "latest"}
+
+
+def test_export_into_foreign_files_is_refused_before_the_build(
+    stages: Stages, tmp_path: Path
+) -> None:
+    """`--export .` in a checkout costs neither the checkout nor an hour of building."""
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / "README.md").touch()
+    with fake_registry() as registry:
+        export = config_for(
+            registry,
+            tmp_path / "out",
+            architectures=(Architecture.AMD64,),
+            export=tmp_path / "checkout",
+        )
+        with pytest.raises(UsageError, match="nothing was removed"):
+            job.export(export)
+    assert stages.calls == []
+    assert (tmp_path / "checkout" / "README.md").exists()
+
+
+@pytest.mark.parametrize("way", ["release", "export"])
+def test_changed_checkout_is_not_released(way: str, stages: Stages, tmp_path: Path) -> None:
+    """A label with HEAD's commit would be wrong: refused before the build; a rehearsal is not."""
+    stages.revision += "-dirty"
+    options: dict[str, Any] = {}
+    if way == "export":
+        options = {"architectures": (Architecture.AMD64,), "export": tmp_path / "sealed"}
+    with fake_registry() as registry:
+        config = config_for(registry, tmp_path / "out", **options)
+        config = replace(config, registry="registry.invalid")
+        with pytest.raises(UsageError, match="uncommitted changes"):
+            getattr(job, way)(config)
+        assert stages.calls == []
+        if way == "release":
+            rehearsal = replace(config, registry=registry.url)
+        else:
+            rehearsal = replace(config, build=replace(config.build, version="v0.0.0-local"))
+        getattr(job, way)(rehearsal)
+        assert stages.calls[0] == "build amd64"
+
+
+@pytest.mark.parametrize(
+    ("change", "dirty"),
+    [
+        pytest.param("", False, id="clean"),
+        pytest.param("README.md", True, id="changed"),
+        pytest.param("image/new", True, id="new-in-the-build-context"),
+        pytest.param("out-amd64", False, id="new-elsewhere"),
+    ],
+)
+def test_revision_says_whether_the_checkout_was_changed(
+    change: str, dirty: bool, tmp_path: Path
+) -> None:
+    """`-dirty` follows the commit when what is built differs from it, or may."""
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=x", "-c", "user.email=x@example.invalid"]
+        return run(["git", "-C", str(tmp_path), *identity, *arguments]).strip()
+
+    git("init", "--quiet")
+    for name in ("README.md", "image/Dockerfile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "first")
+    if change:
+        (tmp_path / change).write_text("changed", encoding="utf-8")
+    assert revision(tmp_path) == git("rev-parse", "HEAD") + ("-dirty" if dirty else "")
+
+
+def test_provenance_of_a_rehearsal_names_the_commit_without_the_suffix(tmp_path: Path) -> None:
+    """`gitCommit` stays a commit; the changes are an annotation."""
+    made = sealed(tmp_path, revision="abc-dirty")
+    content = json.loads(made.file(PROVENANCE).read_bytes())
+    sources = content["predicate"]["buildDefinition"]["resolvedDependencies"][0]
+    assert sources["digest"] == {"gitCommit": "abc"}
+    assert sources["annotations"] == {"uncommittedChanges": True}
 
 
 def test_dry_run_prints_the_plan_and_changes_nothing(

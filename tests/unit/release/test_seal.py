@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from urllib3.exceptions import ProtocolError
 
-from harness.core.errors import EnvironmentMissingError, NotProvenError
+from harness.core.errors import EnvironmentMissingError, NotProvenError, UsageError
+from harness.core.files import OWN
 from harness.core.stages import Architecture
 from harness.oci import canonical_json
 from harness.publish.seal import PROVENANCE, SEAL, seal, unseal
@@ -143,6 +144,33 @@ def test_engine_that_stops_in_the_middle_leaves_nothing(
     with pytest.raises(EnvironmentMissingError, match="stopped while exporting"):
         seal(client, made, tmp_path / "sealed")
     assert not (tmp_path / "sealed").exists()
+
+
+def test_export_removes_no_foreign_files(tmp_path: Path) -> None:
+    """A directory with anything but an earlier export stays as it is, also one with a seal.json."""
+    client, made = scanned(tmp_path / "scan")
+    target = tmp_path / "checkout"
+    target.mkdir()
+    for name in ("precious", SEAL):
+        (target / name).write_text("{}", encoding="utf-8")
+        with pytest.raises(UsageError, match=r"checkout is not empty.*nothing was removed"):
+            seal(client, made, target)
+        assert (target / name).read_text(encoding="utf-8") == "{}"
+
+
+def test_export_replaces_an_empty_an_earlier_and_an_unfinished_one(tmp_path: Path) -> None:
+    """These three are the harness's own; nothing of the old content stays, and no mark is left."""
+    client, made = scanned(tmp_path / "scan")
+    target = tmp_path / "sealed"
+    target.mkdir()
+    first = seal(client, made, target)
+    (target / "stray").write_text("x", encoding="utf-8")
+    assert seal(client, made, target) == first
+    assert not (target / "stray").exists()
+    (target / SEAL).unlink()
+    (target / OWN).touch()  # as a killed export leaves it
+    assert seal(client, made, target) == first
+    assert not list(target.rglob(OWN))
 
 
 def test_provenance_names_every_input(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from harness.registry import Credentials, Secret
 
 HELD = Credentials(username="bob", secret=Secret("s3cret-password"), source="test")
 NAME = f"127.0.0.1:5000/owner/image@sha256:{'a' * 64}"
+WORKFLOW = "owner/image/.github/workflows/docker-publish.yml@refs/tags/v1.2.3"
 COSIGN = """#!/bin/sh
 printf '%s\\n' "$*" >>"$COSIGN_LOG"
 [ "$1" = sign ] && cat "$DOCKER_CONFIG/config.json" >"$COSIGN_LOG.config"
@@ -62,28 +63,48 @@ def test_failure_of_cosign_is_one(log: Path, step: str, monkeypatch: pytest.Monk
 
 
 def test_identity_of_the_job_signs(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a key, on GitHub Actions, signing is keyless with a transparency log entry."""
-    environ = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x"}
+    """Without a key, on GitHub Actions, the signature is keyless and in the log."""
+    environ = {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://x", "GITHUB_WORKFLOW_REF": WORKFLOW}
     said = Signer.from_environ(environ, offline=False).sign(NAME, HELD, None)
     assert said == "signed with the identity of the job, recorded in the transparency log"
-    assert log.read_text(encoding="utf-8").strip() == f"sign --yes {NAME}"
+    sign, verify = log.read_text(encoding="utf-8").splitlines()
+    assert sign == f"sign --yes {NAME}"
+    assert verify.startswith("verify --certificate-oidc-issuer https://token.actions.")
+    assert verify.endswith(f"docker-publish\\.yml@refs/tags/v1\\.2\\.3$ {NAME}")
+    monkeypatch.setenv("COSIGN_BREAKS", "verify")
+    with pytest.raises(CommandError, match="no: verify"):
+        Signer.from_environ(environ, offline=False).sign(NAME, HELD, None)
 
 
-def test_key_without_cosign_is_said_before_anything_is_done(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("environ", "offline"),
+    [
+        pytest.param({"COSIGN_PRIVATE_KEY": "x"}, True, id="key-here"),
+        pytest.param({"COSIGN_PRIVATE_KEY": "x"}, False, id="key"),
+        pytest.param({"ACTIONS_ID_TOKEN_REQUEST_URL": "x"}, False, id="identity"),
+    ],
+)
+def test_key_or_identity_without_cosign_is_an_error(
+    environ: dict[str, str], offline: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A key without cosign is an error."""
+    """What can be signed is not published unsigned, unless that is asked for."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EnvironmentMissingError, match="cosign is not installed"):
-        Signer.from_environ({"COSIGN_PRIVATE_KEY": "x"}, offline=True)
+    with pytest.raises(EnvironmentMissingError, match=r"cosign is not installed.*--unsigned"):
+        Signer.from_environ(environ, offline=offline)
+    signer = Signer.from_environ(environ, offline=offline, unsigned=True)
+    assert signer.sign(NAME, None, None) == "not signed: --unsigned was given"
+
+
+def test_identity_that_is_unknown_is_an_error(log: Path) -> None:
+    """Without the workflow's reference nobody could be told what to verify."""
+    with pytest.raises(EnvironmentMissingError, match="GITHUB_WORKFLOW_REF is not"):
+        Signer.from_environ({"ACTIONS_ID_TOKEN_REQUEST_URL": "x"}, offline=False)
 
 
 def test_nothing_to_sign_with_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a key and an identity, or without cosign, the release is unsigned with a reason."""
+    """Without key and identity the release is unsigned and says why."""
     monkeypatch.setenv("PATH", str(tmp_path))
     unsigned = Signer.from_environ({}, offline=False).sign(NAME, None, None)
     assert unsigned == (
         "not signed: neither COSIGN_PRIVATE_KEY nor a GitHub Actions identity is set"
     )
-    missing = Signer.from_environ({"ACTIONS_ID_TOKEN_REQUEST_URL": "x"}, offline=False)
-    assert "not signed: cosign is not installed" in missing.sign(NAME, None, None)
