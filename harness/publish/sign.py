@@ -61,9 +61,12 @@ class Signer:
             )
         return cls(how=how, offline=offline, identity=_identity(environ) if how != "key" else "")
 
-    def sign(self, name: str, credentials: Credentials | None, ca: Path | None) -> str:
+    def sign(
+        self, name: str, credentials: Credentials | None, ca: Path | None, *, signed: bool = False
+    ) -> str:
         """Sign the image `name`, a reference by digest, and verify the signature in the registry.
 
+        If it is already `signed`, by the run that is resumed, the signature is only verified.
         Returns a summary for people; raises `CommandError` if cosign fails.
         """
         if not self.how:
@@ -72,7 +75,8 @@ class Signer:
             command = ["cosign", "sign", "--yes", *_trust(ca)]
             if self.how == "key":
                 command += ["--key", _KEY_REFERENCE, f"--tlog-upload={_word(not self.offline)}"]
-            run([*command, name], environ=environ)
+            if not signed:
+                run([*command, name], environ=environ)
             if self.how == "key":
                 self._verify(name, ca, environ)
             else:

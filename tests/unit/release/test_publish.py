@@ -29,6 +29,7 @@ from harness.publish.plan import Plan, TagPolicy, make_plan, render_plan
 from harness.publish.record import Record, only_release
 from harness.publish.results import write_results
 from harness.publish.seal import SealedImage
+from harness.publish.sign import Signer
 from harness.registry import Repository, referrers
 
 from .fake_registry import FakeRegistry, Fault, fake_registry
@@ -369,6 +370,24 @@ def test_lie_ends_the_release_before_a_tag(
             publish_to(registry, images, tmp_path)
         assert lie.times == 0
         assert named(registry) == set()
+
+
+def test_resumed_release_is_not_signed_twice(images: list[SealedImage], tmp_path: Path) -> None:
+    """The run that failed after its signature: --resume verifies it and adds no second one."""
+    asked: list[bool] = []
+
+    class Signs(Signer):
+        def sign(self, *_: object, signed: bool = False) -> str:
+            asked.append(signed)
+            return "signed with a key"
+
+    with fake_registry() as registry:
+        registry.faults = [Fault(f"PUT .*manifests/{VERSION}", 403)]
+        with pytest.raises(RegistryError):
+            publish_to(registry, images, tmp_path, signer=Signs(how="key"))
+        publish_to(registry, images, tmp_path, signer=Signs(how="key"), resume=True)
+        publish_to(registry, images, tmp_path, signer=Signs(how="key"))
+    assert asked == [False, True, False]
 
 
 def test_trial_that_fails_moves_no_tag(images: list[SealedImage], tmp_path: Path) -> None:

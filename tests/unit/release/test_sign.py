@@ -53,6 +53,14 @@ def test_key_signs_and_the_signature_is_verified(log: Path) -> None:
     assert list(config["auths"]) == ["127.0.0.1:5000"]
 
 
+def test_signature_of_the_resumed_run_is_only_verified(log: Path) -> None:
+    """No second signature is made, and the first is not taken on trust."""
+    signer = Signer.from_environ(os.environ, offline=True)
+    assert signer.sign(NAME, HELD, None, signed=True) == "signed with a key"
+    asked = log.read_text(encoding="utf-8").splitlines()
+    assert [line.split()[0] for line in asked] == ["public-key", "verify"]
+
+
 @pytest.mark.parametrize("step", ["sign", "verify"])
 def test_failure_of_cosign_is_one(log: Path, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed signature and a failed verification are both errors."""
