@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from harness.core.text import human_size
 from harness.core.untrusted import UNREADABLE
 from harness.oci.export import REGION_ANNOTATION
@@ -20,22 +22,34 @@ Sizes = Mapping[str, Mapping[str, int]]
 def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> str:
     """Render the page; `before` is the previous release and its sizes, as from `sizes_of`."""
     plan = published.plan
-    blocks = [
-        f"# {plan.repository.name} {plan.version}",
-        _stand_ins(plan),
-        _regions_left_out(plan),
-        "Pull the tested image by digest:",
-        f"```console\n$ docker pull {plan.name}\n```",
-        f"Tags: {', '.join(f'`{tag}`' for tag in published.tags)}. Index `{plan.index.digest}`.",
-        _platforms(plan),
-        "## Verify it",
-        _verify(published),
-        "## Attachments",
-        _attached(plan),
-        "## Compressed size by region",
-        _sizes(plan, before),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return (
+        _environment()
+        .get_template("release.md")
+        .render(
+            published=published,
+            plan=plan,
+            stand_ins={(s.kind, s.replaces): s for i in plan.images for s in i.stand_ins}.values(),
+            key_variable=KEY,
+            artifact_names={kind: name for name, kind in ARTIFACTS.items()},
+            platforms={i.image.manifest.digest: i.image.platform for i in plan.images},
+            sbom_type=ARTIFACTS[SBOM],
+            before=before[0] if before else "",
+            sizes=_sizes(plan, before),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.publish"),
+        autoescape=False,  # Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cell": _cell, "human_size": human_size}
+    return environment
 
 
 def sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
@@ -62,95 +76,21 @@ def _sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
     return found or None
 
 
-def _stand_ins(plan: Plan) -> str:
-    found = {(s.kind, s.replaces): s for image in plan.images for s in image.stand_ins}
-    if not found:
-        return ""
-    lines = [f"> - **{s.kind}** in place of {s.replaces}: {s.why}" for s in found.values()]
-    return "\n".join(["> **This release contains stand-ins. It is for trial only.**", ">", *lines])
-
-
-def _regions_left_out(plan: Plan) -> str:
-    coverage = plan.images[0].proof.coverage
-    return f"> **This release has {coverage}.**" if coverage else ""
-
-
-def _platforms(plan: Plan) -> str:
-    rows = [
-        "| platform | manifest | image ID tested | size | proof | scan |",
-        "|---|---|---|---|---|---|",
-    ]
-    for image in plan.images:
-        layout = image.image
-        size = human_size(sum(blob.size for blob in layout.blobs))
-        cells = [
-            str(layout.platform),
-            f"`{layout.manifest.digest}`",
-            f"`{layout.config.digest}`",
-            size,
-            _cell(image.proof.verdict),
-            _cell(image.scan["verdict"]),
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
-
-
 def _cell(text: Any) -> str:
     return " ".join(str(text).replace("|", r"\|").split())
 
 
-def _verify(published: PublishedImage) -> str:
-    name = published.plan.name
-    if published.signature.startswith("not "):
-        return f"This release is {published.signature}. Compare the digest above instead."
-    if "key" in published.signature:
-        command = f"cosign verify --key cosign.pub {name}"
-        why = f"Signed with the key whose private half is `{KEY}` of the release job."
-    else:
-        command = (
-            "cosign verify --certificate-oidc-issuer https://token.actions.githubusercontent.com"
-            " --certificate-identity-regexp '/docker-publish.yml@' " + name
-        )
-        why = "Signed with the identity of the release job."
-    return f"{why}\n\n```console\n$ {command}\n```"
-
-
-def _attached(plan: Plan) -> str:
-    """List SBOM, provenance and proof, and how to fetch them with a standard tool."""
-    lines = ["| attachment | platform | blob |", "|---|---|---|"]
-    names = {kind: name for name, kind in ARTIFACTS.items()}
-    platform = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
-    for made in plan.artifacts:
-        where = platform[made.subject.digest]
-        lines.append(
-            f"| {names[made.artifact_type]} | {where} | {_link(plan, made.content.digest)} |"
-        )
-    sbom = ARTIFACTS[SBOM]
-    subject = plan.images[0].image.manifest.digest
-    example = f"$ oras discover --artifact-type {sbom} {plan.repository.at(subject)}"
-    return "\n".join(lines) + f"\n\n```console\n{example}\n```"
-
-
-def _link(plan: Plan, digest: str) -> str:
-    return f"[`{digest[:19]}`]({plan.repository.url}/blobs/{digest})"
-
-
-def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:
-    title = f"change since {before[0]}" if before else ""
-    heads = [
-        str(image.image.platform) + (f" and {title}" if title else "") for image in plan.images
-    ]
-    rows = [f"| region | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> dict[str, list[str]]:
+    """Return for each region its size in each image, with the change since the last release."""
     old = before[1] if before else {}
     regions = dict.fromkeys(region for image in plan.images for region in _regions(image))
-    for region in regions:
-        cells = [
+    return {
+        region: [
             _size(_regions(image).get(region), old.get(image.architecture, {}).get(region), before)
             for image in plan.images
         ]
-        rows.append(f"| {region} | {' | '.join(cells)} |")
-    note = "" if before else "\n\nThis is the first release in this registry."
-    return "\n".join(rows) + note
+        for region in regions
+    }
 
 
 def _size(now: int | None, old: int | None, before: tuple[str, Sizes] | None) -> str:
