@@ -1,7 +1,9 @@
 """Draw a measured number against its limits."""
 
+from markupsafe import Markup
+
 from harness.core.proof import Check, Status
-from harness.report.markup import Html, tag
+from harness.report.markup import tag
 
 _WIDTH = 160
 _HEIGHT = 16
@@ -9,14 +11,14 @@ _HEADROOM = 1.15  # the scale ends a little after the largest number
 _MIN_BAR = 2.0
 
 
-def draw_bullet(check: Check) -> Html:
+def draw_bullet(check: Check) -> Markup:
     """Draw the value as a bar, the allowed range as a band behind it, the limits as ticks.
 
     Empty if the check has no value or no limit.
     """
     limits = [limit for limit in (check.floor, check.bound) if limit is not None]
     if check.value is None or not limits:
-        return Html("")
+        return Markup("")
     top = max(check.value, *limits) * _HEADROOM
     if top <= 0:  # such as 0 findings with a limit of 0
         top = 1.0

@@ -1,112 +1,69 @@
 """Render the proof as one self-contained HTML page, without scripts or network access."""
 
-from collections.abc import Iterator
-from importlib.resources import files
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from harness.core.proof import CONTAINER, Proof, Scenario
-from harness.core.text import human_seconds
-from harness.report import html_parts
-from harness.report.image_parts import environment, layers
-from harness.report.lanes import Phase
-from harness.report.markup import Html, tag
-from harness.report.timeline import MARKS, bar_height, beyond_axis, draw_timeline
+from harness.core.proof import MARKS, Check, Proof, Status
+from harness.core.text import human_seconds, human_size
+from harness.report.bullet import draw_bullet
+from harness.report.layer_bar import draw_layers, layer_size
+from harness.report.markup import visible
+from harness.report.timeline import beyond_axis, draw_legend, draw_timeline, lane_name
+from harness.report.words import (
+    NO_STAND_INS,
+    STAND_INS_MEAN,
+    short_digest,
+    unchecked_line,
+)
 
-# A second line of defence: even if hostile text is not escaped, the browser loads and runs nothing.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_NOT_CHECKED = "unchecked"
 
 
 def render_html(proof: Proof) -> str:
     """Render the proof as one self-contained page."""
-    style = files("harness.report").joinpath("page.css").read_text(encoding="utf-8")
-    title = f"{proof.image.reference}: {proof.outcome}"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(style)),
-    )
-    page = tag("html", head, tag("body", tag("main", *_parts(proof))), lang="en")
-    return f"<!doctype html>\n{page}\n"
-
-
-def _parts(proof: Proof) -> Iterator[Html]:
-    yield html_parts.verdict(proof)
-    yield html_parts.stand_ins(proof)
-    yield html_parts.requirement_strip(proof)
-    yield html_parts.failures(proof)
-    yield html_parts.key_figures(proof)
-    if proof.scenarios:
-        figures = (_scenario(scenario) for scenario in proof.scenarios)
-        yield tag("section", tag("h2", "Timelines"), _legend(), *figures)
-    yield html_parts.check_table(proof)
-    yield layers(proof.image)
-    yield environment(proof)
-
-
-def _scenario(scenario: Scenario) -> Html:
-    end = "did not exit" if scenario.exit_code is None else f"exit code {scenario.exit_code}"
-    notes = [f"observed for {human_seconds(scenario.seconds)}", end, *beyond_axis(scenario)]
-    return tag(
-        "figure",
-        tag(
-            "figcaption",
-            tag("strong", scenario.name),
-            f" {scenario.title}",
-            tag("span", " · ".join(notes), class_="aside"),
-        ),
-        tag("div", draw_timeline(scenario), class_="scroll"),
-        *_logs(scenario),
-        _event_table(scenario),
-    )
-
-
-def _logs(scenario: Scenario) -> Iterator[Html]:
-    for region, lines in scenario.log_tail.items():
-        summary = tag("summary", f"End of the log of {_name(region)}")
-        yield tag("details", summary, tag("pre", "\n".join(lines)))
-
-
-def _event_table(scenario: Scenario) -> Html:
-    """Render the events as a table, as the text alternative to the drawing."""
-    heads = (tag("th", name, scope="col") for name in ("seconds", "region", "event", "detail"))
-    rows = (
-        tag(
-            "tr",
-            tag("td", f"{event.seconds:.3f}", class_="number"),
-            tag("td", _name(event.region)),
-            tag("td", event.kind),
-            tag("td", event.detail),
+    return (
+        _environment()
+        .get_template("proof.html")
+        .render(
+            proof=proof,
+            outcome=Status.PASSED if proof.proven else Status.FAILED,
+            requirements=_requirements(proof),
+            legend=draw_legend(),
         )
-        for event in sorted(scenario.events, key=lambda event: event.seconds)
     )
-    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows))
-    return tag("details", tag("summary", f"All {len(scenario.events)} events as a table"), table)
 
 
-def _legend() -> Html:
-    bars = [
-        _sample(tag("rect", x=2, y=9 - height / 2, width=20, height=height, class_=phase))
-        for phase, height in ((phase, bar_height(phase)) for phase in Phase)
-    ]
-    shapes = [_sample(MARKS[kind](12, 9)) for kind in MARKS]
-    lines = [
-        _sample(tag("line", x1=12, x2=12, y1=0, y2=18, class_=kind))
-        for kind in ("limit", "signal-line")
-    ]
-    keys: list[tuple[Html, str]] = [
-        *zip(bars, Phase, strict=True),
-        *zip(shapes, MARKS, strict=True),
-    ]
-    keys += zip(lines, ("limit", "signal to the container"), strict=True)
-    return tag("ul", *(tag("li", drawn, f" {name}") for drawn, name in keys), class_="legend")
+def _environment() -> Environment:
+    # Log lines, labels and error messages come from the image under test and are untrusted:
+    # `autoescape` escapes every value, `finalize` shows its control characters.
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        finalize=visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for convert in (human_seconds, human_size, lane_name, layer_size, short_digest):
+        environment.filters[convert.__name__] = convert
+    for function in (beyond_axis, draw_bullet, draw_layers, draw_timeline, unchecked_line):
+        environment.globals[function.__name__] = function
+    environment.globals |= {
+        "marks": {str(status): mark for status, mark in MARKS.items()} | {_NOT_CHECKED: "?"},
+        "no_stand_ins": NO_STAND_INS,
+        "stand_ins_mean": STAND_INS_MEAN,
+    }
+    return environment
 
 
-def _sample(shape: Html) -> Html:
-    return tag("svg", shape, viewBox="0 0 24 18", class_="key", aria_hidden="true")
+def _requirements(proof: Proof) -> dict[str, str]:
+    """Return the state of each requirement: a status, or that no check covers it."""
+    states: dict[str, str] = {
+        id_: requirement_status(checks) for id_, checks in proof.by_requirement().items()
+    }
+    return states | dict.fromkeys(proof.requirements_without_check(proof.required), _NOT_CHECKED)
 
 
-def _name(region: str) -> str:
-    return "container" if region == CONTAINER else region
+def requirement_status(checks: tuple[Check, ...]) -> Status:
+    """A requirement is failed if any check failed, else skipped if any was skipped, else passed."""
+    found = {check.status for check in checks}
+    return next(s for s in (Status.FAILED, Status.SKIPPED, Status.PASSED) if s in found)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator
 
+from markupsafe import Markup
+
 from harness.core.proof import CONTAINER, EventKind, Scenario
 from harness.core.text import human_seconds
 from harness.report.lanes import Lane, Phase, end_of, lanes, quiet_gaps, signalled_at, started_at
-from harness.report.markup import Html, join, tag
+from harness.report.markup import join, tag
 from harness.report.timescale import TimeScale, time_scale
 
 # All lengths are in SVG units; the page scales the drawing to its width.
@@ -21,7 +23,7 @@ _MIN_TICK_GAP = 46
 _MIN_BAR = 1.5
 
 
-def draw_timeline(scenario: Scenario) -> Html:
+def draw_timeline(scenario: Scenario) -> Markup:
     """Draw the scenario as SVG, with a tooltip on every shape."""
     rows = lanes(scenario)
     scale = time_scale(end_of(scenario), quiet_gaps(scenario))
@@ -50,7 +52,23 @@ def beyond_axis(scenario: Scenario) -> list[str]:
     ]
 
 
-def bar_height(phase: Phase) -> float:
+def draw_legend() -> list[tuple[Markup, str]]:
+    """Return a sample of each bar, mark and line, with its name."""
+    shapes: list[tuple[Markup, str]] = []
+    for phase in Phase:
+        height = _bar_height(phase)
+        bar = tag("rect", x=2, y=9 - height / 2, width=20, height=height, class_=phase)
+        shapes.append((bar, phase))
+    shapes += [(draw(12, 9), kind) for kind, draw in MARKS.items()]
+    for kind, name in (("limit", "limit"), ("signal-line", "signal to the container")):
+        shapes.append((tag("line", x1=12, x2=12, y1=0, y2=18, class_=kind), name))
+    return [
+        (tag("svg", shape, viewBox="0 0 24 18", class_="key", aria_hidden="true"), name)
+        for shape, name in shapes
+    ]
+
+
+def _bar_height(phase: Phase) -> float:
     """Return the thickness of a phase's bar, so that phases differ without colour."""
     return {Phase.STARTING: 5.0, Phase.RUNNING: 11.0, Phase.DOWN: 2.0}[phase]
 
@@ -71,7 +89,7 @@ def _middle(row: int) -> float:
     return _TOP + (row + 0.5) * _LANE
 
 
-def _axis(scale: TimeScale, bottom: float) -> Iterator[Html]:
+def _axis(scale: TimeScale, bottom: float) -> Iterator[Markup]:
     previous = -float(_MIN_TICK_GAP)
     taken = [(_x(scale, a) - 20, _x(scale, b) + 20) for a, b in scale.cuts]
     for moment in scale.ticks(_TICKS):
@@ -82,7 +100,7 @@ def _axis(scale: TimeScale, bottom: float) -> Iterator[Html]:
             previous = x
 
 
-def _cuts(scale: TimeScale, bottom: float) -> Iterator[Html]:
+def _cuts(scale: TimeScale, bottom: float) -> Iterator[Markup]:
     """Draw veils over the shortened stretches, so that no bar looks continuous there."""
     for start, stop in scale.cuts:
         x, width = _x(scale, start), _x(scale, stop) - _x(scale, start)
@@ -92,28 +110,27 @@ def _cuts(scale: TimeScale, bottom: float) -> Iterator[Html]:
         yield _text(x + width / 2, bottom + 15, label, "cut-label middle")
 
 
-def _columns(rows: tuple[Lane, ...]) -> Iterator[Html]:
+def _columns(rows: tuple[Lane, ...]) -> Iterator[Markup]:
     yield _text(_READY_X, _TOP - 8, "ready after", "tick end")
     yield _text(_STOP_X, _TOP - 8, "stop took", "tick end")
     for n, lane in enumerate(rows):
         y = _middle(n) + 4
-        name = "container" if lane.region == CONTAINER else lane.region
-        yield _text(_LEFT - 10, y, name, "lane-name end")
+        yield _text(_LEFT - 10, y, lane_name(lane.region), "lane-name end")
         for x, seconds in ((_READY_X, lane.ready_after), (_STOP_X, lane.stop_after)):
             yield _text(x, y, "\u2013" if seconds is None else human_seconds(seconds), "number end")
 
 
-def _lane(lane: Lane, row: int, scale: TimeScale) -> Html:
+def _lane(lane: Lane, row: int, scale: TimeScale) -> Markup:
     y = _middle(row)
     parts = [tag("line", x1=_LEFT, x2=_RIGHT, y1=y, y2=y, class_="rail")]
     for segment in lane.segments:
         left = _x(scale, segment.start)
         width = max(_MIN_BAR, _x(scale, segment.end) - left)
         told = (
-            f"{_name(lane.region)}: {segment.phase} from {human_seconds(segment.start)}"
+            f"{lane_name(lane.region)}: {segment.phase} from {human_seconds(segment.start)}"
             f" to {human_seconds(segment.end)}"
         )
-        height = bar_height(segment.phase)
+        height = _bar_height(segment.phase)
         bar = tag(
             "rect", x=left, y=y - height / 2, width=width, height=height, class_=segment.phase
         )
@@ -121,7 +138,7 @@ def _lane(lane: Lane, row: int, scale: TimeScale) -> Html:
     return join(parts)
 
 
-def _lines(scenario: Scenario, scale: TimeScale, bottom: float) -> Iterator[Html]:
+def _lines(scenario: Scenario, scale: TimeScale, bottom: float) -> Iterator[Markup]:
     # Limits and signals have separate rows of labels, since they are often close together.
     moments = [(m, label, "limit", 16) for m, label in _limits(scenario) if m <= end_of(scenario)]
     moments.extend(
@@ -137,11 +154,11 @@ def _lines(scenario: Scenario, scale: TimeScale, bottom: float) -> Iterator[Html
         yield _text(x + shift, label_y, label, side)
 
 
-def _marks(lane: Lane, row: int, scale: TimeScale) -> Html:
+def _marks(lane: Lane, row: int, scale: TimeScale) -> Markup:
     parts = []
     for event in lane.events:
         if shape := MARKS.get(event.kind):
-            told = f"{human_seconds(event.seconds)} {_name(event.region)}: {event.kind}"
+            told = f"{human_seconds(event.seconds)} {lane_name(event.region)}: {event.kind}"
             if event.detail:
                 told += f", {event.detail}"
             parts.append(
@@ -150,16 +167,16 @@ def _marks(lane: Lane, row: int, scale: TimeScale) -> Html:
     return join(parts)
 
 
-def _path(steps: str, kind: str) -> Callable[[float, float], Html]:
+def _path(steps: str, kind: str) -> Callable[[float, float], Markup]:
     """Return a function that draws an SVG path centred on a point."""
 
-    def draw(x: float, y: float) -> Html:
+    def draw(x: float, y: float) -> Markup:
         return tag("path", d=steps, transform=f"translate({x:.2f} {y:.2f})", class_=f"mark {kind}")
 
     return draw
 
 
-MARKS: dict[EventKind, Callable[[float, float], Html]] = {
+MARKS: dict[EventKind, Callable[[float, float], Markup]] = {
     EventKind.FAULT: _path("M0-7 7 6H-7Z", "fault"),
     EventKind.RESTART: _path(
         "M-6 0A6 6 0 1 0 6 0A6 6 0 1 0-6 0M-1.6-2.6 2.8 0-1.6 2.6Z", "restart"
@@ -172,9 +189,10 @@ MARKS: dict[EventKind, Callable[[float, float], Html]] = {
 """The event kinds that have a mark, each with its own shape; bars show the other kinds."""
 
 
-def _text(x: float, y: float, words: str, kind: str) -> Html:
+def _text(x: float, y: float, words: str, kind: str) -> Markup:
     return tag("text", words, x=x, y=y, class_=kind)
 
 
-def _name(region: str) -> str:
+def lane_name(region: str) -> str:
+    """Return the name of a region, or that the lane is the container."""
     return "container" if region == CONTAINER else region

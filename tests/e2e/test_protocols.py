@@ -12,14 +12,11 @@ from google.protobuf import struct_pb2
 
 from harness.core.regions import METRICS_PORT, load_regions
 from harness.core.stages import BuiltImage
-from harness.core.wait import wait_until
-from harness.engine.container import Options, RunningContainer, created
 from harness.engine.provision import Engine
-from harness.verify import inside
-from harness.verify.probe import status_of
+
+from .served import ServedImage
 
 REGIONS = load_regions()
-PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
 NAME = "/finfocus.v1.CostSourceService/Name"
 PLUGIN = "finfocus-plugin-aws-public"
 STAND_IN = "/finfocus.standin.v1.StandIn"
@@ -27,21 +24,11 @@ LIMIT = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def service(engine: Engine, image: BuiltImage) -> Iterator[RunningContainer]:
+def service(engine: Engine, image: BuiltImage) -> Iterator[ServedImage]:
     """A container in which every region is ready."""
-    names = [region.name for region in REGIONS]
-    # Docker disables IPv6 in containers on a network without it.
-    options = Options(ports=PORTS, extra={"sysctls": {"net.ipv6.conf.lo.disable_ipv6": "0"}})
-    with created(engine.client, image.reference, names, options) as container:
-        container.start(PORTS)
-        wait_until(
-            lambda: status_of(container, METRICS_PORT, "/readyz") == 200, timeout=15, what="readyz"
-        )
+    # Docker turns IPv6 off inside of containers of a network without it.
+    with ServedImage(image.reference, sysctls={"net.ipv6.conf.lo.disable_ipv6": "0"}) as container:
         yield container
-
-
-def target(container: RunningContainer, port: int) -> str:
-    return container.url(port).removeprefix("http://")
 
 
 @pytest.mark.parametrize(
@@ -51,8 +38,8 @@ def target(container: RunningContainer, port: int) -> str:
         pytest.param(False, True, "HTTP/2", id="FR-016-h2c-prior-knowledge"),
     ],
 )
-def test_connect_call(service: RunningContainer, http1: bool, http2: bool, version: str) -> None:
-    """Every port responds to a Connect call over both versions of HTTP."""
+def test_connect_call(service: ServedImage, http1: bool, http2: bool, version: str) -> None:
+    """Every port answers a Connect call in both versions of HTTP."""
     with httpx.Client(http1=http1, http2=http2, timeout=5) as client:
         for region in REGIONS:
             answer = client.post(service.url(region.port, NAME), json={})
@@ -60,30 +47,30 @@ def test_connect_call(service: RunningContainer, http1: bool, http2: bool, versi
             assert answer.json()["name"] == PLUGIN
 
 
-def unary(container: RunningContainer, port: int, method: str) -> bytes:
-    with grpc.insecure_channel(target(container, port)) as channel:
+def unary(container: ServedImage, port: int, method: str) -> bytes:
+    with grpc.insecure_channel(container.address(port)) as channel:
         call = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
         return bytes(call(b"", timeout=5))
 
 
-def test_grpc_call(service: RunningContainer) -> None:
-    """FR-016 (plugins serve HTTP): gRPC works, which needs the trailers to pass."""
+def test_grpc_call(service: ServedImage) -> None:
+    """FR-016: gRPC gets its answer, which needs the trailers to pass."""
     for region in REGIONS:
         assert PLUGIN.encode() in unary(service, region.port, NAME)
 
 
-def test_grpc_status_passes(service: RunningContainer) -> None:
-    """The plugin's own gRPC status arrives, not one made up by the proxy."""
+def test_grpc_status_passes(service: ServedImage) -> None:
+    """The plugin's own gRPC status arrives, not an invention of the proxy."""
     with pytest.raises(grpc.RpcError) as caught:
         unary(service, 8001, "/finfocus.v1.CostSourceService/NoSuchMethod")
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> None:
-    """FR-016: header and trailer metadata arrive, with the message in between."""
+def test_fr_016_grpc_metadata_passes_both_ways(service: ServedImage) -> None:
+    """FR-016: the plugin's header and trailer metadata arrive, with the message in between."""
     message = struct_pb2.Struct()
     message.update({"text": "zürich"})
-    with grpc.insecure_channel(target(service, 8002)) as channel:
+    with grpc.insecure_channel(service.address(8002)) as channel:
         call = channel.unary_unary(
             f"{STAND_IN}/Echo",
             request_serializer=struct_pb2.Struct.SerializeToString,
@@ -95,12 +82,12 @@ def test_fr_016_grpc_metadata_passes_both_ways(service: RunningContainer) -> Non
     assert dict(details.trailing_metadata())["standin-trailer"] == "kept"
 
 
-def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer) -> None:
-    """FR-016: a stream's first message arrives long before its last is sent, in order."""
+def test_fr_016_server_streaming_arrives_as_it_is_sent(service: ServedImage) -> None:
+    """FR-016: a stream's first message is there long before its last is sent, in order."""
     order = struct_pb2.Struct()
     order.update({"count": 5, "interval_ms": 300})
     began = time.monotonic()
-    with grpc.insecure_channel(target(service, 8005)) as channel:
+    with grpc.insecure_channel(service.address(8005)) as channel:
         call = channel.unary_stream(
             f"{STAND_IN}/Stream",
             request_serializer=struct_pb2.Struct.SerializeToString,
@@ -114,10 +101,10 @@ def test_fr_016_server_streaming_arrives_as_it_is_sent(service: RunningContainer
     assert arrived[-1] - arrived[0] > 0.9
 
 
-def test_fr_016_grpc_deadline_and_cancel_pass(service: RunningContainer) -> None:
-    """FR-016: a call past its deadline fails as such, and the region keeps serving."""
+def test_fr_016_grpc_deadline_and_cancel_pass(service: ServedImage) -> None:
+    """FR-016: a call whose deadline passes ends as such, and the region serves on."""
     message = struct_pb2.Struct()
-    with grpc.insecure_channel(target(service, 8006)) as channel:
+    with grpc.insecure_channel(service.address(8006)) as channel:
         call = channel.unary_unary(
             f"{STAND_IN}/Echo",
             request_serializer=struct_pb2.Struct.SerializeToString,
@@ -129,7 +116,7 @@ def test_fr_016_grpc_deadline_and_cancel_pass(service: RunningContainer) -> None
     assert PLUGIN.encode() in unary(service, 8006, NAME)
 
 
-def test_grpc_web_call(service: RunningContainer) -> None:
+def test_grpc_web_call(service: ServedImage) -> None:
     """gRPC-Web over HTTP/1.1 carries its trailers in the body."""
     answer = httpx.post(
         service.url(8003, NAME),
@@ -149,9 +136,7 @@ def test_grpc_web_call(service: RunningContainer) -> None:
         pytest.param(LIMIT + 1, 413, id="one-byte-more"),
     ],
 )
-def test_fr_016_bodies_to_the_plugins_limit(
-    service: RunningContainer, size: int, status: int
-) -> None:
+def test_fr_016_bodies_to_the_plugins_limit(service: ServedImage, size: int, status: int) -> None:
     """FR-016: a body at the plugin's limit returns intact; above it, the plugin's 413 arrives."""
     body = b"x" * size
     answer = httpx.post(service.url(8004, "/standin/echo"), content=body, timeout=10)
@@ -159,20 +144,20 @@ def test_fr_016_bodies_to_the_plugins_limit(
     assert (answer.content == body) is (status == 200)
 
 
-def test_ipv6_is_answered_as_well(service: RunningContainer) -> None:
-    """A public port responds on the IPv6 loopback if the container has IPv6."""
+def test_ipv6_is_answered_as_well(service: ServedImage) -> None:
+    """A public port answers on the IPv6 loopback where the container has IPv6."""
     script = (
         'exec 3<>/dev/tcp/::1/8001; printf "GET /healthz HTTP/1.0\\r\\n\\r\\n" >&3; head -n 1 <&3'
     )
-    if inside.shell(service, "cat /proc/net/if_inet6 2>/dev/null || true").strip() == "":
+    if not service.exec(["bash", "-c", "cat /proc/net/if_inet6 2>/dev/null"]).output.strip():
         pytest.skip("the engine gives its containers no IPv6")
-    code, output = service.execute(["bash", "-c", script])
+    code, output = service.exec(["bash", "-c", script])
     assert code == 0
     assert b" 200 " in output
 
 
-def test_fr_019_build_info_has_the_version(service: RunningContainer, image: BuiltImage) -> None:
-    """FR-019 (Prometheus metrics): the metrics report the image's version."""
+def test_fr_019_build_info_has_the_version(service: ServedImage, image: BuiltImage) -> None:
+    """FR-019: the metrics tell the version of the image."""
     text = httpx.get(service.url(METRICS_PORT, "/metrics"), timeout=5).text
     assert f'version="{image.version}"' in text
     assert text.count("# TYPE finfocus_build_info ") == 1

@@ -22,10 +22,9 @@ from harness.core.process import ensure_tools, run
 from harness.core.regions import METRICS_PORT, REPOSITORY, load_regions
 from harness.core.stages import BuiltImage
 from harness.core.wait import wait_until
-from harness.engine.container import Options, running
 from harness.engine.provision import Engine
-from harness.verify.probe import status_of
 from tests.e2e.kubernetes.conftest import DEPLOY, HERE
+from tests.e2e.served import ServedImage
 
 RULES = DEPLOY / "components" / "monitoring" / "rules.yaml"
 DASHBOARD = DEPLOY / "components" / "monitoring" / "dashboard.json"
@@ -164,21 +163,17 @@ def get(port: int) -> int:
 def test_fr_019_every_query_of_the_dashboard_has_an_answer(
     engine: Engine, image: BuiltImage, tmp_path: Path
 ) -> None:
-    """FR-019 (Prometheus metrics): every panel and recorded series has data from a container."""
-    names = [region.name for region in REGIONS]
-    with running(engine.client, image.reference, names, Options(ports=PORTS)) as container:
-        wait_until(
-            lambda: status_of(container, METRICS_PORT, "/readyz") == 200, timeout=15, what="readyz"
-        )
-        target = f"127.0.0.1:{container.host_ports[METRICS_PORT]}"
-        with prometheus(tmp_path, target) as server:
+    """FR-019: Prometheus reads a container; each panel and recorded series has numbers."""
+    with ServedImage(image.reference) as container:
+        ports = [container.get_exposed_port(region.port) for region in REGIONS]
+        with prometheus(tmp_path, container.address(METRICS_PORT)) as server:
             recorded = [r["record"] for g in groups() for r in g["rules"] if "record" in r]
             wanted = [*queries(), *((name, name) for name in recorded)]
             missing: list[str] = []
 
             def answered() -> bool:
-                for region in REGIONS:
-                    assert get(container.host_ports[region.port]) == 200
+                for port in ports:
+                    assert get(port) == 200
                 missing[:] = [
                     f"{title}: {expression}"
                     for title, expression in wanted
