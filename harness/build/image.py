@@ -125,7 +125,7 @@ def _engine_errors() -> Iterator[None]:
         raise BuildError(f"the engine cannot build the image: {error}") from error
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise BuildError(
-            "lost the connection to the engine during the build. Check its log and build again."
+            "the engine went away during the build. Check its log and build again."
         ) from error
 
 
