@@ -125,7 +125,7 @@ def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: Bu
     environ = {"STANDIN_START_DELAY": "us-west-2=60s"}
     with container_of(engine, image, environ) as container:
         wait_until(
-            lambda: get_json(container, METRICS_PORT, "/readyz").get("starting") == ["us-west-2"],
+            lambda: get_json(container, METRICS_PORT, "/readyz").get("not_ready") == ["us-west-2"],
             timeout=10,
             what="us-west-2 is the only region that is not ready",
         )
