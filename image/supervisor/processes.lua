@@ -1,7 +1,10 @@
 -- Starts, signals and reaps processes. Each child holds one end of a pipe, its lifeline: its end wakes `poll`.
 --
+--   spawn(run)           calls run(WRITER) in a child, which must end in exec -> process ID, READER of that pipe; nil and
+--                        why not
 --   start(command)       { path, arguments, out, err, mark, environ, expendable } -> process ID, lifeline; nil and why not
 --   kill(pid, signal)    by the signal's name; no error when it has ended
+--   status_of(how, code) the exit status as a shell has it, of what `wait` returned
 --   reap()               process ID and status of one child that has ended, orphans included; nil when there is none
 --   listens(port)        whether something accepts connections on 127.0.0.1:port
 --   is_stopped(pid)      whether SIGSTOP has stopped it
@@ -63,7 +66,7 @@ local function become(command)
   unistd.write(2, string.format('{"level":"error","message":"cannot start %s: %s"}\n', command.path, reason))
 end
 
-local function start(command)
+local function spawn(run)
   local reader, writer = unistd.pipe()
   if not reader then
     return nil, writer
@@ -71,7 +74,7 @@ local function start(command)
   fcntl.fcntl(reader, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
   local pid, reason = unistd.fork()
   if pid == 0 then
-    pcall(become, command)
+    pcall(run, writer)
     unistd._exit(CANNOT_EXECUTE)
   end
   unistd.close(writer)
@@ -82,14 +85,22 @@ local function start(command)
   return pid, reader
 end
 
+local function start(command)
+  return spawn(function() become(command) end)
+end
+
 local function kill(pid, name)
   signals.kill(pid, signals[name])
+end
+
+local function status_of(how, code)
+  return how == "exited" and code or 128 + code
 end
 
 local function reap()
   local pid, how, status = wait.wait(-1, wait.WNOHANG)
   if pid and pid > 0 then
-    return pid, how == "exited" and status or 128 + status
+    return pid, status_of(how, status)
   end
 end
 
@@ -127,4 +138,7 @@ local function kill_strays(kept)
   end
 end
 
-return { start = start, kill = kill, reap = reap, listens = listens, is_stopped = is_stopped, kill_strays = kill_strays }
+return {
+  spawn = spawn, start = start, kill = kill, status_of = status_of, reap = reap, listens = listens,
+  is_stopped = is_stopped, kill_strays = kill_strays,
+}

@@ -9,8 +9,9 @@ local errno = require "posix.errno"
 local stdlib = require "posix.stdlib"
 local unistd = require "posix.unistd"
 local wait = require "posix.sys.wait"
+local processes = require "supervisor.processes"
 
-local CANNOT_EXECUTE, OUTPUT = 126, 3
+local OUTPUT = 3
 
 local function parse(words, settings)
   for _, word in ipairs(words) do
@@ -35,9 +36,8 @@ local function adopt_environment()
   end
 end
 
-local function become(settings, reader, writer)
+local function become(settings, writer)
   unistd.setpid("p", 0, 0) -- Ctrl+C on a terminal reaches the supervisor alone
-  unistd.close(reader)
   if writer ~= OUTPUT then
     unistd.dup2(writer, OUTPUT)
     unistd.close(writer)
@@ -58,13 +58,7 @@ local function read_all(fd)
 end
 
 local function prepare(settings)
-  local reader, writer = assert(unistd.pipe())
-  local pid = assert(unistd.fork())
-  if pid == 0 then
-    pcall(become, settings, reader, writer)
-    unistd._exit(CANNOT_EXECUTE)
-  end
-  unistd.close(writer)
+  local pid, reader = assert(processes.spawn(function(writer) become(settings, writer) end))
   local words = {}
   for word in read_all(reader):gmatch "[^\n]+" do
     words[#words + 1] = word
@@ -75,7 +69,7 @@ local function prepare(settings)
   repeat
     ended, how, status = wait.wait(pid)
   until ended
-  return how == "exited" and status or 128 + status
+  return processes.status_of(how, status)
 end
 
 return { parse = parse, adopt_environment = adopt_environment, prepare = prepare }
