@@ -5,7 +5,6 @@ The source comes from the Go module proxy and is checked against the Go checksum
 gets the same code as the upstream release.
 """
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from harness.core.cache import cache_directory
 from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError
+from harness.core.locks import exclusive
 from harness.core.process import run
 
 _COMPILE_SECONDS = 3600
@@ -51,8 +51,7 @@ class GoTool:
         if not shutil.which("go"):
             raise EnvironmentMissingError(f"{self.name} needs Go. Install it: https://go.dev/dl/")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with (path.parent / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusive(f"compile {path}"):
             if not path.exists():  # another run was faster
                 self._compile(path)
         return path

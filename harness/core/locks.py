@@ -15,10 +15,11 @@ def exclusive(name: str, *, taken: Exception | None = None) -> Iterator[None]:
     directory.mkdir(exist_ok=True)
     path = directory / hashlib.sha256(name.encode()).hexdigest()[:24]
     with path.open("w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if taken else 0))
-        except BlockingIOError:
-            if taken:
+        if taken is None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        else:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
                 raise taken from None
-            raise
         yield
