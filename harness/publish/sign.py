@@ -77,16 +77,16 @@ class Signer:
                 command += ["--key", _KEY_REFERENCE, f"--tlog-upload={_word(not self.offline)}"]
             if not signed:
                 run([*command, name], environ=environ)
-            if self.how == "key":
-                self._verify(name, ca, environ)
-            else:
-                verify = ["cosign", "verify", *verify_identity(self.identity), *_trust(ca), name]
-                run(verify, environ=environ)
+            self._verify(name, ca, environ)
         log = "" if self.offline else ", recorded in the transparency log"
         return f"signed with {'a key' if self.how == 'key' else 'the identity of the job'}{log}"
 
     def _verify(self, name: str, ca: Path | None, environ: Mapping[str, str]) -> None:
-        """Verify the signature in the registry with the key."""
+        """Verify the signature in the registry, with the key or by the identity."""
+        if self.how != "key":
+            verify = ["cosign", "verify", *verify_identity(self.identity), *_trust(ca), name]
+            run(verify, environ=environ)
+            return
         public = run(["cosign", "public-key", "--key", _KEY_REFERENCE], environ=environ)
         with tempfile.NamedTemporaryFile("w", suffix=".pub", encoding="utf-8") as file:
             file.write(public)
