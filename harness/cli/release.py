@@ -10,7 +10,7 @@ from harness import release as releasing
 from harness.build.assets import RELEASES
 from harness.build.base import DEFAULT_BASE
 from harness.build.wait_assets import wait_for_release
-from harness.cli.options import Url, Version, Without
+from harness.cli.options import Base, FullSize, Json, StandIns, Url, Version, Without
 from harness.cli.scan import (
     DbRepository,
     EndOfLifePolicy,
@@ -22,7 +22,7 @@ from harness.cli.scan import (
     scan_options,
 )
 from harness.core.regions import load_regions, select
-from harness.core.stages import Architecture, StandInPolicy
+from harness.core.stages import Architecture
 from harness.pipeline import BuildConfig
 from harness.publish.plan import TagPolicy
 from harness.publish.results import to_json_dict
@@ -64,18 +64,13 @@ def release(
         typer.Option("--latest/--no-latest", help="Move the tag latest; default: by version."),
     ] = None,
     floating: Annotated[bool, typer.Option("--floating", help="Also tag v1.2 and v1.")] = False,
-    base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE,
-    release_url: Annotated[str, typer.Option(help="Base URL of the releases.")] = RELEASES,
-    stand_ins: Annotated[
-        StandInPolicy | None,
-        typer.Option(help="When to use stand-ins; default: never, or auto for a -local version."),
-    ] = None,
+    base: Base = DEFAULT_BASE,
+    release_url: Url = RELEASES,
+    stand_ins: StandIns = None,
     without: Annotated[
         list[str] | None, typer.Option(help="Region to leave out (repeatable).")
     ] = None,
-    full_size: Annotated[
-        bool, typer.Option("--full-size", help="Use stand-ins of real size.")
-    ] = False,
+    full_size: FullSize = False,
     db_repository: DbRepository = None,
     skip_db_update: SkipDbUpdate = False,
     offline: Offline = False,
@@ -86,7 +81,7 @@ def release(
     output: Annotated[
         Path, typer.Option(help="Directory for records, sealed images, page.")
     ] = Path("release-out"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Build, prove, scan and publish a release for every architecture."""
     build = BuildConfig(
