@@ -151,7 +151,7 @@ def test_region_that_ignores_sigterm_is_killed_and_named(engine: Engine, image: 
         sent = container.signal("SIGTERM")
         assert container.wait_dead(8)
         assert container.exit_code == 0
-        assert container.ended_at - sent < 5
+        assert container.exit_time() - sent < 5
         killed = [line.text for line in container.log.kept()["sa-east-1"] if "killed" in line.text]
         assert killed
 

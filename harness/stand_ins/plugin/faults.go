@@ -19,8 +19,10 @@ type faults struct {
 
 	mu            sync.Mutex
 	sigterm       sigtermPlan
-	memory        [][]byte
 	grandchildren []int
+
+	growing sync.Mutex
+	memory  [][]byte
 }
 
 // newFaults starts from the environment's orders that hold from the start.
@@ -125,16 +127,16 @@ func dieMidLine(d death) {
 	d.die()
 }
 
-// grow holds more memory and touches every page of it.
+// grow holds more memory and touches every page of it. A clear waits until it is done, and so frees all of it.
 func (f *faults) grow(mib int) {
+	f.growing.Lock()
+	defer f.growing.Unlock()
 	for range mib {
 		block := make([]byte, 1<<20)
 		for i := 0; i < len(block); i += 4096 {
 			block[i] = 1
 		}
-		f.mu.Lock()
 		f.memory = append(f.memory, block)
-		f.mu.Unlock()
 	}
 }
 
@@ -195,8 +197,8 @@ func (f *faults) clear() {
 	f.health.set(modeOK)
 	f.requests.set(modeOK)
 	f.setSigterm(sigtermPlan{})
-	f.mu.Lock()
+	f.growing.Lock()
 	f.memory = nil
-	f.mu.Unlock()
+	f.growing.Unlock()
 	debug.FreeOSMemory()
 }
