@@ -12,6 +12,23 @@ nox.options.error_on_external_run = True
 # After Ctrl+C nox kills a program within half a second, too soon for it to remove its containers.
 PATIENCE = 60.0
 
+# Only files with these digests, and only wheels, so that an installation runs no code.
+LOCKED = [
+    "--require-hashes",
+    "--no-deps",
+    "--only-binary",
+    ":all:",
+    "-r",
+    "requirements/release.txt",
+]
+
+SCHEMAS = {
+    "dependabot": [".github/dependabot.yml"],
+    "github-workflows": sorted(str(path) for path in Path(".github/workflows").glob("*.yml")),
+    "github-issue-config": [".github/ISSUE_TEMPLATE/config.yml"],
+    "github-issue-forms": [".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/proposal.yml"],
+}
+
 SHELL_PROGRAMS = [
     "image/entrypoint.sh",
     "image/prepare.sh",
@@ -32,15 +49,20 @@ def e2e(session: nox.Session) -> None:
 @nox.session
 def release(session: nox.Session) -> None:
     """Release a version: `-- v0.1.6`; `-- v0.0.0-local --registry localhost` is a rehearsal."""
-    session.install("-e", ".")
-    session.run("harness", "release", *session.posargs, interrupt_timeout=PATIENCE)
+    session.install(*LOCKED)
+    _harness(session, "release")
 
 
 @nox.session
 def wait_release(session: nox.Session) -> None:
     """Wait for a release's assets to finish uploading; `-- v0.1.6 --timeout 600`."""
-    session.install("-e", ".")
-    session.run("harness", "wait-release", *session.posargs, interrupt_timeout=PATIENCE)
+    session.install(*LOCKED)
+    _harness(session, "wait-release")
+
+
+def _harness(session: nox.Session, command: str) -> None:
+    """Run a command of the harness from the checkout, without installing it."""
+    session.run("python", "-m", "harness", command, *session.posargs, interrupt_timeout=PATIENCE)
 
 
 @nox.session
@@ -108,6 +130,7 @@ def lint(session: nox.Session) -> None:
     session.run("mypy")
     session.run("lint-imports")
     session.run("python", "-m", "harness.generate", "--check")
+    session.run("python", "-m", "tests.lock")
     # -x follows sourced files, so each is checked with the variables it shares.
     session.run("shellcheck", "-x", "--source-path=SCRIPTDIR", *SHELL_PROGRAMS)
     session.run("shfmt", "-i", "2", "-ci", "-d", *SHELL_PROGRAMS, *SHELL_PARTS)
@@ -115,7 +138,19 @@ def lint(session: nox.Session) -> None:
     # actionlint is a Go program; Go is needed for the stand-in plugin anyway.
     actionlint = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
     session.run("go", "run", actionlint, env={"CGO_ENABLED": "0"}, external=True)
-    session.run("zizmor", "--offline", "--quiet", "--pedantic", ".github/workflows")
+    session.run("zizmor", "--offline", "--quiet", "--pedantic", ".github")
+    for schema, paths in SCHEMAS.items():
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *paths)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Renew requirements/release.txt; `-- --upgrade` takes the newest versions."""
+    session.install("uv>=0.13")
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-build"]
+    with session.chdir("requirements"):
+        files = ["--output-file", "release.txt", "release.in"]
+        session.run("uv", "pip", "compile", "--quiet", *options, *files, *session.posargs)
 
 
 @nox.session(python=False)

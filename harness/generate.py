@@ -1,4 +1,4 @@
-"""Generate what other files repeat of the regions table, so that adding a region is one line.
+"""Generate what other files repeat, so that adding a region or a dependency is one line.
 
 `python -m harness.generate` writes the files; `--check` only compares and fails on a difference.
 `--output DIR` writes only the manifests, to DIR; `--without REGION` (repeatable) is for an image
@@ -7,6 +7,7 @@ that lacks regions.
 
 import argparse
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from harness.core.sections import outdated
 from harness.kubernetes.deploy import DEPLOY, outdated_manifests, outdated_sections, write_manifests
 
 FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "docs" / "reference.md")
+PROJECT = REPOSITORY / "pyproject.toml"
+LOCKED = REPOSITORY / "requirements" / "release.in"
 
 
 def sections(regions: Sequence[Region]) -> Mapping[str, str]:
@@ -43,15 +46,24 @@ def sections(regions: Sequence[Region]) -> Mapping[str, str]:
     }
 
 
+def dependencies(project: str) -> Mapping[str, str]:
+    """The section of `LOCKED` with the dependencies in `project`, the text of pyproject.toml."""
+    return {"dependencies": "\n".join(tomllib.loads(project)["project"]["dependencies"])}
+
+
 def _of_checkout(*, check: bool) -> int:
     """Update the generated files, or only compare them; return 1 if `check` finds a difference."""
     regions = load_regions()
     different = outdated(FILES, sections(regions), write=not check)
     different += outdated_sections(DEPLOY, regions, write=not check)
     different += outdated_manifests(DEPLOY, regions, write=not check)
-    for path in different:
+    project = dependencies(PROJECT.read_text(encoding="utf-8"))
+    locked = outdated([LOCKED], project, write=not check)
+    for path in [*different, *locked]:
         verb = "differs from" if check else "written from"
-        print(f"{path.relative_to(REPOSITORY)} {verb} image/regions")
+        source = PROJECT.name if path == LOCKED else "image/regions"
+        print(f"{path.relative_to(REPOSITORY)} {verb} {source}")
+    different += locked
     if check and different:
         print("run: python -m harness.generate")
     return int(check and bool(different))

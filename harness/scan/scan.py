@@ -1,6 +1,7 @@
 """Scan an image once, write the reports and apply the gate."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ from harness.scan.model import (
     counts_of,
 )
 from harness.scan.sbom import modules_by_region
-from harness.scan.summary import render_summary
+from harness.scan.summary import append_step_summary, render_summary
 from harness.scan.tool import REMEDY, Trivy, find_trivy
 
 _IGNORES = ".trivyignore.yaml"
@@ -54,12 +55,14 @@ def scan(
     """Scan the verified image by its ID and apply the gate.
 
     Writes trivy.json, trivy.sarif, sbom.cdx.json, scan.json and scan.md to `output`, even if the
-    gate fails, and adds SC-004 (nothing critical or high) to the proof. Raises `ScanGateError`
+    gate fails, appends scan.md to the summary of a GitHub Actions job, and adds SC-004 (nothing
+    critical or high) to the proof. Raises `ScanGateError`
     with all findings if the gate fails, and `ScanImpossibleError` if the image cannot be scanned.
     """
     report = scan_image(
         engine, verified.built.image_id, options, output, name=verified.built.reference
     )
+    append_step_summary(report, os.environ)
     proof = with_scan(verified.proof, passed(report))
     return ScannedImage(verified=replace(verified, proof=proof), report=report)
 

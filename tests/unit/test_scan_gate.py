@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import ast
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness.core.errors import ScanGateError, ScanImpossibleError
 from harness.core.proof import Check, Environment, ImageFacts, Proof, Status
 from harness.core.regions import REPOSITORY
+from harness.core.stages import VerifiedImage
 from harness.scan import passed, render_summary, with_scan
 from harness.scan.findings import os_packages, read_findings, read_suppressed
 from harness.scan.gate import binary_problems, describe, finding_problems, system_words
-from harness.scan.model import EndOfLife, LayerClass, ScanReport, Severity, counts_of
+from harness.scan.model import (
+    EndOfLife,
+    LayerClass,
+    ScanOptions,
+    ScanReport,
+    Severity,
+    counts_of,
+)
 from harness.scan.sbom import modules_by_region
 from harness.scan.summary import append_step_summary
 
@@ -266,6 +278,24 @@ def test_summary_is_appended_to_the_page_of_the_job(tmp_path: Path) -> None:
     append_step_summary(scan_report(), {})
     assert page.read_text(encoding="utf-8").startswith("before\n### Scan passed")
     assert page.read_text(encoding="utf-8").count("### Scan") == 1
+
+
+@pytest.mark.parametrize("results", [(), IN_BOTH], ids=["passed", "failed"])
+def test_scan_of_a_release_is_in_the_summary_of_the_job(
+    results: tuple[Any, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release's job shows what the scan found, above all if it stops the release."""
+    page = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    report = scan_report(*results)
+    scanning = import_module("harness.scan.scan")
+    monkeypatch.setattr(scanning, "scan_image", lambda *_, **__: report)
+    monkeypatch.setattr(scanning, "with_scan", lambda proof, _: proof)
+    built = SimpleNamespace(image_id="sha256:1", reference="image:v1")
+    image = VerifiedImage(built=cast("Any", built), proof=cast("Any", None))
+    with suppress(ScanGateError):
+        scanning.scan(cast("Any", None), image, ScanOptions(), tmp_path)
+    assert page.read_text(encoding="utf-8") == render_summary(report)
 
 
 def test_report_is_json_with_counts_and_file_names_only() -> None:

@@ -15,7 +15,16 @@ from harness.core.regions import REPOSITORY
 from harness.core.stages import Architecture
 from tests.workflows.actions import _ACTIONS, ActionError
 from tests.workflows.expressions import Expressions, UnsupportedError
-from tests.workflows.runner import FAILURE, SKIPPED, SUCCESS, Event, Runner, WorkflowRun, load
+from tests.workflows.runner import (
+    FAILURE,
+    IDENTITY,
+    SKIPPED,
+    SUCCESS,
+    Event,
+    Runner,
+    WorkflowRun,
+    load,
+)
 
 WORKFLOWS = REPOSITORY / ".github" / "workflows"
 ALL = sorted(WORKFLOWS.glob("*.yml"))
@@ -30,11 +39,30 @@ version=$(gh release view --repo rshade/finfocus-plugin-aws-public --json tagNam
 echo "VERSION=$version" >>"$GITHUB_ENV"
 """
 
+WRITES = {
+    "docker-publish": {
+        ("build", "security-events"),
+        ("publish", "id-token"),
+        ("publish", "packages"),
+    },
+    "scorecard": {("scorecard", "security-events"), ("scorecard", "id-token")},
+}
+INSTALL_WITHOUT_IDENTITY = (
+    "env -u ACTIONS_ID_TOKEN_REQUEST_TOKEN -u ACTIONS_ID_TOKEN_REQUEST_URL"
+    " python -m pip install --require-hashes --no-deps --only-binary :all:"
+    " -r requirements/release.txt --no-index --find-links tools"
+)
+REFUSE_BRANCH = """\
+echo "::error::cannot release from this branch: run the workflow from the default branch or a tag"
+exit 1
+"""
+
 # Records arguments and environment, and creates the files of the real sessions.
 NOX = """\
 #!{python}
 import json, os, pathlib, sys
-session, arguments = sys.argv[2], sys.argv[4:]
+session = sys.argv[2]
+arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
 with open({log!r}, "a") as log:
     note = dict(argv=sys.argv[1:], environ=dict(os.environ), cwd=os.getcwd())
     note["sealed"] = sorted(str(p) for p in pathlib.Path("sealed").glob("*/seal.json"))
@@ -55,6 +83,18 @@ if session == "release" and "--export" in arguments:
     (sealed / "seal.json").write_text(arch)
 """
 
+# pip needs an index; what it would install is not tested here.
+PYTHON = """\
+#!/bin/sh
+set -eu
+{{ echo "> $*"; env; }} >>{log}
+case "$*" in
+*"download "*"--dest tools") mkdir tools; echo wheel >tools/nox.whl ;;
+*"--find-links tools") test -e tools/nox.whl ;;
+esac
+"""
+LOCKED = "-m pip {} --require-hashes --no-deps --only-binary :all: -r requirements/release.txt"
+
 
 class Machine:
     """A runner machine with a fake nox, and its records."""
@@ -62,14 +102,14 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.log = root / "nox.log"
+        self.pip_log = root / "pip.log"
         self.newest = "v0.1.8"  # GitHub's newest release; empty if the request fails
 
     def run(self, path: Path, event: Event, *, fails: tuple[str, ...] = ()) -> WorkflowRun:
         tools = self.root / "tools"
         tools.mkdir(exist_ok=True)
         stub = NOX.format(python=sys.executable, log=str(self.log), fails=list(fails))
-        # pip needs an index; installing nox is not tested here.
-        python = "#!/bin/sh\n[ \"$*\" = '-m pip install nox' ]\n"
+        python = PYTHON.format(log=self.pip_log)
         gh = f'#!/bin/sh\n[ "$GH_TOKEN" = {TOKEN} ] && echo {self.newest}\n'
         for name, text in (("nox", stub), ("python", python), ("gh", gh)):
             (tools / name).write_text(text)
@@ -81,6 +121,11 @@ class Machine:
         if not self.log.exists():
             return []
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def installations(self) -> list[tuple[str, list[str]]]:
+        """Arguments of each call of pip, and the variables in its environment."""
+        calls = self.pip_log.read_text().split("> ")[1:]
+        return [(call.splitlines()[0], call.splitlines()[1:]) for call in calls]
 
     def commands(self) -> list[str]:
         return [" ".join(note["argv"]) for note in self.notes()]
@@ -95,9 +140,9 @@ def released(version: str = "v0.1.5") -> Event:
     return Event(name="release", payload={"release": {"tag_name": version}}, token=TOKEN)
 
 
-def by_hand(**inputs: object) -> Event:
+def by_hand(ref: str = "refs/heads/main", **inputs: object) -> Event:
     given = {"version": "v0.1.5", "dry-run": False, "latest": "by version"} | inputs
-    return Event(name="workflow_dispatch", inputs=given, token=TOKEN)
+    return Event(name="workflow_dispatch", inputs=given, token=TOKEN, ref=ref)
 
 
 def jobs(path: Path) -> dict[str, Any]:
@@ -131,12 +176,7 @@ def test_permissions_are_the_least(path: Path) -> None:
         for scope, right in described["permissions"].items()
         if right == "write"
     }
-    expected = {
-        ("build", "security-events"),
-        ("publish", "id-token"),
-        ("publish", "packages"),
-    }
-    assert writes == (expected if path == PUBLISH else set())
+    assert writes == WRITES.get(path.stem, set())
 
 
 @EACH
@@ -169,6 +209,10 @@ def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
         else:
             assert step["run"] in {
                 "python -m pip install nox",
+                f"python {LOCKED.format('install')}",
+                f"python {LOCKED.format('download')} --dest tools",
+                INSTALL_WITHOUT_IDENTITY,
+                REFUSE_BRANCH,
                 'test "$RESULTS" = "success success success success"',
                 FIND_NEWEST,
             }
@@ -197,12 +241,14 @@ def test_every_job_has_an_end(path: Path) -> None:
 def test_fr_010_release_runs_its_steps_in_order(machine: Machine) -> None:
     """FR-010: wait, then one image per architecture on its own runner, then publish the seals."""
     run = machine.run(PUBLISH, released())
-    assert run.results == {"complete": SUCCESS, "build": SUCCESS, "publish": SUCCESS}, run.explain()
+    assert set(run.results) == {"complete", "tools", "build", "publish"}
+    assert set(run.results.values()) == {SUCCESS}, run.explain()
     assert machine.commands() == [
         "-s wait_release -- v0.1.5 --timeout 1800",
         "-s release -- v0.1.5 --arch amd64 --export sealed/amd64 --stand-ins never",
         "-s release -- v0.1.5 --arch arm64 --export sealed/arm64 --stand-ins never",
-        "-s release -- v0.1.5 --from sealed/sealed-amd64 --from sealed/sealed-arm64"
+        "-s release --no-venv --no-install -- v0.1.5"
+        " --from sealed/sealed-amd64 --from sealed/sealed-arm64"
         " --repository owner/finfocus-plugin-aws-public",
     ]
     assert run.runners["build (amd64)"] == "ubuntu-24.04"
@@ -278,7 +324,7 @@ def test_artifacts_of_a_rerun_replace_the_earlier_ones() -> None:
         for step in job["steps"]
         if "upload-artifact" in step.get("uses", "")
     ]
-    assert len(uploads) == 3
+    assert len(uploads) == 4
     assert all(options["overwrite"] is True for options in uploads)
 
 
@@ -286,9 +332,54 @@ def test_only_the_publication_has_the_token(machine: Machine) -> None:
     """The token is in the environment of one step, and in no argument or output."""
     run = machine.run(PUBLISH, released())
     holders = [n["argv"] for n in machine.notes() if TOKEN in n["environ"].values()]
-    assert [argv[4:6] for argv in holders] == [["--from", "sealed/sealed-amd64"]]
+    assert [argv[6:8] for argv in holders] == [["--from", "sealed/sealed-amd64"]]
     assert TOKEN not in " ".join(machine.commands())
     assert TOKEN not in run.explain() + run.summary
+
+
+def test_tools_of_a_release_are_locked_and_installed_without_a_secret(machine: Machine) -> None:
+    """Every package has a known digest; no installation can reach the token or the identity."""
+    run = machine.run(PUBLISH, released())
+    assert set(run.results.values()) == {SUCCESS}, run.explain()
+    made = machine.installations()
+    install, download = LOCKED.format("install"), f"{LOCKED.format('download')} --dest tools"
+    assert [command for command, _ in made] == [
+        *(install, download, install, install),
+        f"{install} --no-index --find-links tools",
+    ]
+    for _, environ in made:
+        text = "\n".join(environ)
+        assert TOKEN not in text
+        assert "ACTIONS_ID_TOKEN" not in text
+    publication = machine.notes()[-1]["environ"]
+    assert set(IDENTITY) <= set(publication)
+
+
+def test_publication_can_require_an_approval() -> None:
+    """The publishing job, and only that, is in the environment `release`."""
+    found = {name: job.get("environment") for name, job in jobs(PUBLISH).items()}
+    assert {name for name, environment in found.items() if environment} == {"publish"}
+    assert found["publish"] == "release"
+
+
+@pytest.mark.parametrize(
+    ("ref", "result"),
+    [
+        pytest.param("refs/heads/main", SUCCESS, id="default-branch"),
+        pytest.param("refs/tags/v1", SUCCESS, id="tag"),
+        pytest.param("refs/heads/feature", FAILURE, id="other-branch"),
+        pytest.param("refs/heads/v1", FAILURE, id="branch-named-like-a-tag"),
+    ],
+)
+def test_manual_release_comes_from_the_default_branch_or_a_tag(
+    machine: Machine, ref: str, result: str
+) -> None:
+    """The signature's identity names the ref; a branch that nobody reviewed releases nothing."""
+    run = machine.run(PUBLISH, by_hand(ref=ref))
+    assert run.results["complete"] == result, run.explain()
+    if result == FAILURE:
+        assert machine.notes() == []
+        assert "run the workflow from the default branch or a tag" in run.explain()
 
 
 def test_summary_has_what_every_session_says(machine: Machine) -> None:
@@ -316,7 +407,7 @@ def test_inputs_become_options(
     """FR-010, FR-011 (tags): manual inputs, and nothing else, become publication options."""
     run = machine.run(PUBLISH, by_hand(**inputs))
     assert run.results["publish"] == SUCCESS, run.explain()
-    assert machine.notes()[-1]["argv"][10:] == options
+    assert machine.notes()[-1]["argv"][12:] == options
 
 
 @pytest.mark.parametrize(
@@ -330,24 +421,26 @@ def test_inputs_become_options(
 def test_version_is_one_argument_whatever_it_says(machine: Machine, version: str) -> None:
     """A tag that contains shell code executes nothing and stays one argument."""
     machine.run(PUBLISH, released(version))
-    assert [note["argv"][3] for note in machine.notes()] == [version] * 4
+    given = [note["argv"][note["argv"].index("--") + 1] for note in machine.notes()]
+    assert given == [version] * 4
     assert not list(machine.root.rglob("pwned"))
 
 
 def test_incomplete_release_builds_nothing(machine: Machine) -> None:
     """If the assets do not appear, no image is built."""
     run = machine.run(PUBLISH, released(), fails=("wait_release",))
-    assert run.results == {"complete": FAILURE, "build": SKIPPED, "publish": SKIPPED}
+    assert run.results.pop("complete") == FAILURE
+    assert set(run.results.values()) == {SKIPPED}
     assert len(machine.notes()) == 1
 
 
 def test_nothing_is_published_without_all_architectures(machine: Machine) -> None:
     """A failing architecture keeps its reports and findings, and stops the publication."""
     run = machine.run(PUBLISH, released(), fails=("--arch", "arm64"))
-    assert run.results == {"complete": SUCCESS, "build": FAILURE, "publish": SKIPPED}
+    assert (run.results["build"], run.results["publish"]) == (FAILURE, SKIPPED)
     assert not any("--from" in command for command in machine.commands())
     kept = {path.name for path in run.artifacts.iterdir()}
-    assert kept == {"sealed-amd64", "reports-amd64", "reports-arm64"}
+    assert kept == {"tools", "sealed-amd64", "reports-amd64", "reports-arm64"}
     assert (run.code_scanning / "trivy-arm64.sarif").exists()
 
 

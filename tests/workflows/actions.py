@@ -69,11 +69,14 @@ def _upload(options: Mapping[str, str], place: Place) -> str:
 
 
 def _download(options: Mapping[str, str], place: Place) -> str:
-    found = sorted(place.artifacts.glob(options["pattern"]))
+    wanted = options.get("name") or options["pattern"]
+    found = sorted(place.artifacts.glob(wanted))
     for artifact in found:
-        shutil.copytree(artifact, place.workspace / options["path"] / artifact.name)
+        # Several artifacts get a directory each.
+        target = place.workspace / options["path"] / ("" if "name" in options else artifact.name)
+        shutil.copytree(artifact, target)
     if not found:
-        raise ActionError(f"no artifact is called {options['pattern']}")
+        raise ActionError(f"no artifact is called {wanted}")
     return f"copied {', '.join(artifact.name for artifact in found)} from the directory"
 
 

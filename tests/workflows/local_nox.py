@@ -17,7 +17,7 @@ from pathlib import Path
 def main() -> int:
     """Run one session; its exit code."""
     settings = json.loads(Path(os.environ["LOCAL_NOX"]).read_text(encoding="utf-8"))
-    session, arguments = sys.argv[2], sys.argv[4:]
+    session, arguments = sys.argv[2], sys.argv[sys.argv.index("--") + 1 :]
     if session == "release" and "--export" in arguments:
         architecture = arguments[arguments.index("--arch") + 1]
         sealed = settings["sealed"][architecture]

@@ -17,6 +17,11 @@ from .expressions import STATUS_FUNCTIONS, Expressions, UnsupportedError, as_tex
 
 SUCCESS, FAILURE, SKIPPED = "success", "failure", "skipped"
 STEP_SECONDS = 3600
+IDENTITY = {
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request-token-of-the-job",
+    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://example.invalid/identity",
+}
+"""In the environment of every step of a job with `id-token: write`, as on GitHub."""
 _KEYS = {
     "workflow": {"name", "on", "permissions", "concurrency", "defaults", "env", "jobs"},
     "job": {
@@ -29,6 +34,7 @@ _KEYS = {
             "timeout-minutes",
             "permissions",
             "concurrency",
+            "environment",
         ),
         *("env", "steps"),
     },
@@ -45,8 +51,14 @@ class Event:
     name: str  # "release", "workflow_dispatch", "pull_request"
     payload: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    ref: str = "refs/heads/main"
     repository: str = "owner/project"
     token: str = "token-of-the-job"
+
+    @property
+    def ref_name(self) -> str:
+        """The branch or tag without the prefix."""
+        return self.ref.split("/", 2)[2]
 
 
 @dataclass(kw_only=True)
@@ -133,6 +145,8 @@ class Runner:
         expressions = self._expressions(needs=needs, matrix=matrix, workspace=workspace)
         level = [self._workflow.get("env", {}), job.get("env", {})]
         environ = {k: expressions.fill(v) for part in level for k, v in part.items()}
+        if job.get("permissions", {}).get("id-token") == "write":
+            environ |= IDENTITY
         status = SUCCESS
         for number, step in enumerate(job["steps"]):
             _only(step, "step")
@@ -231,9 +245,11 @@ class Runner:
     ) -> Expressions:
         event = self._event
         github = {
-            "event": event.payload,
+            "event": {"repository": {"default_branch": "main"}, **event.payload},
             "event_name": event.name,
-            "ref": "refs/heads/main",
+            "ref": event.ref,
+            "ref_name": event.ref_name,
+            "ref_type": "tag" if event.ref.startswith("refs/tags/") else "branch",
             "repository_owner": event.repository.partition("/")[0],
             "token": event.token,
         }
