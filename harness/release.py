@@ -22,7 +22,7 @@ from harness.publish.record import RECORD, Record, only_release
 from harness.publish.results import write_results
 from harness.publish.seal import SealedImage, check_export, seal, unseal
 from harness.publish.sign import Signer
-from harness.publish.tags import parse, previous
+from harness.publish.tags import ImageVersion, parse, previous
 from harness.publish.trial import pull_and_run
 from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
 from harness.scan import ScanOptions, scan
@@ -56,6 +56,11 @@ class ReleaseConfig:
         if self.registry == LOCAL:
             return f"{LOCAL}/{self.repository}"
         return str(Repository.from_names(self.registry, self.repository))
+
+    @property
+    def tag(self) -> str:
+        """The tag of the release that never moves; `UsageError` for an invalid version."""
+        return ImageVersion(parse(self.build.version), self.tags.revision).tag
 
     def check(self) -> None:
         """Raise `UsageError` for options that cannot be combined."""
@@ -102,7 +107,7 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
     config.check()
     version = config.build.version
     with (
-        only_release(version, config.target, config.output),
+        only_release(config.tag, config.target, config.output),
         _told_how_to_go_on(config),
         container_engine() as engine,
         _registry(config) as access,
@@ -116,7 +121,7 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
         if config.dry_run:
             print(render_plan(make_plan(images, version, client, config.tags)))
             return None
-        before = _before(version, client)
+        before = _before(config, client)
         published = publish(
             images,
             version,
@@ -139,7 +144,7 @@ def _told_how_to_go_on(config: ReleaseConfig) -> Iterator[None]:
     except (KeyboardInterrupt, RegistryError):
         if (config.output / RECORD).exists() and not config.dry_run:
             again = f"harness release {config.build.version} --resume --output {config.output}"
-            warn(f"  to resume: {again}, with the same --registry and --repository")
+            warn(f"  to resume: {again}, with the same options")
         raise
 
 
@@ -203,19 +208,19 @@ def _export_of(config: ReleaseConfig, architecture: Architecture) -> Path:
 
 def _record(config: ReleaseConfig) -> Record:
     if config.resume:
-        return Record.load(config.output, config.build.version, config.target)
+        return Record.load(config.output, config.tag, config.target)
     return Record.new(
         config.output,
-        config.build.version,
+        config.tag,
         config.target,
         config.sources,
         written=not config.dry_run,
     )
 
 
-def _before(version: str, client: RegistryClient) -> tuple[str, Sizes] | None:
+def _before(config: ReleaseConfig, client: RegistryClient) -> tuple[str, Sizes] | None:
     """The previous release and its sizes, for comparison."""
-    last = previous(version, client.tags())
+    last = previous(config.build.version, client.tags(), config.tags.revision)
     sizes = sizes_of(client, last) if last else None
     return (last, sizes) if last and sizes else None
 

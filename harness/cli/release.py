@@ -64,6 +64,10 @@ def release(
         typer.Option("--latest/--no-latest", help="Move the tag latest; default: by version."),
     ] = None,
     floating: Annotated[bool, typer.Option("--floating", help="Also tag v1.2 and v1.")] = False,
+    revision: Annotated[
+        int,
+        typer.Option(help="Number of a rebuilt image: 1 publishes v1.2.3-r1.", min=0),
+    ] = 0,
     base: Base = DEFAULT_BASE,
     release_url: Url = RELEASES,
     stand_ins: StandIns = None,
@@ -103,7 +107,7 @@ def release(
         dry_run=dry_run,
         resume=resume,
         unsigned=unsigned,
-        tags=TagPolicy(latest=latest, floating=floating),
+        tags=TagPolicy(latest=latest, floating=floating, revision=revision),
         scan=scan_options(
             db_repository=db_repository,
             skip_db_update=skip_db_update,

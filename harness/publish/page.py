@@ -22,7 +22,7 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
     """Render the page; `before` is the previous release and its sizes, as from `sizes_of`."""
     plan = published.plan
     blocks = [
-        f"# {plan.repository.name} {plan.version}",
+        f"# {plan.repository.name} {plan.tag}",
         _stand_ins(plan),
         _regions_left_out(plan),
         "Pull the tested image by digest:",

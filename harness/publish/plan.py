@@ -8,7 +8,7 @@ from harness.core.stages import Architecture
 from harness.core.text import human_size
 from harness.oci import Descriptor, MediaType, canonical_json
 from harness.publish.seal import PROOF, PROVENANCE, REVISION, SBOM, SealedImage
-from harness.publish.tags import TagPlan, plan_tags
+from harness.publish.tags import ImageVersion, TagPlan, parse, plan_tags
 from harness.registry import Artifact, RegistryClient, Repository
 
 TITLE = "org.opencontainers.image.title"
@@ -21,6 +21,7 @@ _CARRIED_OVER = tuple(
     f"org.opencontainers.image.{name}"
     for name in ("title", "description", "version", "revision", "created", "source", "licenses")
 )
+_VERSION = "org.opencontainers.image.version"
 _STAND_INS = "com.finfocus.image.stand-ins"
 
 
@@ -30,6 +31,7 @@ class TagPolicy:
 
     latest: bool | None = None  # None: by policy
     floating: bool = False
+    revision: int = 0  # of the image, for a rebuild of the same version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,11 @@ class Plan:
     index_data: bytes
     artifacts: tuple[Artifact, ...]
     tags: TagPlan
+
+    @property
+    def tag(self) -> str:
+        """The tag of this release that never moves."""
+        return self.tags.moves[0].tag
 
     @property
     def name(self) -> str:
@@ -60,7 +67,7 @@ def make_plan(
     """
     ordered = _complete(images, version)
     _keep_stand_ins_here(ordered, client.repository)
-    data = _index(ordered)
+    data = _index(ordered, ImageVersion(parse(version), policy.revision).tag)
     index = Descriptor.of(data, MediaType.INDEX)
     return Plan(
         repository=client.repository,
@@ -82,12 +89,13 @@ def plan_moves(version: str, digest: str, client: RegistryClient, policy: TagPol
         client.tag_digest,
         latest=policy.latest,
         floating=policy.floating,
+        revision=policy.revision,
     )
 
 
 def render_plan(plan: Plan) -> str:
     """Render the plan for people."""
-    lines = [f"{plan.version} to {plan.repository}"]
+    lines = [f"{plan.tag} to {plan.repository}"]
     for image in plan.images:
         size = human_size(sum(blob.size for blob in image.image.blobs))
         lines.append(f"  {image.image.platform}  {image.image.manifest.digest}  {size}")
@@ -162,13 +170,14 @@ def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) 
         )
 
 
-def _index(images: Sequence[SealedImage]) -> bytes:
+def _index(images: Sequence[SealedImage], tag: str) -> bytes:
     """Return the index; it has no timestamp, so the same images give the same index.
 
     https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
     """
     labels = images[0].image.labels
     annotations = {name: labels[name] for name in _CARRIED_OVER if labels.get(name)}
+    annotations[_VERSION] = tag  # with the revision, which the images do not know
     kinds = sorted({s.kind for image in images for s in image.stand_ins})
     if kinds:
         annotations[_STAND_INS] = ", ".join(kinds)

@@ -36,7 +36,7 @@ def write_results(
     if summary := environ.get(STEP_SUMMARY):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(page)
-    say(f"✓ {plan.version} is published: {plan.name}\n  page: {output / PAGE}")
+    say(f"✓ {plan.tag} is published: {plan.name}\n  page: {output / PAGE}")
 
 
 def to_json_dict(published: PublishedImage) -> dict[str, Any]:
@@ -45,6 +45,7 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "version": plan.version,
+        "tag": plan.tag,
         "repository": str(plan.repository),
         "index": plan.index.to_json_dict(),
         "tags": list(published.tags),

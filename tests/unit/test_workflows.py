@@ -161,6 +161,7 @@ def test_fr_010_the_release_is_built_when_it_is_published_and_by_hand() -> None:
     assert set(triggers["workflow_dispatch"]["inputs"]) == {
         "version",
         "without",
+        "revision",
         "dry-run",
         "latest",
     }
@@ -399,6 +400,7 @@ def test_summary_has_what_every_session_says(machine: Machine) -> None:
         pytest.param({"latest": "never"}, ["--no-latest"], id="FR-011-latest-never"),
         pytest.param({"latest": "never", "dry-run": True}, ["--no-latest", "--dry-run"], id="both"),
         pytest.param({"without": "us-gov-west-1"}, [], id="FR-018-without"),
+        pytest.param({"revision": "2"}, ["--revision", "2"], id="FR-011-revision"),
     ],
 )
 def test_inputs_become_options(

@@ -100,6 +100,23 @@ def test_second_publication_of_the_same_sends_no_blob(
         harmless(registry)
 
 
+def test_fr_011_revision_is_published_beside_the_version(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """FR-011: the version's tag stays, `latest` moves to the revision, and the page names it."""
+    with fake_registry() as registry, client_of(registry) as client:
+        first = publish_to(registry, images, tmp_path / "first")
+        rebuilt = both(tmp_path / "rebuilt", seed=7)
+        second = publish_to(registry, rebuilt, tmp_path / "second", policy=TagPolicy(revision=1))
+        assert client.tag_digest(VERSION) == first.plan.index.digest
+        assert client.tag_digest(f"{VERSION}-r1") == second.plan.index.digest
+        assert client.tag_digest("latest") == second.plan.index.digest
+    assert second.tags == (f"{VERSION}-r1", "latest")
+    assert render_page(second, None).startswith(f"# owner/image {VERSION}-r1\n")
+    annotations = json.loads(second.plan.index_data)["annotations"]
+    assert annotations["org.opencontainers.image.version"] == f"{VERSION}-r1"
+
+
 def test_version_with_other_content_is_refused_before_anything_is_sent(
     images: list[SealedImage], tmp_path: Path
 ) -> None:

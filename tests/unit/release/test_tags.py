@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from harness.core.errors import TagConflictError, UsageError
-from harness.publish.tags import plan_tags, previous
+from harness.publish.tags import plan_tags, previous, released, supported
 
 OURS, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -16,9 +17,9 @@ def no_tag(_: str) -> str | None:
     return None
 
 
-def moves(version: str, existing: Sequence[str], **options: bool | None) -> list[str]:
+def moves(version: str, existing: Sequence[str], **options: Any) -> list[str]:
     names = dict.fromkeys(existing, OTHER)
-    plan = plan_tags(version, OURS, names, names.get, **options)  # type: ignore[arg-type]
+    plan = plan_tags(version, OURS, names, names.get, **options)
     return [move.tag for move in plan.moves]
 
 
@@ -98,3 +99,83 @@ def test_previous_release_is_found() -> None:
     tags = ["v1.2.0", "v1.10.0", "v1.9.0", "v2.0.0", "v1.11.0-rc.1", "latest"]
     assert previous("v1.12.0", tags) == "v1.10.0"
     assert previous("v1.0.0", tags) is None
+
+
+@pytest.mark.parametrize(
+    ("revision", "existing", "expected"),
+    [
+        pytest.param(1, ["v1.2.3"], ["v1.2.3-r1", "v1.2", "v1", "latest"], id="first"),
+        pytest.param(
+            *(2, ["v1.2.3", "v1.2.3-r1"], ["v1.2.3-r2", "v1.2", "v1", "latest"]), id="second"
+        ),
+        pytest.param(
+            10,
+            ["v1.2.3", *(f"v1.2.3-r{n}" for n in range(1, 10))],
+            ["v1.2.3-r10", "v1.2", "v1", "latest"],
+            id="tenth-is-compared-as-a-number",
+        ),
+        pytest.param(1, ["v1.2.3", "v1.2.4"], ["v1.2.3-r1"], id="newer-version"),
+        pytest.param(1, ["v1.2.3", "v1.3.0-r1"], ["v1.2.3-r1", "v1.2"], id="newer-revision"),
+        pytest.param(1, ["v1.2.3", "v1.2.4-rc.1"], None, id="newer-is-prerelease"),
+    ],
+)
+def test_fr_011_revision_has_its_own_tag_and_takes_the_moving_ones(
+    revision: int, existing: list[str], expected: list[str] | None
+) -> None:
+    """FR-011: v1.2.3 stays; v1.2.3-r1 comes after v1.2.3 and before v1.2.4."""
+    expected = expected or ["v1.2.3-r1", "v1.2", "v1", "latest"]
+    assert moves("v1.2.3", existing, revision=revision, floating=True) == expected
+
+
+def test_version_after_its_revisions_moves_latest() -> None:
+    """A revision is no prerelease: the next version is newer, the version before is not."""
+    assert moves("v1.2.4", ["v1.2.3", "v1.2.3-r1"])[-1] == "latest"
+    assert moves("v1.2.2", ["v1.2.3-r1"]) == ["v1.2.2"]
+
+
+def test_prerelease_has_revisions_that_stay_prereleases() -> None:
+    """The last "-r1" is the revision; a word such as rc.1 is not."""
+    assert moves("v1.3.0-rc.1", ["v1.3.0-rc.1"], revision=1) == ["v1.3.0-rc.1-r1"]
+    assert released("v1.3.0-rc1") is not None
+    assert released("v1.3.0-rc1").revision == 0  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("revision", "existing", "why"),
+    [
+        pytest.param(1, [], "is not published", id="no-version"),
+        pytest.param(2, ["v1.2.3"], "--revision 1", id="gap"),
+        pytest.param(3, ["v1.2.3", "v1.2.3-r1"], "--revision 2", id="gap-after-a-revision"),
+    ],
+)
+def test_revision_is_the_next_one(revision: int, existing: list[str], why: str) -> None:
+    """A revision needs the version and every revision before it; the error names the next."""
+    with pytest.raises(UsageError, match=why):
+        moves("v1.2.3", existing, revision=revision)
+
+
+def test_published_revision_never_changes() -> None:
+    """A revision's tag with other content is a conflict, as a version's is."""
+    with pytest.raises(TagConflictError, match=r"v1\.2\.3-r1 is already published"):
+        moves("v1.2.3", ["v1.2.3", "v1.2.3-r1"], revision=1)
+
+
+def test_version_that_names_a_revision_is_refused_with_the_option() -> None:
+    """`release v1.2.3-r1` would look for a plugin of that version."""
+    with pytest.raises(UsageError, match=r"use v1\.2\.3 --revision 1"):
+        moves("v1.2.3-r1", [])
+
+
+def test_previous_image_of_a_revision_is_the_one_before() -> None:
+    """Sizes are compared with the revision before, or with the newest of the version before."""
+    tags = ["v1.2.2", "v1.2.2-r1", "v1.2.3", "v1.2.3-r1", "v1.2.4-rc.1"]
+    assert previous("v1.2.3", tags) == "v1.2.2-r1"
+    assert previous("v1.2.3", tags, 1) == "v1.2.3"
+    assert previous("v1.2.3", tags, 2) == "v1.2.3-r1"
+
+
+def test_supported_are_the_newest_version_with_its_revisions_and_latest() -> None:
+    """Older versions, prereleases and other tags get no fixes."""
+    tags = ["latest", "v1.9.0", "v1.10.0-r1", "v1.10.0", "v1.11.0-rc.1", "v1.10", "sha256-x"]
+    assert supported(tags) == ("v1.10.0", "v1.10.0-r1", "latest")
+    assert supported([]) == ()
