@@ -44,7 +44,7 @@ def entries(lock: str) -> Mapping[str, Entry]:
     https://pip.pypa.io/en/stable/reference/requirements-file-format/
     """
     lines = (line for line in lock.splitlines() if not line.lstrip().startswith("#"))
-    found = {}
+    found: dict[str, Entry] = {}
     for line in "\n".join(lines).replace("\\\n", " ").splitlines():
         if not line.strip():
             continue

@@ -9,6 +9,7 @@ RUN = "com.finfocus.harness.run"
 OWNER = "com.finfocus.harness.owner"
 REGIONS = "com.finfocus.image.regions"
 STAND_INS = "com.finfocus.image.stand-ins"
+BASE_NAME = "org.opencontainers.image.base.name"
 STAND_IN = "com.finfocus.stand-in"
 
 

@@ -23,6 +23,7 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
     plan = published.plan
     blocks = [
         f"# {plan.repository.name} {plan.tag}",
+        _unsupported(plan),
         _stand_ins(plan),
         _regions_left_out(plan),
         "Pull the tested image by digest:",
@@ -72,6 +73,11 @@ def _sizes_in(manifest: bytes) -> dict[str, int]:
         }
     except UNREADABLE:
         return {}
+
+
+def _unsupported(plan: Plan) -> str:
+    words = dict.fromkeys(str(image.scan.get("unsupported") or "") for image in plan.images)
+    return "\n>\n".join(f"> **{_cell(text)}.**" for text in words if text)
 
 
 def _stand_ins(plan: Plan) -> str:

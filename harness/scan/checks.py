@@ -44,6 +44,8 @@ def _findings(report: ScanReport, recorder: Recorder) -> None:
         finding.measured = (
             f"{worst}; Trivy {report.trivy_version}, database of {report.database_date:%Y-%m-%d}"
         )
+        if report.unsupported:
+            finding.measured = f"{report.unsupported}; {finding.measured}"
         if report.stand_ins and not number:
             finding.skip("the vulnerability database is a stand-in with almost no entries")
         finding.value = number

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from harness.scan.model import GATED, EndOfLife, Finding
+from harness.scan.support import no_fixes
 
 SHOWN_PLACES = 2
 
@@ -48,7 +49,7 @@ def system_words(
     warnings: list[str] = []
     if end_of_life:
         words = (
-            f"the base image, {system}, is past its end of support and gets no more fixes;"
+            f"the base image, {system}, is past its end of support: {no_fixes(system)};"
             " build on a newer one (--base, or BASE_IMAGE in the Dockerfile)"
         )
         (problems if policy is EndOfLife.FAIL else warnings).append(words)

@@ -4,7 +4,7 @@ import docker
 from docker.errors import DockerException
 from docker.models.images import Image
 
-BASE_NAME = "org.opencontainers.image.base.name"
+from harness.core.labels import BASE_NAME
 
 
 def base_layers(client: docker.DockerClient, image: Image) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.core.proof import StandIn
 from harness.core.stages import StandInPolicy, VerifiedImage
+from harness.scan.support import no_fixes
 
 IGNORE_FILE = Path(".trivyignore.yaml")
 
@@ -82,6 +83,24 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AsSupported:
+    """What a supported system's advisories say about the OS packages of one past its support."""
+
+    system: str  # "alpine 3.23"
+    findings: tuple[Finding, ...]  # only those that the image's own system does not report
+
+    def count(self, severity: Severity) -> int:
+        """Return the number of findings of `severity`."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def words(self) -> str:
+        """The difference in a few words."""
+        worst = ", ".join(f"{self.count(s)} {s.value.lower()}" for s in GATED)
+        return f"as {self.system}: {worst} more"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Suppressed:
     """A finding that an ignore or a VEX document excludes from the gate."""
 
@@ -111,6 +130,7 @@ class ScanReport:
     image_id: str
     system: str  # "alpine 3.19.9"
     end_of_life: bool  # the OS is past its end of support, according to Trivy
+    as_supported: AsSupported | None = None  # only past the end of support
     os_packages: int
     binaries: Mapping[str, int]  # region to the number of Go modules in its binary
     trivy_version: str
@@ -163,12 +183,26 @@ class ScanReport:
 
     @property
     def verdict(self) -> str:
-        """The outcome in one line."""
+        """The outcome in one line; a pass on a system without fixes is never just "passed"."""
         found = ", ".join(f"{self.count(s)} {s.value.lower()}" for s in Severity)
         outcome = "passed" if self.passed else "failed"
         if self.stand_ins:
             outcome += " with a stand-in database"
+        if self.end_of_life:
+            outcome += f", but {no_fixes(self.system)}"
+        if self.as_supported:
+            found += f"; {self.as_supported.words}"
         return f"{outcome}: {found}"
+
+    @property
+    def unsupported(self) -> str:
+        """Why the counts of OS packages say little; "" on a supported system."""
+        if not self.end_of_life:
+            return ""
+        words = f"{no_fixes(self.system)}, so nobody looks for vulnerabilities in its packages"
+        if self.as_supported:
+            words += f"; {self.as_supported.words}"
+        return words
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return this report as JSON types."""
@@ -180,6 +214,8 @@ class ScanReport:
             "image_id": self.image_id,
             "system": self.system,
             "end_of_life": self.end_of_life,
+            "unsupported": self.unsupported,
+            "as_supported": self._as_supported(),
             "os_packages": self.os_packages,
             "binaries": dict(self.binaries),
             "trivy_version": self.trivy_version,
@@ -195,6 +231,12 @@ class ScanReport:
             "warnings": list(self.warnings),
             "files": [p.name for p in (self.trivy_json, self.sarif, self.sbom, self.summary)],
         }
+
+    def _as_supported(self) -> dict[str, Any] | None:
+        if self.as_supported is None:
+            return None
+        findings = [vars(finding) for finding in self.as_supported.findings]
+        return {"system": self.as_supported.system, "findings": findings}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ from harness.scan.gate import binary_problems, finding_problems, system_words
 from harness.scan.ignores import Ignore, ignore_problems, load_ignores
 from harness.scan.layers import base_layers
 from harness.scan.model import (
+    AsSupported,
     Database,
     ScannedImage,
     ScanOptions,
@@ -38,6 +39,7 @@ from harness.scan.model import (
 )
 from harness.scan.sbom import modules_by_region
 from harness.scan.summary import append_step_summary, render_summary
+from harness.scan.support import as_supported
 from harness.scan.tool import REMEDY, Trivy, find_trivy
 
 _IGNORES = ".trivyignore.yaml"
@@ -46,6 +48,7 @@ _SARIF = "trivy.sarif"
 _SBOM = "sbom.cdx.json"
 _SUMMARY = "scan.md"
 _RECORD = "scan.json"
+_SUPPORTED = "supported.json"
 _SCRATCH = ".finfocus-scan-"
 
 
@@ -104,6 +107,8 @@ def scan_image(
         )
         raw = _scan(job, directory)
         report = _judge(job, raw, _convert(job, directory))
+        if report.end_of_life:
+            report = replace(report, as_supported=_as_supported(job, directory, report))
     report.summary.write_text(render_summary(report), encoding="utf-8")
     text = json.dumps(report.to_json_dict(), indent=2, ensure_ascii=False)
     (output / _RECORD).write_text(text + "\n", encoding="utf-8")
@@ -152,16 +157,7 @@ def _scan(job: _Job, directory: Path) -> dict[str, Any]:
     """Run the scan; return the content of `trivy.json`."""
     arguments = ["image", "--input", str(job.archive), *QUIET, *NO_UPDATE]
     arguments += ["--scanners", "vuln,secret", "--list-all-pkgs", "--show-suppressed"]
-    arguments += ["--format", "json", "--output", _REPORT]
-    # Copied, so that the report has file names instead of this machine's paths.
-    if job.options.ignore_file and job.options.ignore_file.exists():
-        shutil.copyfile(job.options.ignore_file, directory / _IGNORES)
-        arguments += ["--ignorefile", _IGNORES]
-    for number, document in enumerate(job.options.vex, start=1):
-        copy = Path("vex") / str(number) / document.name
-        (directory / copy).parent.mkdir(parents=True)
-        shutil.copyfile(document, directory / copy)
-        arguments += ["--vex", str(copy)]
+    arguments += ["--format", "json", "--output", _REPORT, *_filters(job, directory)]
     _save(job.image, directory / job.archive)
     with step(f"scanning {job.name}"):
         _trivy(job, arguments, directory)
@@ -177,6 +173,45 @@ def _scan(job: _Job, directory: Path) -> dict[str, Any]:
         )
     shutil.copyfile(directory / _REPORT, job.output / _REPORT)
     return raw
+
+
+def _filters(job: _Job, directory: Path) -> list[str]:
+    """Copy the ignore file and the VEX documents to the workspace; return their options."""
+    arguments = []
+    # Copied, so that the report has file names instead of this machine's paths.
+    if job.options.ignore_file and job.options.ignore_file.exists():
+        shutil.copyfile(job.options.ignore_file, directory / _IGNORES)
+        arguments += ["--ignorefile", _IGNORES]
+    for number, document in enumerate(job.options.vex, start=1):
+        copy = Path("vex") / str(number) / document.name
+        (directory / copy).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(document, directory / copy)
+        arguments += ["--vex", str(copy)]
+    return arguments
+
+
+def _as_supported(job: _Job, directory: Path, report: ScanReport) -> AsSupported | None:
+    """Scan the OS packages again as if they were those of a supported release of the system.
+
+    The SBOM has the packages with their layers, so that the image is not read again. A fix in the
+    newer release does not prove that the older package is affected; the findings are shown, and
+    the gate does not count them.
+    """
+    name = as_supported(report.system)
+    if not name:
+        return None
+    arguments = ["sbom", *QUIET, *NO_UPDATE, "--pkg-types", "os", "--scanners", "vuln"]
+    arguments += ["--distro", name.replace(" ", "/"), *_filters(job, directory)]
+    arguments += ["--format", "json", "--output", _SUPPORTED, _SBOM]
+    with step(f"scanning the packages as those of {name}"):
+        _trivy(job, arguments, directory)
+    with reading("Trivy's report", ScanImpossibleError, REMEDY):
+        raw = json.loads((directory / _SUPPORTED).read_text(encoding="utf-8"))
+    known = {(finding.id, finding.package) for finding in report.findings}
+    found = read_findings(raw, job.base)
+    return AsSupported(
+        system=name, findings=tuple(f for f in found if (f.id, f.package) not in known)
+    )
 
 
 def _save(image: Image, path: Path) -> None:

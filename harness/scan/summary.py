@@ -6,18 +6,28 @@ from pathlib import Path
 from harness.report.check_table import inline
 from harness.report.write import STEP_SUMMARY
 from harness.scan.gate import SHOWN_PLACES
-from harness.scan.model import GATED, Finding, LayerClass, ScanReport, Severity, Suppressed
+from harness.scan.model import (
+    GATED,
+    AsSupported,
+    Finding,
+    LayerClass,
+    ScanReport,
+    Severity,
+    Suppressed,
+)
 
 
 def render_summary(report: ScanReport) -> str:
     """Render the verdict, problems, warnings, counts, findings and suppressed findings."""
     blocks = [
         f"### Scan {inline(report.verdict)}",
+        f"> **{inline(report.unsupported)}.**" if report.unsupported else "",
         _facts(report),
         _list("Problems", report.problems),
         _list("Warnings", [*_stand_ins(report), *report.warnings]),
         _counts(report),
         _findings([f for f in report.findings if f.severity in GATED]),
+        _as_supported(report.as_supported),
         _suppressed(report.suppressed),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -83,6 +93,17 @@ def _findings(findings: Sequence[Finding]) -> str:
         ]
         rows.append(f"| {' | '.join(inline(cell) for cell in cells)} |")
     return "\n".join(rows)
+
+
+def _as_supported(found: AsSupported | None) -> str:
+    if found is None:
+        return ""
+    title = f"**Only with the advisories of {found.system}**"
+    gated = [f for f in found.findings if f.severity in GATED]
+    if not gated:
+        return f"{title}: nothing critical or high"
+    note = "The newer release has a fix; the package in the image may or may not be affected."
+    return f"{title}\n\n{note}\n\n{_findings(gated)}"
 
 
 def _suppressed(suppressed: Sequence[Suppressed]) -> str:

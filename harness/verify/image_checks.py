@@ -4,6 +4,7 @@ from docker.errors import DockerException
 
 from harness.build.base import DEFAULT_BASE
 from harness.core.errors import HarnessError
+from harness.core.labels import BASE_NAME
 from harness.core.recorder import Limits
 from harness.core.regions import BINARY_PREFIX, load_regions
 from harness.core.stages import Architecture
@@ -80,7 +81,12 @@ def _check_base(target: Target, system: str) -> None:
         kinds = [stand_in.kind for stand_in in target.stand_ins()]
         if "base image" in kinds:
             finding.skip(f"the base is a stand-in ({system}), according to the image's label")
-        finding.expect(system.startswith("alpine 3.19"), f"the base is {system or 'unknown'}")
+        # With a registry or a digest: docker.io/library/alpine:3.19@sha256:…
+        named = target.labels.get(BASE_NAME, DEFAULT_BASE).partition("@")[0].rpartition("/")[2]
+        expected = named.replace(":", " ")
+        finding.expect(system.startswith(expected), f"the base is {system or 'unknown'}")
+        if named != DEFAULT_BASE and system.startswith(expected):
+            finding.skip(f"built on {named} by request; the default is {DEFAULT_BASE}")
 
 
 def _check_version(target: Target) -> None:
@@ -163,7 +169,7 @@ def _base_size(target: Target) -> int:
     """Size of the image's base: the image in its label, else its lowest layer."""
     facts = target.facts()
     try:
-        base = target.client.images.get(facts.labels["org.opencontainers.image.base.name"])
+        base = target.client.images.get(facts.labels[BASE_NAME])
         if (
             base.attrs["RootFS"]["Layers"]
             == [x.digest for x in facts.layers][: len(base.attrs["RootFS"]["Layers"])]

@@ -17,10 +17,12 @@ from harness.core.errors import ScanGateError, ScanImpossibleError
 from harness.core.proof import Check, Environment, ImageFacts, Proof, Status
 from harness.core.regions import REPOSITORY
 from harness.core.stages import VerifiedImage
+from harness.report.check_table import inline
 from harness.scan import passed, render_summary, with_scan
 from harness.scan.findings import os_packages, read_findings, read_suppressed
 from harness.scan.gate import binary_problems, describe, finding_problems, system_words
 from harness.scan.model import (
+    AsSupported,
     EndOfLife,
     LayerClass,
     ScanOptions,
@@ -30,6 +32,7 @@ from harness.scan.model import (
 )
 from harness.scan.sbom import modules_by_region
 from harness.scan.summary import append_step_summary
+from harness.scan.support import as_supported, no_fixes
 
 from .scan_reports import (
     BASE,
@@ -268,6 +271,69 @@ def test_summary_has_counts_findings_reasons_and_stand_ins() -> None:
     assert "Stand-in vulnerability database in place of Trivy's" in text
     assert "- the base is old" in text
     assert "17 Go modules" in text
+
+
+def past_support(*results: dict[str, Any]) -> ScanReport:
+    """A clean scan of alpine 3.19.9, for which alpine 3.23 has two advisories more."""
+    later = result(
+        SYSTEM,
+        PACKAGES,
+        vulnerability("CVE-8", "haproxy", "CRITICAL", PACKAGES, FixedVersion="3.2.0-r0"),
+        vulnerability("CVE-9", "bash", "LOW", PACKAGES, FixedVersion="5.3-r0"),
+    )
+    found = read_findings(trivy_report(later), [BASE])
+    supported = AsSupported(system="alpine 3.23", findings=found)
+    return scan_report(*results, end_of_life=True, as_supported=supported)
+
+
+NOBODY_LOOKS = "alpine 3.19.9 has had no security fixes since 2025-11-01"
+
+
+def test_end_of_life_is_in_the_first_lines() -> None:
+    """Verdict and summary begin with it, and show what a supported Alpine would report."""
+    report = past_support()
+    assert report.verdict == (
+        f"passed, but {NOBODY_LOOKS}: 0 critical, 0 high, 0 medium, 0 low, 0 unknown;"
+        " as alpine 3.23: 1 critical, 0 high more"
+    )
+    first, _, second, *_ = render_summary(report).splitlines()
+    assert f"passed, but {inline(NOBODY_LOOKS)}" in first
+    assert second.startswith(f"> **{inline(NOBODY_LOOKS)}, so nobody looks")
+    text = render_summary(report)
+    assert "| CVE-8 | critical | packages | haproxy 1.0.0 | 3.2.0-r0 |" in text
+    assert "CVE-9" not in text, "only critical and high findings are listed"
+
+
+def test_supported_system_is_not_warned_about() -> None:
+    """Nothing is added for a base that gets fixes."""
+    report = scan_report()
+    assert report.unsupported == ""
+    assert report.verdict.startswith("passed: 0 critical")
+    assert ">" not in render_summary(report)
+
+
+def test_findings_of_a_supported_system_do_not_fail_the_gate() -> None:
+    """They may not apply to the older package: they are shown, and the counts stay the image's."""
+    report = past_support()
+    assert report.passed
+    assert report.count(Severity.CRITICAL) == 0
+    data = json.loads(json.dumps(report.to_json_dict()))
+    assert data["as_supported"]["system"] == "alpine 3.23"
+    assert [found["id"] for found in data["as_supported"]["findings"]] == ["CVE-8", "CVE-9"]
+    assert data["unsupported"].startswith(NOBODY_LOOKS)
+
+
+def test_sc_004_proof_of_an_unsupported_base_says_so() -> None:
+    """SC-004: "0 critical, 0 high" is never alone in the proof of such an image."""
+    first, *_ = sc_004(past_support())
+    assert first.measured.startswith(f"{NOBODY_LOOKS}, so nobody looks")
+
+
+def test_system_without_a_date_is_named_too() -> None:
+    """A release whose end the harness does not know still gets no fixes."""
+    assert no_fixes("debian 9.13") == "debian 9.13 gets no more security fixes"
+    assert as_supported("debian 9.13") == ""
+    assert as_supported("alpine 3.19.9") == "alpine 3.23"
 
 
 def test_summary_is_appended_to_the_page_of_the_job(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from harness.core.regions import REPOSITORY
 from harness.core.stages import Architecture
+from harness.scan.support import SUPPORTED
 from tests.workflows.actions import _ACTIONS, ActionError
 from tests.workflows.expressions import Expressions, UnsupportedError
 from tests.workflows.runner import (
@@ -140,7 +141,7 @@ def released(version: str = "v0.1.5") -> Event:
     return Event(name="release", payload={"release": {"tag_name": version}}, token=TOKEN)
 
 
-def by_hand(ref: str = "refs/heads/main", **inputs: object) -> Event:
+def by_hand(*, ref: str = "refs/heads/main", **inputs: object) -> Event:
     given = {"version": "v0.1.5", "dry-run": False, "latest": "by version"} | inputs
     return Event(name="workflow_dispatch", inputs=given, token=TOKEN, ref=ref)
 
@@ -214,7 +215,7 @@ def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
                 f"python {LOCKED.format('download')} --dest tools",
                 INSTALL_WITHOUT_IDENTITY,
                 REFUSE_BRANCH,
-                'test "$RESULTS" = "success success success success"',
+                'test "$RESULTS" = "success success success success success"',
                 FIND_NEWEST,
             }
 
@@ -404,7 +405,7 @@ def test_summary_has_what_every_session_says(machine: Machine) -> None:
     ],
 )
 def test_inputs_become_options(
-    machine: Machine, inputs: dict[str, object], options: list[str]
+    machine: Machine, inputs: dict[str, Any], options: list[str]
 ) -> None:
     """FR-010, FR-011 (tags): manual inputs, and nothing else, become publication options."""
     run = machine.run(PUBLISH, by_hand(**inputs))
@@ -446,13 +447,14 @@ def test_nothing_is_published_without_all_architectures(machine: Machine) -> Non
     assert (run.code_scanning / "trivy-arm64.sarif").exists()
 
 
-def test_changes_are_checked_by_four_sessions(machine: Machine) -> None:
-    """Lint, unit, e2e on both architectures, kind; the one required check passes with them."""
+def test_changes_are_checked_by_these_sessions(machine: Machine) -> None:
+    """Lint, unit, e2e on both architectures, the next base, kind; then the one required check."""
     run = machine.run(CI, Event(name="pull_request"))
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     one = ["-s tests -- tests/e2e", "-s e2e"]
+    newest = f"-s e2e -- --base alpine:{SUPPORTED['alpine']}"
     smoke = "-s smoke -- --cluster kind"
-    assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one, smoke]
+    assert machine.commands() == ["-s lint", "-s tests -- tests/unit", *one, *one, newest, smoke]
 
 
 def test_fr_018_regions_are_left_out_of_a_release_by_hand_only(machine: Machine) -> None:
@@ -481,7 +483,7 @@ def test_newest_release_that_cannot_be_found_fails_the_run(machine: Machine) -> 
     assert machine.notes() == []
 
 
-@pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e", "smoke"])
+@pytest.mark.parametrize("session", ["lint", "tests/unit", "tests/e2e", "--base", "smoke"])
 def test_required_check_fails_with_any_other(machine: Machine, session: str) -> None:
     """The check that protects the branch fails if any session fails."""
     run = machine.run(CI, Event(name="pull_request"), fails=(session,))

@@ -273,6 +273,18 @@ def test_stand_in_releases_of_two_architectures_differ(tmp_path: Path) -> None:
         assert named(registry) == {VERSION, "latest"}
 
 
+def test_page_says_first_that_the_base_gets_no_fixes(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """The line after the title says so, once for both architectures."""
+    words = "alpine 3.19.9 has had no security fixes since 2025-11-01"
+    old = [replace(image, scan={**image.scan, "unsupported": words}) for image in images]
+    with fake_registry() as registry:
+        page = render_page(publish_to(registry, old, tmp_path), None)
+    assert page.splitlines()[2] == f"> **{words}.**"
+    assert page.count(words) == 1
+
+
 def test_fr_018_page_names_regions_left_out_and_both_images_have_the_same(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
