@@ -77,8 +77,10 @@ def tests(session: nox.Session) -> None:
     """Run the unit, fuzz and e2e tests; `-- tests/unit` runs only those."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "harness.core.process")
-    parts = session.posargs or ["tests/unit", "tests/fuzz", "tests/e2e"]
-    session.run("pytest", *parts, interrupt_timeout=PATIENCE)
+    parts = session.posargs or ["tests/e2e", "tests/unit", "tests/fuzz"]
+    # One more than there are processors: most end-to-end tests wait for a container.
+    workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--no-loadscope-reorder"]
+    session.run("pytest", *workers, "--durations", "20", *parts, interrupt_timeout=PATIENCE)
 
 
 @nox.session

@@ -53,8 +53,9 @@ class RunningContainer:
         """Start it and read its published ports; its log is followed from the first byte."""
         try:
             self._start()
-        except APIError as error:
-            self._never_started = f"the container cannot start: {error.explanation}"
+        except (DockerException, requests.RequestException) as error:
+            reason = getattr(error, "explanation", None) or error
+            self._never_started = f"the container cannot start: {reason}"
             self.ended_at = time.monotonic()
             self.dead.set()
             raise ContainerDiedError(self._never_started) from error
