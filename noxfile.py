@@ -60,6 +60,13 @@ def wait_release(session: nox.Session) -> None:
     _harness(session, "wait-release")
 
 
+@nox.session
+def rescan(session: nox.Session) -> None:
+    """Scan every supported published image again; `-- --issues OWNER/NAME` keeps issues."""
+    session.install(*LOCKED)
+    _harness(session, "rescan")
+
+
 def _harness(session: nox.Session, command: str) -> None:
     """Run a command of the harness from the checkout, without installing it."""
     session.run("python", "-m", "harness", command, *session.posargs, interrupt_timeout=PATIENCE)
@@ -166,6 +173,7 @@ def clean(session: nox.Session) -> None:
         "faults-out",
         "fuzz-out",
         "release-out",
+        "rescan-out",
         ".nox",
         ".pytest_cache",
         ".mypy_cache",

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import image, kubernetes, machine, release, scan
+from harness.cli import image, kubernetes, machine, release, rescan, scan
 from harness.core import console
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
     release.release,
     release.wait_release,
     scan.scan,
+    rescan.rescan,
     kubernetes.smoke,
     image.run,
     image.logs,

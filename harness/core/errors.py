@@ -3,7 +3,7 @@
 Exit codes of the command, documented in docs/reference.md:
 0 proven, 1 not proven, 2 bad usage, 3 environment missing, 4 release incomplete or unreachable,
 5 build failed, 6 scan gate failed, 7 no scan possible, 8 registry refused or failed,
-9 tag conflict, 70 internal error, 130 interrupted.
+9 tag conflict, 10 GitHub refused or failed, 70 internal error, 130 interrupted.
 """
 
 from typing import ClassVar

@@ -1,8 +1,9 @@
-"""Render the Markdown page of a release, used as the body of the GitHub release."""
+"""Render the Markdown page of a release from a Jinja2 template."""
 
 import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.core.text import human_size
@@ -13,31 +14,38 @@ from harness.publish.push import PublishedImage
 from harness.publish.seal import SBOM, SealedImage
 from harness.publish.sign import KEY, verify_identity
 from harness.registry import RegistryClient
+from harness.report.markdown_templates import markdown_environment
 
 Sizes = Mapping[str, Mapping[str, int]]
 """Architecture to region to compressed bytes."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """How a reader verifies the signature."""
+
+    why: str  # what was signed, or why nothing was
+    command: str = ""  # "" without a signature
+
+
 def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> str:
     """Render the page; `before` is the previous release and its sizes, as from `sizes_of`."""
     plan = published.plan
-    blocks = [
-        f"# {plan.repository.name} {plan.tag}",
-        _unsupported(plan),
-        _stand_ins(plan),
-        _regions_left_out(plan),
-        "Pull the tested image by digest:",
-        f"```console\n$ docker pull {plan.name}\n```",
-        f"Tags: {', '.join(f'`{tag}`' for tag in published.tags)}. Index `{plan.index.digest}`.",
-        _platforms(plan),
-        "## Verify it",
-        _verify(published),
-        "## Attachments",
-        _attached(plan),
-        "## Compressed size by region",
-        _sizes(plan, before),
-    ]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    environment = markdown_environment("harness.publish")
+    environment.filters |= {"cell": _cell, "image_size": _image_size, "attachment": _attachment}
+    text = environment.get_template("page.md").render(
+        plan=plan,
+        published=published,
+        unsupported=_once(image.scan.get("unsupported") for image in plan.images),
+        stand_ins=_once_each(plan),
+        coverage=plan.images[0].proof.coverage,
+        verification=_verification(published),
+        platforms={i.image.manifest.digest: str(i.image.platform) for i in plan.images},
+        sbom_type=ARTIFACTS[SBOM],
+        before=before[0] if before else "",
+        regions=_sizes(plan, before),
+    )
+    return text.strip() + "\n"
 
 
 def sizes_of(client: RegistryClient, tag: str) -> Sizes | None:
@@ -75,91 +83,54 @@ def _sizes_in(manifest: bytes) -> dict[str, int]:
         return {}
 
 
-def _unsupported(plan: Plan) -> str:
-    words = dict.fromkeys(str(image.scan.get("unsupported") or "") for image in plan.images)
-    return "\n>\n".join(f"> **{_cell(text)}.**" for text in words if text)
+def _once(words: Any) -> list[str]:
+    return list(dict.fromkeys(str(word) for word in words if word))
 
 
-def _stand_ins(plan: Plan) -> str:
+def _once_each(plan: Plan) -> list[Any]:
+    """The stand-ins of all images, each once."""
     found = {(s.kind, s.replaces): s for image in plan.images for s in image.stand_ins}
-    if not found:
-        return ""
-    lines = [f"> - **{s.kind}** in place of {s.replaces}: {s.why}" for s in found.values()]
-    return "\n".join(["> **This release contains stand-ins. It is for trial only.**", ">", *lines])
+    return list(found.values())
 
 
-def _regions_left_out(plan: Plan) -> str:
-    coverage = plan.images[0].proof.coverage
-    return f"> **This release has {coverage}.**" if coverage else ""
+def _image_size(image: SealedImage) -> str:
+    return human_size(sum(blob.size for blob in image.image.blobs))
 
 
-def _platforms(plan: Plan) -> str:
-    rows = [
-        "| platform | manifest | image ID tested | size | proof | scan |",
-        "|---|---|---|---|---|---|",
-    ]
-    for image in plan.images:
-        layout = image.image
-        size = human_size(sum(blob.size for blob in layout.blobs))
-        cells = [
-            str(layout.platform),
-            f"`{layout.manifest.digest}`",
-            f"`{layout.config.digest}`",
-            size,
-            _cell(image.proof.verdict),
-            _cell(image.scan["verdict"]),
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+def _attachment(artifact_type: str) -> str:
+    """The file name of an attachment of this type."""
+    return {kind: name for name, kind in ARTIFACTS.items()}[artifact_type]
 
 
 def _cell(text: Any) -> str:
     return " ".join(str(text).replace("|", r"\|").split())
 
 
-def _verify(published: PublishedImage) -> str:
+def _verification(published: PublishedImage) -> Verification:
     name = published.plan.name
     if published.signature.startswith("not "):
-        return f"This release is {published.signature}. Compare the digest above instead."
+        why = f"This release is {published.signature}. Compare the digest above instead."
+        return Verification(why=why)
     if "key" in published.signature:
         command = f"cosign verify --key cosign.pub {name}"
         why = f"Signed with the key whose private half is `{KEY}` of the release job."
     else:
         command = shlex.join(["cosign", "verify", *verify_identity(published.identity), name])
         why = f"Signed with the identity of the release job, `{published.identity}`."
-    return f"{why}\n\n```console\n$ {command}\n```"
+    return Verification(why=why, command=command)
 
 
-def _attached(plan: Plan) -> str:
-    """List SBOM, provenance and proof, and how to fetch them with a standard tool."""
-    lines = ["| attachment | platform | blob |", "|---|---|---|"]
-    names = {kind: name for name, kind in ARTIFACTS.items()}
-    platform = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
-    for made in plan.artifacts:
-        where = platform[made.subject.digest]
-        lines.append(f"| {names[made.artifact_type]} | {where} | `{made.content.digest}` |")
-    sbom = ARTIFACTS[SBOM]
-    subject = plan.images[0].image.manifest.digest
-    example = f"$ oras discover --artifact-type {sbom} {plan.repository.at(subject)}"
-    return "\n".join(lines) + f"\n\n```console\n{example}\n```"
-
-
-def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> str:
-    title = f"change since {before[0]}" if before else ""
-    heads = [
-        str(image.image.platform) + (f" and {title}" if title else "") for image in plan.images
-    ]
-    rows = [f"| region | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
+def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> dict[str, list[str]]:
+    """Each region's sizes, one for each image, with the change since `before`."""
     old = before[1] if before else {}
     regions = dict.fromkeys(region for image in plan.images for region in _regions(image))
-    for region in regions:
-        cells = [
+    return {
+        region: [
             _size(_regions(image).get(region), old.get(image.architecture, {}).get(region), before)
             for image in plan.images
         ]
-        rows.append(f"| {region} | {' | '.join(cells)} |")
-    note = "" if before else "\n\nThis is the first release in this registry."
-    return "\n".join(rows) + note
+        for region in regions
+    }
 
 
 def _size(now: int | None, old: int | None, before: tuple[str, Sizes] | None) -> str:

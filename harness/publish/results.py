@@ -10,7 +10,7 @@ from harness.core.console import say
 from harness.core.files import write_whole
 from harness.publish.push import PublishedImage
 from harness.report.json_report import render_json
-from harness.report.write import STEP_SUMMARY
+from harness.report.write import append_summary
 
 PAGE = "release.md"
 PUBLISHED = "published.json"
@@ -33,9 +33,7 @@ def write_results(
         write_whole(output / f"proof-{image.architecture}.json", text)
     write_whole(output / PUBLISHED, json.dumps(to_json_dict(published), indent=2) + "\n")
     write_whole(output / PAGE, page)
-    if summary := environ.get(STEP_SUMMARY):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(page)
+    append_summary(page, environ)
     say(f"✓ {plan.tag} is published: {plan.name}\n  page: {output / PAGE}")
 
 

@@ -47,7 +47,12 @@ def write_reports(proof: Proof, directory: Path, *, environ: Mapping[str, str]) 
     directory.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         write_whole(path, text)
+    append_summary(texts[paths.markdown], environ)
+    return paths
+
+
+def append_summary(text: str, environ: Mapping[str, str]) -> None:
+    """Append Markdown to the summary of a GitHub Actions job, if `environ` names one."""
     if summary := environ.get(STEP_SUMMARY):
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(texts[paths.markdown])
-    return paths
+            file.write(text)

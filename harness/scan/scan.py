@@ -209,9 +209,9 @@ def _as_supported(job: _Job, directory: Path, report: ScanReport) -> AsSupported
         raw = json.loads((directory / _SUPPORTED).read_text(encoding="utf-8"))
     known = {(finding.id, finding.package) for finding in report.findings}
     found = read_findings(raw, job.base)
-    return AsSupported(
-        system=name, findings=tuple(f for f in found if (f.id, f.package) not in known)
-    )
+    # Trivy names the SBOM as the place.
+    more = (replace(f, places=(name,)) for f in found if (f.id, f.package) not in known)
+    return AsSupported(system=name, findings=tuple(more))
 
 
 def _save(image: Image, path: Path) -> None:

@@ -1,10 +1,9 @@
 """Render a scan as Markdown, for a release page and a job summary."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from harness.report.check_table import inline
-from harness.report.write import STEP_SUMMARY
+from harness.report.write import append_summary
 from harness.scan.gate import SHOWN_PLACES
 from harness.scan.model import (
     GATED,
@@ -35,9 +34,7 @@ def render_summary(report: ScanReport) -> str:
 
 def append_step_summary(report: ScanReport, environ: Mapping[str, str]) -> None:
     """Append the summary to the GitHub Actions job summary, if `environ` names one."""
-    if path := environ.get(STEP_SUMMARY):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(render_summary(report))
+    append_summary(render_summary(report), environ)
 
 
 def _facts(report: ScanReport) -> str:

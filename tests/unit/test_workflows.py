@@ -31,6 +31,7 @@ WORKFLOWS = REPOSITORY / ".github" / "workflows"
 ALL = sorted(WORKFLOWS.glob("*.yml"))
 PUBLISH, CI = WORKFLOWS / "docker-publish.yml", WORKFLOWS / "ci.yml"
 NEWEST = WORKFLOWS / "newest-release.yml"
+RESCAN = WORKFLOWS / "rescan.yml"
 EACH = pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 TOKEN = "token-of-the-test"
 PIN = re.compile(r"uses: (\S+)@(\S+)(?: # (v\d+\.\d+\.\d+))?$", re.MULTILINE)
@@ -46,6 +47,7 @@ WRITES = {
         ("publish", "id-token"),
         ("publish", "packages"),
     },
+    "rescan": {("rescan", "issues"), ("rescan", "security-events")},
     "scorecard": {("scorecard", "security-events"), ("scorecard", "id-token")},
 }
 INSTALL_WITHOUT_IDENTITY = (
@@ -73,6 +75,9 @@ if session == "release" and "--export" in arguments:
     scan = pathlib.Path("release-out") / arch / "scan"
     scan.mkdir(parents=True)
     (scan / "trivy.sarif").write_text('{{"runs": [{{}}]}}')
+if session == "rescan":
+    pathlib.Path("rescan-out").mkdir()
+    pathlib.Path("rescan-out/rescan.sarif").write_text('{{"runs": [{{}}]}}')
 with open(os.environ["GITHUB_STEP_SUMMARY"], "a") as summary:
     print("summary of", session, *arguments, file=summary)
 words = {fails!r}
@@ -473,6 +478,36 @@ def test_newest_release_is_proven_every_day(machine: Machine) -> None:
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     assert machine.commands() == ["-s e2e -- v0.1.8 --without missing"] * 2
     assert not any(TOKEN in note["environ"].values() for note in machine.notes())
+
+
+def test_published_images_are_scanned_again_every_day(machine: Machine) -> None:
+    """One session scans and keeps the issues; its findings reach code scanning."""
+    assert set(load(RESCAN)["on"]) == {"schedule", "workflow_dispatch"}
+    run = machine.run(RESCAN, Event(name="schedule", token=TOKEN, repository="OwnEr/project"))
+    assert set(run.results.values()) == {SUCCESS}, run.explain()
+    (note,) = machine.notes()
+    assert " ".join(note["argv"]) == (
+        "-s rescan --no-venv --no-install -- --repository owner/finfocus-plugin-aws-public"
+        " --issues OwnEr/project"
+    )
+    assert TOKEN in note["environ"].values()
+    assert not any(TOKEN in "".join(environ) for _, environ in machine.installations())
+    assert (run.code_scanning / "rescan.sarif").exists()
+
+
+def test_rescan_that_failed_uploads_no_findings(machine: Machine) -> None:
+    """Code scanning would close what an incomplete upload lacks; the reports are kept."""
+    run = machine.run(RESCAN, Event(name="schedule", token=TOKEN), fails=("rescan",))
+    assert set(run.results.values()) == {FAILURE}
+    assert not run.code_scanning.exists()
+    assert (run.artifacts / "rescan").exists()
+
+
+def test_rescan_is_about_the_default_branch(machine: Machine) -> None:
+    """A manual run from another branch does nothing."""
+    event = Event(name="workflow_dispatch", ref="refs/heads/feature", token=TOKEN)
+    assert machine.run(RESCAN, event).results == {"rescan": SKIPPED}
+    assert machine.notes() == []
 
 
 def test_newest_release_that_cannot_be_found_fails_the_run(machine: Machine) -> None:

@@ -250,6 +250,7 @@ class Runner:
             "ref": event.ref,
             "ref_name": event.ref_name,
             "ref_type": "tag" if event.ref.startswith("refs/tags/") else "branch",
+            "repository": event.repository,
             "repository_owner": event.repository.partition("/")[0],
             "token": event.token,
         }

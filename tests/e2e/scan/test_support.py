@@ -75,7 +75,8 @@ def test_end_of_life_is_scanned_again_as_a_supported_alpine(
     assert report.as_supported is not None
     (more,) = report.as_supported.findings
     assert (more.id, more.package, more.installed) == ("CVE-2099-0011", "haproxy", "2.8.10-r0")
-    assert more.layer is LayerClass.PACKAGES
+    assert more.layer is LayerClass.BASE, "the image's only layer"
+    assert more.places == (f"alpine {SUPPORTED['alpine']}",)
     assert f"as alpine {SUPPORTED['alpine']}: 1 critical, 0 high more" in report.verdict
     summary = report.summary.read_text(encoding="utf-8").splitlines()
     assert "has had no security fixes since 2025" in summary[0]

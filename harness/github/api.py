@@ -1,0 +1,205 @@
+"""Requests to GitHub's REST API for one repository, with retries of what surely did nothing.
+
+https://docs.github.com/rest/using-the-rest-api/getting-started-with-the-rest-api
+"""
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from harness import __version__
+from harness.core.errors import HarnessError, UsageError
+from harness.core.untrusted import UNREADABLE, bounded_session
+from harness.registry.credentials import Secret
+from harness.registry.reference import is_loopback
+
+API = "https://api.github.com"
+VERSION = "2022-11-28"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
+_NEXT = re.compile(r'<(?P<url>[^>]+)>\s*;\s*rel="next"')
+_SECONDS = (10, 60)  # to connect, between bytes
+_ATTEMPTS = 5
+_LONGEST_PAUSE = 120.0
+_PAGES = 100
+_SHOWN = 300
+_OK = requests.codes
+
+
+class GitHubError(HarnessError):
+    """GitHub refused a request, or failed."""
+
+    exit_code = 10
+
+
+class _MayPassError(GitHubError):
+    """A failure that is worth retrying: GitHub did not process the request."""
+
+    def __init__(self, message: str, *, pause: float = 0) -> None:
+        super().__init__(message)
+        self.pause = pause
+
+
+class GitHub:
+    """One repository. Methods raise `GitHubError` if GitHub refuses, fails or answers nonsense."""
+
+    def __init__(
+        self, repository: str, token: Secret | None, *, api: str = API, pause: float = 1
+    ) -> None:
+        """Use the API at `api`; the token is sent only there. Raises `UsageError`."""
+        if not _REPOSITORY.fullmatch(repository):
+            raise UsageError(f"{repository!r} is not a repository on GitHub: use OWNER/NAME")
+        address = urlsplit(api)
+        if address.scheme != "https" and not is_loopback(address.netloc):
+            raise UsageError(f"a token would be sent to {api} without TLS: use https")
+        self.repository = repository
+        self._token = token
+        self._api = api.rstrip("/")
+        self._pause = pause
+        self._session = bounded_session()
+
+    def __enter__(self) -> "GitHub":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def everything(self, path: str, **parameters: str) -> list[dict[str, Any]]:
+        """Return all entries of a list, over all its pages."""
+        url, found = self._url(path), []
+        given: dict[str, str] = {"per_page": "100", **parameters}
+        for _ in range(_PAGES):
+            answer = self._request("GET", url, parameters=given)
+            page = _json(answer)
+            if not isinstance(page, list):
+                raise GitHubError(f"GET {_bare(url)}: expected a list, got {type(page).__name__}")
+            found += [dict(entry) for entry in page]
+            following = _NEXT.search(answer.headers.get("Link", ""))
+            if following is None:
+                return found
+            url, given = following["url"], {}
+            if not url.startswith(f"{self._api}/"):
+                raise GitHubError(f"GitHub continues its list on another host: {_bare(url)}")
+        raise GitHubError(f"GET {_bare(url)}: more than {_PAGES} pages")
+
+    def create(self, path: str, **fields: object) -> dict[str, Any]:
+        """Create an object below the repository's `path`; return it."""
+        return self._object("POST", path, fields)
+
+    def change(self, path: str, **fields: object) -> dict[str, Any]:
+        """Change the object at the repository's `path`; return it."""
+        return self._object("PATCH", path, fields)
+
+    def _object(self, method: str, path: str, fields: Mapping[str, object]) -> dict[str, Any]:
+        answer = _json(self._request(method, self._url(path), body=fields))
+        if not isinstance(answer, dict):
+            raise GitHubError(f"{method} {path}: expected an object")
+        return answer
+
+    def _url(self, path: str) -> str:
+        return f"{self._api}/repos/{self.repository}/{path}"
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        parameters: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+    ) -> requests.Response:
+        attempts = Retrying(
+            retry=retry_if_exception_type(_MayPassError),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=self._wait,
+            reraise=True,
+        )
+        return attempts(self._once, method, url, parameters, body)
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        parameters: Mapping[str, str] | None,
+        body: Mapping[str, object] | None,
+    ) -> requests.Response:
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "User-Agent": f"finfocus-image-harness/{__version__}",
+            "X-GitHub-Api-Version": VERSION,
+        }
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token.reveal()}"
+        try:
+            answer = self._session.request(
+                method,
+                url,
+                params=parameters,
+                json=body,
+                headers=headers,
+                timeout=_SECONDS,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            text = f"{method} {_bare(url)}: {type(error).__name__}"
+            # A creation that may have arrived is not repeated: it would be there twice.
+            raise (GitHubError if method == "POST" else _MayPassError)(text) from None
+        if answer.status_code not in {_OK.ok, _OK.created}:
+            _refuse(method, answer)
+        return answer
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "pause", 0)
+        return float(asked) or wait_random_exponential(multiplier=self._pause, max=30)(state)
+
+
+def _refuse(method: str, answer: requests.Response) -> NoReturn:
+    """Raise the error for an unexpected response.
+
+    Rate limits: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
+    """
+    code, headers = answer.status_code, answer.headers
+    text = f"{method} {_bare(answer.url)}: HTTP {code}{_words(answer)}"
+    limited = code == _OK.too_many_requests or (
+        code == _OK.forbidden
+        and ("Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0")
+    )
+    if limited:
+        pause = _number(headers.get("Retry-After", ""))
+        pause = pause or max(_number(headers.get("X-RateLimit-Reset", "")) - time.time(), 0)
+        if pause > _LONGEST_PAUSE:
+            raise GitHubError(f"{text}\n  the rate limit ends in {pause:.0f} s: try again then")
+        raise _MayPassError(text, pause=pause)
+    if code in {_OK.unauthorized, _OK.forbidden, _OK.not_found}:
+        raise GitHubError(f"{text}\n  check GITHUB_TOKEN and its permissions (issues: write)")
+    if code >= _OK.server_error and method != "POST":
+        raise _MayPassError(text)
+    raise GitHubError(text)
+
+
+def _words(answer: requests.Response) -> str:
+    try:
+        said = " ".join(str(answer.json()["message"]).split())
+    except (*UNREADABLE, requests.RequestException):
+        return ""
+    return f" ({said[:_SHOWN]})"
+
+
+def _json(answer: requests.Response) -> Any:
+    try:
+        return answer.json()
+    except UNREADABLE:
+        raise GitHubError(f"{_bare(answer.url)}: the response is not JSON") from None
+
+
+def _number(text: str) -> float:
+    return float(text) if text.isdecimal() else 0.0
+
+
+def _bare(url: str) -> str:
+    return url.partition("?")[0]

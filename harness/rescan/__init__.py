@@ -1,0 +1,1 @@
+"""Scan what is published again: a clean image gets vulnerabilities while it does not change."""
