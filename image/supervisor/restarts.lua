@@ -5,6 +5,10 @@
 
 local stopping = require "supervisor.stopping"
 
+-- From one start of the proxy or the log writer to the next: one that ends at once, where every start counts as stable,
+-- would be started as fast as the processor allows.
+local PART_SECONDS = 0.2
+
 -- Seconds before the next start: 0.2, 0.4, 0.8 and so on to 25.6.
 local function pause(failures)
   return 0.2 * 2 ^ (math.min(failures, 8) - 1)
@@ -42,7 +46,8 @@ local function failed(state, entry, status, now, act)
     entry.state, entry.due = "backoff", now + seconds
     message = string.format("%srestart %d of %d in %.1f s", message, entry.failures, settings.max_restarts, seconds)
   else
-    entry.state = "waiting"
+    entry.due = math.max(now, entry.started_at + PART_SECONDS)
+    entry.state = now < entry.due and "backoff" or "waiting"
     message = message .. "started again"
   end
   act("say", { level = "warn", region = region, message = message })

@@ -20,6 +20,8 @@ local function begin(state, now, verdict)
       entry.state = "stopping"
     elseif entry.kind ~= "log-writer" and entry.state ~= "failed" then
       entry.state = "stopped"
+    elseif entry.state == "backoff" then
+      entry.state = "waiting" -- the log writer, for the last lines
     end
   end
 end

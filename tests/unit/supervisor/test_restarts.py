@@ -132,6 +132,7 @@ def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None
     decider = Decider(["us-east-1"])
     decider.run_all()
     for _ in range(3):
+        decider.now += 0.2
         actions = decider.exited(part)
         assert starts(actions) == [part]
         assert words(actions) == [("warn", "-", f"{part} exited (code 1): started again")]
@@ -141,6 +142,38 @@ def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None
     assert starts(actions) == []
     assert decider.phase != "running"
     assert decider.state_of(part) == "failed"
+
+
+@pytest.mark.parametrize("part", ["proxy", "log-writer"])
+@pytest.mark.parametrize("stable_seconds", [0, 60])
+def test_fr_017_a_part_that_ends_at_once_pauses(part: str, stable_seconds: float) -> None:
+    """FR-017: a component starts every 0.2 s at most, also where every start counts as stable."""
+    decider = Decider(["us-east-1"], stable_seconds=stable_seconds)
+    decider.run_all()
+    decider.now += 1
+    began = decider.now
+    assert starts(decider.exited(part)) == [part]
+    decider.started(part)
+    for _ in range(2):
+        assert starts(decider.exited(part)) == []
+        assert decider.wait() <= 0.2
+        assert starts(decider.tick(0.21)) == [part]
+        decider.started(part)
+    assert decider.now - began >= 0.4
+    assert decider.phase == "running"
+
+
+def test_a_log_writer_that_pauses_still_writes_the_last_lines() -> None:
+    """A stop during the pause of the log writer starts it for the lines that are left."""
+    decider = Decider(["us-east-1"])
+    decider.run_all()
+    assert starts(decider.exited("log-writer")) == []
+    decider.send("signal", signal="SIGTERM")
+    for name in ("proxy", "us-east-1"):
+        decider.exited(name, 0)
+    assert starts(decider.tick(0.05) + decider.tick(0.05)) == ["log-writer"] or (
+        "log-writer" in decider.asked
+    )
 
 
 def test_fr_017_a_part_may_run_again_before_its_time() -> None:
