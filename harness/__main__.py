@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from types import FrameType
 
 import requests
@@ -23,22 +24,30 @@ _interrupted_at: list[float] = []
 
 def main() -> None:
     """Run the command line and exit with its documented code."""
+    run_to_exit_code(lambda: app(standalone_mode=True))
+
+
+def run_to_exit_code(command: Callable[[], object]) -> None:
+    """Run `command`; SIGTERM and Ctrl+C unwind it, and errors exit with their documented codes.
+
+    Raises `SystemExit` unless `command` returns.
+    """
     _interrupted_at.clear()
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
-        app(standalone_mode=True)
+        command()
     except HarnessError as error:
         die(str(error))
         sys.exit(error.exit_code)
     except SystemExit as end:
         # Typer turns a KeyboardInterrupt into this, without a message.
         if end.code == INTERRUPTED:
-            # Cleanup is done. Ignore further signals while the interpreter exits.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
-            die("interrupted")
+            _say_interrupted()
         raise
+    except KeyboardInterrupt:
+        _say_interrupted()
+        sys.exit(INTERRUPTED)
     except (DockerException, requests.RequestException, urllib3.exceptions.HTTPError) as error:
         detail(traceback.format_exc())
         die(f"the container engine failed: {error}. Run `harness doctor` to diagnose.")
@@ -52,6 +61,13 @@ def main() -> None:
         detail(traceback.format_exc())
         die(f"internal error: {type(error).__name__}: {error}. Run with --verbose for details.")
         sys.exit(DEFECT)
+
+
+def _say_interrupted() -> None:
+    # Cleanup is done. Ignore further signals while the interpreter exits.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    die("interrupted")
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

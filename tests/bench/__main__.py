@@ -1,20 +1,18 @@
 """Benchmark the image: `python -m tests.bench [VERSION] [--full-size [--settle SECONDS]]`."""
 
 import argparse
-import sys
 from pathlib import Path
 
+from harness.__main__ import run_to_exit_code
 from harness.build.assets import LOCAL_VERSION
-from harness.core.console import die
-from harness.core.errors import HarnessError
 from harness.core.stages import StandInPolicy
 from harness.pipeline import BuildConfig
 
 from .suite import bench
 
 
-def main() -> int:
-    """Run the command line; exit codes are those of the harness."""
+def main() -> None:
+    """Run the command line; raise `HarnessError` if it cannot measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("version", nargs="?", default=LOCAL_VERSION, help="default: %(default)s")
     parser.add_argument(
@@ -34,13 +32,8 @@ def main() -> int:
     config = BuildConfig(
         version=given.version, stand_ins=given.stand_ins, full_size=given.full_size
     )
-    try:
-        bench(config, given.results, settle=given.settle)
-    except HarnessError as error:
-        die(str(error))
-        return error.exit_code
-    return 0
+    bench(config, given.results, settle=given.settle)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_exit_code(main)

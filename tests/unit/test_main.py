@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -55,6 +56,36 @@ def test_every_end_is_one_sentence_and_a_code(
     assert captured.err.startswith("error: ")
     assert words in captured.err
     assert "Traceback" not in captured.err + captured.out
+
+
+_MEASURING = """
+import runpy, sys, time, types
+suite = types.ModuleType("tests.bench.suite")
+def bench(*_, **__):
+    try:
+        print("measuring", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+suite.bench = bench
+sys.modules["tests.bench.suite"] = suite
+sys.argv = ["bench"]
+runpy.run_module("tests.bench", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_bench_that_is_interrupted_cleans_up(number: signal.Signals) -> None:
+    """SIGTERM, which CI sends, unwinds the benchmark like Ctrl+C: its containers are removed."""
+    command = [sys.executable, "-c", _MEASURING]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "measuring\n"
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+    assert (output, errors) == ("cleaned up\n", "error: interrupted\n")
+    assert process.returncode == 130
 
 
 def test_exit_codes_are_documented_and_unique() -> None:
