@@ -1,10 +1,13 @@
-"""Tools that are published as Go modules: compiled once per version and kept in the cache.
+"""Programs in Go, compiled once and kept in the cache: published modules, and our own.
 
-The source comes from the Go module proxy and is checked against the Go checksum database
+Modules come from the Go module proxy and are checked against the Go checksum database
 (https://go.dev/ref/mod#checksum-database), so that a machine that reaches only package registries
 gets the same code as the upstream release.
 """
 
+import hashlib
+import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -70,3 +73,44 @@ class GoTool:
                 environ={**self.environ, **here},
             )
             (Path(made) / self.name).replace(path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoProgram:
+    """A program of this repository: a package in a module's directory."""
+
+    source: Path  # the module's directory
+    name: str  # for people, and of its directory in the cache
+    package: str = "."
+    ldflags: str = "-s -w"
+    environ: Mapping[str, str] = field(default_factory=dict)  # GOARCH for another machine
+
+    def provide(self) -> Path:
+        """Return the path of the static executable, compiled once per source and options.
+
+        Raises `EnvironmentMissingError` if Go is missing, and `CommandError` with Go's output.
+        """
+        program = cache_directory() / "programs" / f"{self.name}-{self._recipe()}"
+        if program.exists():
+            return program
+        if not shutil.which("go"):
+            raise EnvironmentMissingError(f"{self.name} needs Go. Install it: https://go.dev/dl/")
+        program.parent.mkdir(parents=True, exist_ok=True)
+        building = program.with_suffix(f".{os.getpid()}")
+        command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={self.ldflags}"]
+        with step(f"compiling {self.name}"):
+            run(
+                [*command, "-o", str(building), self.package],
+                cwd=self.source,
+                environ={"CGO_ENABLED": "0", **self.environ},
+            )
+            building.replace(program)
+        return program
+
+    def _recipe(self) -> str:
+        options = json.dumps([self.package, self.ldflags, dict(self.environ)])
+        recipe = hashlib.sha256(options.encode())
+        for path in sorted(self.source.rglob("*")):
+            if path.suffix in {".go", ".mod", ".sum"} and not path.name.endswith("_test.go"):
+                recipe.update(f"{path.relative_to(self.source)}\n".encode() + path.read_bytes())
+        return recipe.hexdigest()[:16]

@@ -1,8 +1,6 @@
 """A small vulnerability database in Trivy's format, for machines without registry access."""
 
-import hashlib
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness.core.cache import cache_directory
-from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError, ScanImpossibleError
-from harness.core.process import run
+from harness.core.go_tools import GoProgram
 
 SOURCE = Path(__file__).parent / "trivydb"
 STAND_IN_SOURCE = "Stand-in"
@@ -115,22 +111,8 @@ def _advisory(advisory: Advisory) -> dict[str, Any]:
 
 
 def _program() -> Path:
-    """The program that writes databases, compiled once per source."""
-    recipe = hashlib.sha256()
-    for path in sorted(p for p in SOURCE.iterdir() if p.suffix in {".go", ".mod", ".sum"}):
-        recipe.update(path.read_bytes())
-    program = cache_directory() / "tools" / f"trivydb-{recipe.hexdigest()[:16]}"
-    if program.exists():
-        return program
-    program.parent.mkdir(parents=True, exist_ok=True)
-    building = program.with_suffix(f".{os.getpid()}")
-    command = ["go", "build", "-trimpath", "-buildvcs=false", "-o", str(building), "."]
-    with step("compiling the generator of the stand-in database"):
-        try:
-            run(command, cwd=SOURCE, environ={"CGO_ENABLED": "0"})
-        except EnvironmentMissingError as error:
-            raise ScanImpossibleError(
-                f"the stand-in database needs Go (https://go.dev/dl/): {error}"
-            ) from error
-        building.replace(program)
-    return program
+    """The program that writes databases."""
+    try:
+        return GoProgram(source=SOURCE, name="stand-in-database").provide()
+    except EnvironmentMissingError as error:
+        raise ScanImpossibleError(f"cannot create the stand-in database: {error}") from error

@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from threading import Thread
 
 from harness.core.cache import cache_directory
 from harness.core.console import step
-from harness.core.errors import EnvironmentMissingError
+from harness.core.go_tools import GoProgram
 from harness.core.process import run
 from harness.core.regions import Region
 from harness.core.stages import Architecture, asset_name
@@ -115,41 +115,17 @@ def make_release(
 
 def build_plugin(version: str, architecture: Architecture) -> Path:
     """The stand-in plugin without price lists, compiled once per source and architecture."""
-    flags = f"-s -w -X main.version={version.removeprefix('v')}"
-    return _compile(".", flags, {"GOOS": "linux", "GOARCH": architecture.value})
+    return GoProgram(
+        source=SOURCE,
+        name="stand-in-plugin",
+        ldflags=f"-s -w -X main.version={version.removeprefix('v')}",
+        environ={"GOOS": "linux", "GOARCH": architecture.value},
+    ).provide()
 
 
 def _build_pricelist() -> Path:
     """The program that attaches price lists to an executable; it runs on this machine."""
-    return _compile("./cmd/pricelist", "-s -w", {})
-
-
-def _compile(package: str, flags: str, environ: Mapping[str, str]) -> Path:
-    """A static executable of one Go package, compiled once per source, flags and environment."""
-    sources = sorted(p for p in SOURCE.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
-    recipe = hashlib.sha256(json.dumps([package, flags, dict(environ)]).encode())
-    for path in sources:
-        if not path.name.endswith("_test.go"):
-            recipe.update(path.read_bytes())
-    program = cache_directory() / "plugins" / recipe.hexdigest()[:16]
-    if program.exists():
-        return program
-    program.parent.mkdir(parents=True, exist_ok=True)
-    building = program.with_suffix(f".{os.getpid()}")
-    command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={flags}"]
-    with step("compiling the stand-in plugin" if package == "." else f"compiling {package}"):
-        try:
-            run(
-                [*command, "-o", str(building), package],
-                cwd=SOURCE,
-                environ={"CGO_ENABLED": "0", **environ},
-            )
-        except EnvironmentMissingError as error:
-            raise EnvironmentMissingError(
-                f"the stand-in plugin needs Go (https://go.dev/dl/): {error}"
-            ) from error
-        building.replace(program)
-    return program
+    return GoProgram(source=SOURCE, name="pricelist", package="./cmd/pricelist").provide()
 
 
 def _pack(attach: Path, program: Path, plugin: StandInPlugin, region: Region, path: Path) -> str:
