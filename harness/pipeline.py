@@ -137,8 +137,7 @@ def prove(config: BuildConfig, reports: Path) -> Proof:
     """Build the image, examine it, and write the proof to `reports`."""
     with container_engine() as engine:
         sweep(engine.client)
-        proof = examine(engine, build(engine, config), config)
-    return report(proof, reports)
+        return report(examine(engine, build(engine, config), config), reports)
 
 
 def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
@@ -147,7 +146,7 @@ def verify_image(reference: str, reports: Path, *, full_size: bool) -> Proof:
         sweep(engine.client)
         regions = regions_of(engine, reference)
         proof = verify(engine, reference, regions, full_size=full_size)
-    return report(_about_regions(proof, regions, load_regions()), reports)
+        return report(_about_regions(proof, regions, load_regions()), reports)
 
 
 def regions_of(engine: Engine, reference: str) -> tuple[Region, ...]:
@@ -192,7 +191,8 @@ def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: 
         stand_ins = built.stand_ins if built else ()
         regions = regions_of(engine, reference)
         proof = smoke(engine, reference, regions, options, stand_ins=stand_ins)
-    return report(_about_regions(proof, regions, load_regions()), reports)
+        # Inside the block: an engine that fails to stop must not lose the report.
+        return report(_about_regions(proof, regions, load_regions()), reports)
 
 
 def report(proof: Proof, directory: Path) -> Proof:

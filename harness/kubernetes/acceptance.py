@@ -2,12 +2,13 @@
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from harness import __version__
-from harness.core.console import say
+from harness.core.console import say, warn
+from harness.core.errors import HarnessError
 from harness.core.proof import Environment, ImageFacts, Proof, StandIn
 from harness.core.recorder import Recorder
 from harness.core.regions import Region
@@ -19,7 +20,7 @@ from harness.kubernetes.clusters import (
     ClusterKind,
     given_cluster,
     made_cluster,
-    save_image,
+    save_images,
 )
 from harness.kubernetes.disruptions import disrupt
 from harness.kubernetes.kubectl import Kubectl
@@ -28,6 +29,7 @@ from harness.kubernetes.stage import Stage, open_stage
 from harness.kubernetes.story import tell_story
 from harness.verify.target import Target
 
+CLEAN_UP = "everything that the run created is removed"
 REQUIRED = ("FR-007", "FR-017", "FR-019", "SC-003", "US-1")
 
 
@@ -55,16 +57,16 @@ def smoke(
     """
     started = datetime.now(UTC)
     recorder = Recorder()
-    with _cluster(options) as cluster, open_stage(cluster, image, regions, recorder) as stage:
+    with _removed_afterwards(recorder) as stack:
+        cluster = stack.enter_context(_cluster(options))
+        environment = _describe(cluster.kubectl)
+        stage = stack.enter_context(open_stage(cluster, image, regions, recorder))
         if cluster.load and engine:
             with temporary_directory("image") as directory:
-                cluster.load(save_image(engine, image, directory))
+                cluster.load(save_images(engine, [image], directory))
         say(f"• smoke test of {image}")
-        if tell_story(stage):
-            disrupt(stage, drain=cluster.own or options.drain)
-            split_by_region(stage)
+        _every_check(stage, drain=cluster.own or options.drain)
         facts, found = _facts(engine, stage)
-        environment = _describe(cluster.kubectl)
     added = (cluster.stand_in,) if cluster.stand_in else ()
     return Proof(
         started_at=started,
@@ -77,6 +79,37 @@ def smoke(
         checks=tuple(recorder.checks),
         required=REQUIRED,
     )
+
+
+def _every_check(stage: Stage, *, drain: bool) -> None:
+    """Run the checks in order; an error between two of them becomes a failed check."""
+    try:
+        if tell_story(stage):
+            disrupt(stage, drain=drain)
+            split_by_region(stage)
+    except HarnessError as error:
+        with stage.recorder.check("US-1", "the smoke test runs to its end") as finding:
+            finding.fail(str(error))
+
+
+@contextmanager
+def _removed_afterwards(recorder: Recorder) -> Iterator[ExitStack]:
+    """Close the yielded stack after the block; a clean-up that fails becomes a failed check.
+
+    The results of the run are worth more than its clean-up: raising here would lose the report.
+    """
+    stack = ExitStack()
+    try:
+        yield stack
+    except BaseException:
+        try:
+            stack.close()
+        except HarnessError as error:  # the reason why the run ended matters more
+            warn(f"  clean-up failed: {error}")
+        raise
+    with recorder.check("US-1", CLEAN_UP, scenario="clean-up") as finding:
+        stack.close()
+        finding.measured = "removed"
 
 
 @contextmanager

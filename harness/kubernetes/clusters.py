@@ -1,11 +1,16 @@
 """The cluster of a smoke test: a given context, kind, or a stand-in node."""
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
+
+from docker.errors import DockerException
+from docker.utils import version_gte
 
 from harness.core.console import say, step
 from harness.core.errors import EnvironmentMissingError
@@ -16,6 +21,9 @@ from harness.kubernetes.kind import kind_cluster
 from harness.kubernetes.kubectl import Kubectl
 from harness.stand_ins.cluster.node import kubernetes_node
 from harness.stand_ins.cluster.programs import compiled_kubectl
+
+_PLATFORM_SINCE = "1.48"  # the engine's API version
+_CHUNK = 1 << 20
 
 
 class ClusterKind(StrEnum):
@@ -75,12 +83,30 @@ def _made(kind: ClusterKind, stack: ExitStack) -> Cluster:
     return Cluster(kubectl=kubectl, load=node.load, own=True, stand_in=node.stand_in())
 
 
-def save_image(engine: Engine, reference: str, directory: Path) -> Path:
-    """Save one image, of the engine's platform, as an archive; return its path."""
+def save_images(engine: Engine, references: Sequence[str], directory: Path) -> Path:
+    """Save images as one archive, each for one platform; return its path.
+
+    An engine with containerd's image store writes every platform of an image unless one is named,
+    and fails to load one whose other platforms were never pulled
+    (https://docs.docker.com/reference/api/engine/version/v1.48/#tag/Image/operation/ImageGetAll).
+    Older engines hold one platform per image. Raises `EnvironmentMissingError` if they cannot.
+    """
     archive = directory / "image.tar"
-    with step(f"saving {reference}"), archive.open("wb") as file:
-        for chunk in engine.client.images.get(reference).save(named=reference):
-            file.write(chunk)
+    api: Any = engine.client.api
+    asked: dict[str, object] = {"names": list(references)}
+    if version_gte(api.api_version, _PLATFORM_SINCE):
+        facts = engine.client.images.get(references[0]).attrs
+        asked["platform"] = json.dumps({"os": facts["Os"], "architecture": facts["Architecture"]})
+    try:
+        with step(f"saving {' and '.join(references)}"), archive.open("wb") as file:
+            answer = api._get(api._url("/images/get"), params=asked, stream=True)  # noqa: SLF001
+            api._raise_for_status(answer)  # noqa: SLF001
+            for chunk in answer.iter_content(_CHUNK):
+                file.write(chunk)
+    except DockerException as error:
+        raise EnvironmentMissingError(
+            f"the engine cannot save {' and '.join(references)}: {error}"
+        ) from error
     return archive
 
 

@@ -11,7 +11,7 @@ from harness.core.errors import HarnessError
 from harness.core.recorder import Limits
 from harness.core.regions import METRICS_PORT
 from harness.core.wait import wait_until
-from harness.kubernetes.drain import drain_node
+from harness.kubernetes.drain import drain_node, evict_node
 from harness.kubernetes.in_cluster_load import under_load
 from harness.kubernetes.manifests import APP
 from harness.kubernetes.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready, restarts
@@ -38,7 +38,7 @@ def disrupt(stage: Stage, *, drain: bool) -> None:
     the sequence.
     """
     try:
-        for disruption in (_delete, _restart, _kill_region, _spend_budget):
+        for disruption in (_delete, _restart, _kill_region, _spend_budget, evict_node):
             disruption(stage)
         drain_node(stage, allowed=drain)
     except HarnessError as error:
@@ -91,7 +91,9 @@ def _restart(stage: Stage) -> None:
     with under_load(stage, "rolling restart", "a rolling restart: no request fails") as finding:
         old = {pod["metadata"]["name"] for pod in stage.pods()}
         stage.kubectl.run("rollout", "restart", f"deployment/{APP}")
-        stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=180s", timeout=200)
+        seconds = stage.pull_seconds
+        status = ("rollout", "status", f"deployment/{APP}", f"--timeout={seconds}s")
+        stage.kubectl.run(*status, timeout=seconds + 20)
         new = {pod["metadata"]["name"] for pod in stage.await_ready(REPLICAS)}
         finding.expect(not old & new, "an old pod still exists")
         # The old pods keep serving for a while after the update is complete.

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from harness.core.wait import wait_until
 from harness.kubernetes.stage import Stage
 
-START_SECONDS = 60
-
 
 @contextmanager
 def helper_pod(
@@ -26,7 +24,7 @@ def helper_pod(
     try:
         wait_until(
             lambda: stage.pod(name)["status"]["phase"] == "Running",
-            timeout=START_SECONDS,
+            timeout=stage.pull_seconds,
             interval=0.2,
             what=f"pod {name} runs",
             explain=stage.kubectl.trouble,
@@ -51,8 +49,8 @@ def _pod(image: str, name: str, script: str, environ: Mapping[str, str]) -> dict
                 "runAsUser": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            # A drain cordons the node that this pod may need.
-            "tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}],
+            # A drain cordons the node that this pod may need, an eviction taints it.
+            "tolerations": [{"operator": "Exists"}],
             "containers": [
                 {
                     "name": "helper",

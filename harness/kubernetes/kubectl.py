@@ -35,9 +35,9 @@ class Kubectl:
         """Return the command line of a call."""
         return [self.program, *self.options, f"--namespace={self.namespace}", *arguments]
 
-    def run(self, *arguments: str, timeout: float = 120) -> str:
+    def run(self, *arguments: str, timeout: float = 120, stdin: str | None = None) -> str:
         """Return the output of a call; raise `CommandError` if it fails."""
-        return run(self.command(*arguments), timeout=timeout)
+        return run(self.command(*arguments), timeout=timeout, stdin=stdin)
 
     def apply(self, manifest: Path, *arguments: str) -> str:
         """Apply a file, or a kustomize directory."""

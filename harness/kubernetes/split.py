@@ -8,8 +8,6 @@ from harness.kubernetes.manifests import REGION_LABEL, service_name
 from harness.kubernetes.stage import Stage
 from harness.verify.probe import get_status
 
-AVAILABLE_SECONDS = 180
-
 
 def split_by_region(stage: Stage) -> None:
     """US-1 (an operator applies a manifest): each region's Service leads to its own pod."""
@@ -24,8 +22,8 @@ def split_by_region(stage: Stage) -> None:
         stage.kubectl.run(
             *("wait", "deployment", "--for=condition=Available"),
             f"--selector={REGION_LABEL}!=all",
-            f"--timeout={AVAILABLE_SECONDS}s",
-            timeout=AVAILABLE_SECONDS + 10,
+            f"--timeout={stage.pull_seconds}s",
+            timeout=stage.pull_seconds + 10,
         )
         served = [region.name for region in stage.regions if _serves_only(stage, region)]
         finding.value = len(served)

@@ -3,13 +3,16 @@
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from harness.core.console import say, step
+from harness.core.errors import HarnessError
 from harness.core.labels import OWNER, is_orphan, own_identity
 from harness.core.recorder import Recorder
 from harness.core.regions import Region, load_regions
@@ -22,9 +25,11 @@ from harness.kubernetes.manifests import APP
 
 IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
 SELECTOR = f"app.kubernetes.io/name={APP}"
+PULL_SECONDS = 900  # for a node that has to pull 2 GB
 POD_READY_SECONDS = 180
 REPLICAS = 2  # in `base`
 GRACE_SECONDS = 15  # from a pod's deletion to its exit
+RUN_LABEL = "finfocus.com/smoke-run"  # on the pods of one run; its value is the namespace
 _OURS = "finfocus.com/smoke"
 _OWNER = "finfocus.com/smoke-owner"
 _RESTRICTED = {
@@ -58,6 +63,7 @@ class Stage:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": self.kubectl.namespace,
+            "labels": [{"pairs": {RUN_LABEL: self.kubectl.namespace}, "includeTemplates": True}],
             "resources": [os.path.relpath(self.deploy / resource, directory.resolve())],
             "images": [{"name": IMAGE_IN_MANIFESTS, "newName": name, key: chosen}],
         }
@@ -66,6 +72,11 @@ class Stage:
             text["patches"] = [{"target": {"kind": "Deployment"}, "patch": json.dumps(patch)}]
         (directory / "kustomization.yaml").write_text(json.dumps(text), encoding="utf-8")
         return directory
+
+    @property
+    def own_selector(self) -> str:
+        """Selects the pods of this run only, even across namespaces."""
+        return f"{RUN_LABEL}={self.kubectl.namespace}"
 
     def pods(self) -> list[dict[str, Any]]:
         """Return the Deployment's pods that are not being deleted, oldest first."""
@@ -81,19 +92,59 @@ class Stage:
         return self.kubectl.get("pod", name)
 
     def await_ready(self, count: int) -> list[dict[str, Any]]:
-        """Wait until there are exactly `count` pods and all are ready; return them."""
+        """Wait until there are exactly `count` pods and all are ready; return them.
 
-        def ready() -> list[dict[str, Any]]:
-            found = self.pods()
-            return found if len(found) == count and all(map(is_ready, found)) else []
+        The time to become ready counts from the start of the last container: before that, a node
+        may have to pull the image.
+        """
 
-        return wait_until(
-            ready,
-            timeout=POD_READY_SECONDS,
-            interval=0.2,
-            what=f"{count} pods are ready",
-            explain=self.kubectl.trouble,
-        )
+        def found(test: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
+            pods = self.pods()
+            return pods if len(pods) == count and all(map(test, pods)) else []
+
+        for test, timeout, what in (
+            (has_started, self.pull_seconds, "have started"),
+            (is_ready, POD_READY_SECONDS, "are ready"),
+        ):
+            pods = wait_until(
+                partial(found, test),
+                timeout=timeout,
+                interval=0.2,
+                what=f"{count} pods {what}",
+                explain=self.kubectl.trouble,
+            )
+        return pods
+
+    @property
+    def pull_seconds(self) -> int:
+        """How long a pod may take to start; short if the image was loaded into the nodes."""
+        return POD_READY_SECONDS if self.cluster.load else PULL_SECONDS
+
+
+def has_started(pod: dict[str, Any]) -> bool:
+    """Return whether the pod's container runs, or has run."""
+    states = (pod["status"].get("containerStatuses") or [{}])[0]
+    return any(
+        kind in states.get(key, {})
+        for key in ("state", "lastState")
+        for kind in ("running", "terminated")
+    )
+
+
+def seconds_to_ready(pod: dict[str, Any]) -> float:
+    """Return the seconds from the start of the pod's container until it was ready.
+
+    Both times are the kubelet's, in whole seconds. The image was pulled before the start.
+    """
+    began = datetime.fromisoformat(
+        pod["status"]["containerStatuses"][0]["state"]["running"]["startedAt"]
+    )
+    (ready,) = (
+        datetime.fromisoformat(condition["lastTransitionTime"])
+        for condition in pod["status"]["conditions"]
+        if condition["type"] == "Ready"
+    )
+    return (ready - began).total_seconds()
 
 
 def is_ready(pod: dict[str, Any]) -> bool:
@@ -138,8 +189,19 @@ def open_stage(
                 deploy=deploy,
             )
         finally:
-            with step(f"removing {namespace}"):
-                cluster.kubectl.run("delete", "namespace", namespace, "--timeout=120s", timeout=150)
+            _remove(cluster.kubectl, namespace)
+
+
+def _remove(kubectl: Kubectl, namespace: str) -> None:
+    command = ("delete", "namespace", namespace, "--timeout=120s")
+    try:
+        with step(f"removing {namespace}"):
+            kubectl.run(*command, timeout=150)
+    except HarnessError as error:
+        raise HarnessError(
+            f"namespace {namespace} was not removed: run `kubectl delete namespace {namespace}`,"
+            f" or the smoke test again, which removes it\n{error}"
+        ) from error
 
 
 def sweep_namespaces(kubectl: Kubectl) -> list[str]:

@@ -15,7 +15,7 @@ from harness.core.regions import METRICS_PORT
 from harness.engine.logs import judge
 from harness.kubernetes.manifests import APP
 from harness.kubernetes.policy import check_policy
-from harness.kubernetes.stage import REPLICAS, Stage, restarts
+from harness.kubernetes.stage import REPLICAS, Stage, restarts, seconds_to_ready
 from harness.verify.probe import LOOPBACK, body_of, get_status
 from harness.verify.service_checks import NAME_PATH
 
@@ -78,8 +78,10 @@ def _ready(stage: Stage) -> bool:
         began = time.monotonic()
         stage.kubectl.apply(stage.overlay("base"))
         pods = stage.await_ready(REPLICAS)
-        finding.value = time.monotonic() - began
-        finding.note = "\n".join(pod["metadata"]["name"] for pod in pods)
+        elapsed = time.monotonic() - began
+        finding.value = max(map(seconds_to_ready, pods))
+        names = (pod["metadata"]["name"] for pod in pods)
+        finding.note = "\n".join([f"{elapsed:.1f} s with scheduling and image pull", *names])
         finding.expect(not any(map(restarts, pods)), "a container restarted")
         stage.kubectl.run("rollout", "status", f"deployment/{APP}", "--timeout=60s")
     return bool(pods)

@@ -78,8 +78,9 @@ runpy.run_module("tests.bench", run_name="__main__")
 def test_bench_that_is_interrupted_cleans_up(number: signal.Signals) -> None:
     """SIGTERM, which CI sends, unwinds the benchmark like Ctrl+C: its containers are removed."""
     command = [sys.executable, "-c", _MEASURING]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "measuring\n"
         process.send_signal(number)

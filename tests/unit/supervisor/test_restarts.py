@@ -156,7 +156,7 @@ def test_fr_017_a_part_that_ends_at_once_pauses(part: str, stable_seconds: float
     decider.started(part)
     for _ in range(2):
         assert starts(decider.exited(part)) == []
-        assert decider.wait() <= 0.2
+        assert decider.wait() < 0.201
         assert starts(decider.tick(0.21)) == [part]
         decider.started(part)
     assert decider.now - began >= 0.4
@@ -171,9 +171,8 @@ def test_a_log_writer_that_pauses_still_writes_the_last_lines() -> None:
     decider.send("signal", signal="SIGTERM")
     for name in ("proxy", "us-east-1"):
         decider.exited(name, 0)
-    assert starts(decider.tick(0.05) + decider.tick(0.05)) == ["log-writer"] or (
-        "log-writer" in decider.asked
-    )
+    decider.tick(0.05)
+    assert decider.asked == ["log-writer"]
 
 
 def test_fr_017_a_part_may_run_again_before_its_time() -> None:
