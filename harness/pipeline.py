@@ -26,11 +26,13 @@ from harness.engine.provision import Engine, container_engine
 from harness.engine.pull import find_image
 from harness.kubernetes.acceptance import SmokeOptions, smoke
 from harness.machine.sweep import sweep
+from harness.oci import ImageLayout
 from harness.report import write_reports
 from harness.scan import ScanOptions, ScanReport, append_step_summary, scan_image
 from harness.stand_ins.release import StandInPlugin
 from harness.verify.acceptance import verify
 from harness.verify.build_checks import check_build
+from harness.verify.regional import verify_region
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,20 @@ def verified(
     if not proof.proven:
         raise NotProvenError(proof.verdict)
     return VerifiedImage(built=image, proof=proof)
+
+
+def verified_region(
+    engine: Engine,
+    built: BuiltImage,
+    reports: Path,
+    image: ImageLayout,
+    region: Region,
+    *,
+    full_size: bool,
+) -> Proof:
+    """Examine `image`, derived from `built` for `region`; write `reports` if a check fails."""
+    proof = verify_region(engine, image, region, built, full_size=full_size)
+    return proof if proof.proven else report(proof, reports / region.name)
 
 
 def prove(config: BuildConfig, reports: Path) -> Proof:

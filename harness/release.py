@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from harness.build.assets import MISSING, is_local
@@ -14,7 +15,7 @@ from harness.core.regions import names_in
 from harness.core.stages import Architecture
 from harness.engine.provision import Engine, container_engine
 from harness.machine.sweep import sweep
-from harness.pipeline import BuildConfig, build, report, verified
+from harness.pipeline import BuildConfig, build, report, verified, verified_region
 from harness.publish.page import Sizes, render_page, sizes_of
 from harness.publish.plan import TagPolicy, make_plan, render_plan
 from harness.publish.push import PublishedImage, publish
@@ -183,8 +184,11 @@ def _made(
     built = build(engine, made)
     proven = verified(engine, built, made, work / "proof")
     scanned = scan(engine, proven, config.scan, work / "scan")
-    report(scanned.verified.proof, work / "proof")
-    sealed = seal(engine.client, scanned, directory)
+    alone = partial(
+        verified_region, engine, built, work / "proof", full_size=config.build.full_size
+    )
+    sealed = seal(engine.client, scanned, directory, alone)
+    report(sealed.proof, work / "proof")
     say(f"  sealed {architecture}: {sealed.image.manifest.digest} in {directory}")
     return sealed
 

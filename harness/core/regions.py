@@ -18,11 +18,15 @@ IMAGE_DIRECTORY = REPOSITORY / "image"
 METRICS_PORT = 9090
 PLUGIN_PORT_OFFSET = 10000  # the plugin listens this far above its public port
 BINARY_PREFIX = "finfocus-plugin-aws-public-"
+SELECTION = "FINFOCUS_REGIONS"
+"""The container's setting that selects the regions to run."""
 ALL_BUT = "all but "
 """Prefix of the regions label if `docker build` was given WITHOUT but not REGIONS."""
 
+REGION_NAME = "[a-z]{2}(?:-[a-z]+)+-[0-9]"
+"""Regular expression of a region's name."""
 # As the shell reads it: spaces and tabs only, no sign, no leading zero (octal in the shell).
-_ROW = re.compile(r"[ \t]*(?P<name>[a-z]{2}(-[a-z]+)+-[0-9])[ \t]+(?P<port>[1-9][0-9]{0,4})[ \t]*")
+_ROW = re.compile(rf"[ \t]*(?P<name>{REGION_NAME})[ \t]+(?P<port>[1-9][0-9]{{0,4}})[ \t]*")
 _MAX_PORT = 65535 - PLUGIN_PORT_OFFSET
 
 

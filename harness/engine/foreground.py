@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.core.console import printable, say, stderr
 from harness.core.errors import UsageError
-from harness.core.regions import METRICS_PORT, Region, load_regions, regions_in_image
+from harness.core.regions import METRICS_PORT, SELECTION, Region, load_regions, regions_in_image
 from harness.engine.container import Options, created
 from harness.engine.logs import NO_REGION, LogLine, judge
 from harness.engine.provision import container_engine
@@ -32,7 +32,7 @@ def run(
     table = regions_in_image(find_image(client, image).labels, load_regions())
     given = dict(entry.partition("=")[::2] for entry in environ)
     if regions:
-        given["FINFOCUS_REGIONS"] = ",".join(regions)
+        given[SELECTION] = ",".join(regions)
     ports = {f"{port}/tcp": ("127.0.0.1", port) for port in (*_ports(regions, table), METRICS_PORT)}
     names = [region.name for region in table]
     options = Options(environ=given)

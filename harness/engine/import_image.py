@@ -45,15 +45,16 @@ def load_layer(
     manifest = [{"Config": name, "RepoTags": [reference], "Layers": ["layer.tar"]}]
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            _add(tar, name, description)
-            _add(tar, "manifest.json", json.dumps(manifest).encode())
+            add_file(tar, name, description)
+            add_file(tar, "manifest.json", json.dumps(manifest).encode())
             tar.add(layer, "layer.tar")
         archive.seek(0)
         client.images.load(archive)
     return client.images.get(reference)
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Add a file with `data` to `tar`."""
     entry = tarfile.TarInfo(name)
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))

@@ -30,10 +30,16 @@ from harness.core.regions import BINARY_PREFIX
 from harness.core.transfer import Transfer, transfer
 from harness.core.untrusted import UNREADABLE
 from harness.oci.compress import Readable, compress
-from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json, sha256
-from harness.oci.layout import ImageLayout, blob_path, labels_of, write_index, write_marker
+from harness.oci.descriptor import Descriptor, MediaType, sha256
+from harness.oci.layout import (
+    REGION_ANNOTATION,
+    ImageLayout,
+    blob_path,
+    write_image,
+    write_index,
+    write_marker,
+)
 
-REGION_ANNOTATION = "com.finfocus.region"
 _JSON_LIMIT = 4 << 20
 _BROKEN_OFF = (
     *(tarfile.TarError, EOFError, zlib.error),
@@ -146,28 +152,10 @@ def _assemble(found: _Saved, image_id: str) -> ImageLayout:
     for layer in found.layers.values():
         if layer.digest not in used:
             blob_path(found.directory, layer.digest).unlink()
-    described = Descriptor.of(config, MediaType.CONFIG)
-    platform = Platform(architecture=str(facts["architecture"]), os=str(facts["os"]))
-    manifest = canonical_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": MediaType.MANIFEST,
-            "config": described.to_json_dict(),
-            "layers": [layer.to_json_dict() for layer in layers],
-        }
-    )
-    top = Descriptor.of(manifest, MediaType.MANIFEST, platform=platform)
-    blob_path(found.directory, described.digest).write_bytes(config)
-    blob_path(found.directory, top.digest).write_bytes(manifest)
-    write_index(found.directory, top)
+    image = write_image(found.directory, config, layers)
+    write_index(found.directory, image.manifest)
     write_marker(found.directory)
-    return ImageLayout(
-        directory=found.directory,
-        manifest=top,
-        config=described,
-        layers=layers,
-        labels=labels_of(facts),
-    )
+    return image
 
 
 def _config(documents: Mapping[str, bytes], image_id: str) -> bytes:

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -17,8 +17,11 @@ from harness.core.transfer import transfer
 from harness.core.untrusted import UNREADABLE
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json
 
-_MARKER = "oci-layout"
-_VERSION = {"imageLayoutVersion": "1.0.0"}
+REGION_ANNOTATION = "com.finfocus.region"
+"""On the layer with a region's binary: the region."""
+
+MARKER = "oci-layout"
+MARKER_CONTENT = {"imageLayoutVersion": "1.0.0"}
 _READ = 1 << 20
 
 
@@ -57,17 +60,50 @@ def blob_path(directory: Path, digest: str) -> Path:
 
 def write_marker(directory: Path) -> None:
     """Write the file that marks a directory as a layout; call it last."""
-    (directory / _MARKER).write_bytes(canonical_json(_VERSION))
+    (directory / MARKER).write_bytes(canonical_json(MARKER_CONTENT))
+
+
+def index_of(*manifests: Descriptor, annotations: Mapping[str, str] | None = None) -> bytes:
+    """Return the image index of `manifests`.
+
+    https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
+    """
+    index: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MediaType.INDEX,
+        "manifests": [manifest.to_json_dict() for manifest in manifests],
+    }
+    return canonical_json(index | ({"annotations": dict(annotations)} if annotations else {}))
 
 
 def write_index(directory: Path, manifest: Descriptor) -> None:
     """Write `index.json` with one manifest."""
-    index = {
-        "schemaVersion": 2,
-        "mediaType": MediaType.INDEX,
-        "manifests": [manifest.to_json_dict()],
-    }
-    (directory / "index.json").write_bytes(canonical_json(index))
+    (directory / "index.json").write_bytes(index_of(manifest))
+
+
+def write_image(directory: Path, config: bytes, layers: Sequence[Descriptor]) -> ImageLayout:
+    """Write the blobs of an image with `config` on `layers`, whose blobs are in the layout."""
+    facts: dict[str, Any] = json.loads(config)
+    described = Descriptor.of(config, MediaType.CONFIG)
+    manifest = canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": MediaType.MANIFEST,
+            "config": described.to_json_dict(),
+            "layers": [layer.to_json_dict() for layer in layers],
+        }
+    )
+    platform = Platform(architecture=str(facts["architecture"]), os=str(facts["os"]))
+    top = Descriptor.of(manifest, MediaType.MANIFEST, platform=platform)
+    blob_path(directory, described.digest).write_bytes(config)
+    blob_path(directory, top.digest).write_bytes(manifest)
+    return ImageLayout(
+        directory=directory,
+        manifest=top,
+        config=described,
+        layers=tuple(layers),
+        labels=labels_of(facts),
+    )
 
 
 def verify_layout(directory: Path) -> ImageLayout:
@@ -87,8 +123,8 @@ def verify_layout(directory: Path) -> ImageLayout:
 
 
 def _verify(directory: Path) -> ImageLayout:
-    if json.loads((directory / _MARKER).read_bytes()) != _VERSION:
-        raise NotProvenError(f"{directory / _MARKER} does not have version 1.0.0")
+    if json.loads((directory / MARKER).read_bytes()) != MARKER_CONTENT:
+        raise NotProvenError(f"{directory / MARKER} does not have version 1.0.0")
     index = json.loads((directory / "index.json").read_bytes())
     (entry,) = index["manifests"]
     top = Descriptor.from_json_dict(entry)

@@ -8,11 +8,13 @@ from typing import Any
 
 from harness.core.text import human_size
 from harness.core.untrusted import UNREADABLE
-from harness.oci.export import REGION_ANNOTATION
+from harness.oci.layout import REGION_ANNOTATION, ImageLayout
 from harness.publish.plan import ARTIFACTS, Plan
 from harness.publish.push import PublishedImage
-from harness.publish.seal import SBOM, SealedImage
+from harness.publish.regional import SBOM
+from harness.publish.seal import SealedImage
 from harness.publish.sign import KEY, verify_identity
+from harness.publish.tags import of_region
 from harness.registry import RegistryClient
 from harness.report.markdown_templates import markdown_environment
 
@@ -33,6 +35,7 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
     plan = published.plan
     environment = markdown_environment("harness.publish")
     environment.filters |= {"cell": _cell, "image_size": _image_size, "attachment": _attachment}
+    environment.filters["of_region"] = of_region
     text = environment.get_template("page.md").render(
         plan=plan,
         published=published,
@@ -93,8 +96,8 @@ def _once_each(plan: Plan) -> list[Any]:
     return list(found.values())
 
 
-def _image_size(image: SealedImage) -> str:
-    return human_size(sum(blob.size for blob in image.image.blobs))
+def _image_size(image: ImageLayout) -> str:
+    return human_size(sum(blob.size for blob in image.blobs))
 
 
 def _attachment(artifact_type: str) -> str:

@@ -1,14 +1,23 @@
 """Plan what a release pushes to the registry; all digests are known before anything is sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import NotProvenError, UsageError
 from harness.core.stages import Architecture
 from harness.core.text import human_size
-from harness.oci import Descriptor, MediaType, canonical_json
-from harness.publish.seal import PROOF, PROVENANCE, REVISION, SBOM, SealedImage
-from harness.publish.tags import ImageVersion, TagPlan, parse, plan_tags
+from harness.oci import Descriptor, ImageLayout, MediaType
+from harness.oci.layout import index_of
+from harness.publish.regional import PROOF, SBOM
+from harness.publish.seal import PROVENANCE, REVISION, SealedImage
+from harness.publish.tags import (
+    ImageVersion,
+    TagPlan,
+    check_version_tag,
+    of_region,
+    parse,
+    plan_tags,
+)
 from harness.registry import Artifact, RegistryClient, Repository
 
 TITLE = "org.opencontainers.image.title"
@@ -35,6 +44,21 @@ class TagPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RegionalPlan:
+    """The image of one region for all architectures, ready to be pushed."""
+
+    region: str
+    images: tuple[ImageLayout, ...]
+    index: Descriptor
+    index_data: bytes
+
+    @property
+    def size(self) -> int:
+        """Compressed bytes of the images of all architectures."""
+        return sum(blob.size for image in self.images for blob in image.blobs)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """A release, ready to be pushed."""
 
@@ -45,6 +69,7 @@ class Plan:
     index_data: bytes
     artifacts: tuple[Artifact, ...]
     tags: TagPlan
+    regional: tuple[RegionalPlan, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -67,8 +92,12 @@ def make_plan(
     """
     ordered = _complete(images, version)
     _keep_stand_ins_here(ordered, client.repository)
-    data = _index(ordered, ImageVersion(parse(version), policy.revision).tag)
+    tag = ImageVersion(parse(version), policy.revision).tag
+    data = _index(ordered, [image.image for image in ordered], tag)
     index = Descriptor.of(data, MediaType.INDEX)
+    regional = tuple(_regional(ordered, tag))
+    for made in regional:
+        check_version_tag(of_region(tag, made.region), made.index.digest, client.tag_digest)
     return Plan(
         repository=client.repository,
         version=version,
@@ -77,6 +106,7 @@ def make_plan(
         index_data=data,
         artifacts=tuple(artifact for image in ordered for artifact in _artifacts(image)),
         tags=plan_moves(version, index.digest, client, policy),
+        regional=regional,
     )
 
 
@@ -105,10 +135,15 @@ def render_plan(plan: Plan) -> str:
     for artifact in plan.artifacts:
         kind, subject = artifact.artifact_type, artifact.subject.digest
         lines.append(f"  attached     {artifact.descriptor.digest}  {kind} to {subject[:19]}")
+    for region in plan.regional:
+        size = human_size(region.size)
+        lines.append(f"  index        {region.index.digest}  {size}  {region.region}")
     for move in plan.tags.moves:
         was = "new" if move.before is None else f"was {move.before}"
         was = "already set" if move.before == plan.index.digest else was
         lines.append(f"  tag {move.tag}: {was}")
+    if plan.regional:
+        lines.append(f"  each tag also with -REGION, for {len(plan.regional)} regions")
     lines += [f"  tag {tag} unchanged: {why}" for tag, why in plan.tags.stays]
     stand_ins = {s.kind: s for image in plan.images for s in image.stand_ins}
     lines += [f"  stand-in: {kind} in place of {s.replaces}" for kind, s in stand_ins.items()]
@@ -130,6 +165,11 @@ def _complete(images: Sequence[SealedImage], version: str) -> tuple[SealedImage,
     if len(left_out := {image.proof.left_out for image in images}) > 1:
         found_out = " and ".join(", ".join(names) or "none" for names in sorted(left_out))
         raise NotProvenError(f"the images leave out different regions: {found_out}")
+    if len(regions := {tuple(made.region for made in image.regional) for image in images}) > 1:
+        raise NotProvenError(
+            "the images have different regions: "
+            + " and ".join(", ".join(names) or "none" for names in sorted(regions))
+        )
     if len(revisions := {image.image.labels.get(REVISION, "") for image in images}) > 1:
         raise NotProvenError(
             f"the images were built from different commits: {', '.join(sorted(revisions))}"
@@ -170,25 +210,28 @@ def _keep_stand_ins_here(images: Sequence[SealedImage], repository: Repository) 
         )
 
 
-def _index(images: Sequence[SealedImage], tag: str) -> bytes:
-    """Return the index; it has no timestamp, so the same images give the same index.
-
-    https://github.com/opencontainers/image-spec/blob/v1.1.0/image-index.md
-    """
-    labels = images[0].image.labels
+def _index(images: Sequence[SealedImage], layouts: Sequence[ImageLayout], tag: str) -> bytes:
+    """Return the index; it has no timestamp, so the same images give the same index."""
+    labels = layouts[0].labels
     annotations = {name: labels[name] for name in _CARRIED_OVER if labels.get(name)}
     annotations[_VERSION] = tag  # with the revision, which the images do not know
     kinds = sorted({s.kind for image in images for s in image.stand_ins})
     if kinds:
         annotations[_STAND_INS] = ", ".join(kinds)
-    return canonical_json(
-        {
-            "schemaVersion": 2,
-            "mediaType": MediaType.INDEX,
-            "manifests": [image.image.manifest.to_json_dict() for image in images],
-            "annotations": annotations,
-        }
-    )
+    return index_of(*(layout.manifest for layout in layouts), annotations=annotations)
+
+
+def _regional(images: Sequence[SealedImage], tag: str) -> Iterator[RegionalPlan]:
+    """Yield the image of each region; `images` have the same regions, see `_complete`."""
+    for made in zip(*(image.regional for image in images), strict=True):
+        layouts = tuple(one.image for one in made)
+        data = _index(images, layouts, tag)
+        yield RegionalPlan(
+            region=made[0].region,
+            images=layouts,
+            index=Descriptor.of(data, MediaType.INDEX),
+            index_data=data,
+        )
 
 
 def _artifacts(image: SealedImage) -> list[Artifact]:

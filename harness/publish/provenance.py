@@ -18,12 +18,21 @@ BUILD_TYPE = "https://github.com/rshade/finfocus-plugin-aws-public/image-build/v
 
 
 def statement(
-    built: BuiltImage, manifest: Descriptor, revision: str, environ: Mapping[str, str]
+    built: BuiltImage,
+    manifests: Mapping[str, Descriptor],
+    revision: str,
+    environ: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return the provenance of the image with `manifest` as JSON types, reproducibly."""
+    """Return the provenance of the images with `manifests` as JSON types, reproducibly.
+
+    They are by region; that of the image with all regions is by "".
+    """
     return {
         "_type": STATEMENT,
-        "subject": [{"name": REPOSITORY_NAME, "digest": _digest(manifest.digest)}],
+        "subject": [
+            {"name": f"{REPOSITORY_NAME} {region}".strip(), "digest": _digest(manifest.digest)}
+            for region, manifest in manifests.items()
+        ],
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {

@@ -15,11 +15,11 @@ from harness.core.console import say, step
 from harness.core.errors import EnvironmentMissingError
 from harness.core.transfer import transfer
 from harness.oci import Descriptor, MediaType
-from harness.publish.plan import Plan, TagPolicy, make_plan, plan_moves
+from harness.publish.plan import Plan, RegionalPlan, TagPolicy, make_plan, plan_moves
 from harness.publish.record import Record
 from harness.publish.seal import SealedImage
 from harness.publish.sign import Signer
-from harness.publish.tags import TagMove
+from harness.publish.tags import TagMove, TagPlan, plan_of_region
 from harness.registry import RegistryClient, attach, referrers
 from harness.registry.referrers import EMPTY
 from harness.registry.transport import MayPassError
@@ -59,15 +59,19 @@ def publish(
         plan = make_plan(images, version, client, policy)
         record.done("planned", plan.index.digest)
         _push_images(plan, client, record)
-        with step("pushing the index"):
-            client.push_manifest(plan.index_data, MediaType.INDEX)
+        _push_regional(plan, client)
+        with step("pushing the indexes"):
+            for data in (plan.index_data, *(made.index_data for made in plan.regional)):
+                client.push_manifest(data, MediaType.INDEX)
         record.done("index pushed", plan.index.digest)
         _attach(plan, client)
         _read_back(plan, client)
         record.done("read back", plan.index.digest)
         shown = trial(plan)
         signed = record.steps.get("signed") == plan.index.digest
-        signature = signer.sign(plan.name, client.transport.auth.credentials, ca, signed=signed)
+        for digest in (plan.index.digest, *(made.index.digest for made in plan.regional)):
+            name, held = plan.repository.at(digest), client.transport.auth.credentials
+            signature = signer.sign(name, held, ca, signed=signed)
         record.done("signed" if signer.how else "not signed", plan.index.digest)
         tags = _move_tags(plan, client, record, policy)
     return PublishedImage(
@@ -89,6 +93,17 @@ def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:
         record.done(f"{image.architecture} pushed", layout.manifest.digest)
 
 
+def _push_regional(plan: Plan, client: RegistryClient) -> None:
+    """Push config and manifest of each region's image; its layers are there already."""
+    with step("pushing the images of single regions") as progress:
+        for made in plan.regional:
+            progress.news(made.region)
+            for image in made.images:
+                client.push_blob(image.config, image.path(image.config))
+                data = image.path(image.manifest).read_bytes()
+                client.push_manifest(data, MediaType.MANIFEST)
+
+
 def _attach(plan: Plan, client: RegistryClient) -> None:
     with step("attaching SBOM, provenance and proof"), TemporaryDirectory() as directory:
         empty = Path(directory) / "empty"
@@ -100,11 +115,15 @@ def _attach(plan: Plan, client: RegistryClient) -> None:
 def _read_back(plan: Plan, client: RegistryClient) -> None:
     """Check that everything pushed can be read back, byte for byte."""
     blobs = {blob.digest: blob for image in plan.images for blob in image.image.blobs}
+    configs = [image.config for made in plan.regional for image in made.images]
+    blobs |= {config.digest: config for config in configs}
     blobs |= {artifact.content.digest: artifact.content for artifact in plan.artifacts}
     with transfer("reading it back", sum(blob.size for blob in blobs.values())) as progress:
         for blob in blobs.values():
             client.check_blob(blob, on_bytes=progress)
     manifests = [image.image.manifest for image in plan.images]
+    for made in plan.regional:
+        manifests += [*(image.manifest for image in made.images), made.index]
     manifests += [plan.index, *(artifact.descriptor for artifact in plan.artifacts)]
     for manifest in manifests:
         client.settle(manifest.digest, manifest.digest)
@@ -129,24 +148,38 @@ def _move_tags(
 ) -> tuple[str, ...]:
     """Set each tag and read it back; the version's tag first, so that `latest` follows it.
 
-    The tags are planned again before the first move, and before the moving tags: this version or a
-    newer one may have been published since the last plan.
+    Each is preceded by the same tag of every region's image: who sees a version can pull its
+    regions. The tags are planned again before the first move, and before the moving tags: this
+    version or a newer one may have been published since the last plan.
     """
-    version, *_ = plan_moves(plan.version, plan.index.digest, client, policy).moves
-    _move([version], plan, client, record)
+    first = plan_moves(plan.version, plan.index.digest, client, policy)
+    _move(plan, first, slice(0, 1), client, record)
     again = plan_moves(plan.version, plan.index.digest, client, policy)
-    _move(again.moves[1:], plan, client, record)
+    _move(plan, again, slice(1, None), client, record)
     for tag, why in again.stays:
         say(f"  tag {tag} unchanged: {why}")
     return tuple(move.tag for move in again.moves)
 
 
-def _move(moves: Sequence[TagMove], plan: Plan, client: RegistryClient, record: Record) -> None:
-    for move in moves:
-        client.push_manifest(plan.index_data, MediaType.INDEX, move.tag)
-        client.settle(move.tag, plan.index.digest, before=move.before)
+def _move(plan: Plan, tags: TagPlan, which: slice, client: RegistryClient, record: Record) -> None:
+    """Set the moves `which` of `tags`; first check the tags of all regions."""
+    regional = [
+        (made, plan_of_region(made.region, tags, made.index.digest, client.tag_digest).moves[which])
+        for made in plan.regional
+    ]
+    with step("tagging the images of single regions"):
+        for made, moves in regional:
+            for move in moves:
+                _set(made, move, client)
+    for move in tags.moves[which]:
+        _set(plan, move, client)
         record.done(f"tag {move.tag}", plan.index.digest)
         say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
+
+
+def _set(made: Plan | RegionalPlan, move: TagMove, client: RegistryClient) -> None:
+    client.push_manifest(made.index_data, MediaType.INDEX, move.tag)
+    client.settle(move.tag, made.index.digest, before=move.before)
 
 
 @contextmanager

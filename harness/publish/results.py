@@ -9,6 +9,7 @@ from typing import Any
 from harness.core.console import say
 from harness.core.files import write_whole
 from harness.publish.push import PublishedImage
+from harness.publish.tags import of_region
 from harness.report.json_report import render_json
 from harness.report.write import append_summary
 
@@ -61,6 +62,22 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
                 "stand_ins": [vars(stand_in) for stand_in in image.stand_ins],
             }
             for image in plan.images
+        ],
+        "regional": [
+            {
+                "region": made.region,
+                "index": made.index.to_json_dict(),
+                "tags": [of_region(tag, made.region) for tag in published.tags],
+                "images": [
+                    {
+                        "platform": str(image.platform),
+                        "manifest": image.manifest.digest,
+                        "config": image.config.digest,
+                    }
+                    for image in made.images
+                ],
+            }
+            for made in plan.regional
         ],
         "artifacts": [
             {

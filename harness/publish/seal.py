@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,23 @@ from harness.core.untrusted import UNREADABLE
 from harness.oci import Descriptor, ImageLayout, canonical_json, export_image, sha256, verify_layout
 from harness.oci.export import removed_unless_complete
 from harness.publish.provenance import statement
+from harness.publish.regional import (
+    PROOF,
+    ProveRegion,
+    RegionalImage,
+    derived,
+    load_regional,
+    make_regional,
+    regional_checks,
+)
 from harness.report.json_report import render_json
 from harness.scan import ScannedImage
 
 SEAL = "seal.json"
-SEAL_VERSION = 1
+SEAL_VERSION = 2
 LAYOUT = "oci"
-PROOF = "proof.json"
 PROVENANCE = "provenance.json"
 BUILD = "build.json"
-SBOM = "sbom.cdx.json"
 REVISION = "org.opencontainers.image.revision"
 # With the containerd image store, the engine's image IDs are digests of its manifests.
 _CONFIG = "config"
@@ -53,6 +60,7 @@ class SealedImage:
     proof: Proof
     scan: Mapping[str, Any]  # the scan report as JSON types
     stand_ins: tuple[StandIn, ...]
+    regional: tuple[RegionalImage, ...]
 
     def file(self, name: str) -> Path:
         """Return the path of a sealed file, such as `SBOM`."""
@@ -65,18 +73,21 @@ class SealedImage:
         return inputs
 
 
-def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
-    """Write `scanned` to `directory`, replacing an earlier seal.
+def seal(
+    client: docker.DockerClient, scanned: ScannedImage, directory: Path, prove: ProveRegion
+) -> SealedImage:
+    """Write `scanned` to `directory` with the image of each region, replacing an earlier seal.
 
-    Raises `UsageError` as `check_export` does, `NotProvenError` if proof, scan and image
-    do not belong together, and `EnvironmentMissingError` if writing fails; `directory` is removed
-    in the last two cases.
+    `prove` examines the image of a region. Raises `UsageError` as `check_export` does,
+    `NotProvenError` if proof, scan and image do not belong together or a region's image is not
+    proven, and `EnvironmentMissingError` if writing fails; `directory` is removed in the last two
+    cases.
     """
     built, proof = scanned.verified.built, scanned.verified.proof
     _check(built.image_id, proof, scanned.report.to_json_dict())
     try:
         with removed_unless_complete(directory, ours=_has_seal(directory)):
-            return _sealed(client, scanned, directory)
+            return _sealed(client, scanned, directory, prove)
     except OSError as error:
         raise EnvironmentMissingError(
             f"cannot write {directory}: {error.strerror or error}; check free disk space and"
@@ -84,10 +95,15 @@ def seal(client: docker.DockerClient, scanned: ScannedImage, directory: Path) ->
         ) from error
 
 
-def _sealed(client: docker.DockerClient, scanned: ScannedImage, directory: Path) -> SealedImage:
+def _sealed(
+    client: docker.DockerClient, scanned: ScannedImage, directory: Path, prove: ProveRegion
+) -> SealedImage:
     built, proof, report = scanned.verified.built, scanned.verified.proof, scanned.report
     image = export_image(client, built.image_id, directory / LAYOUT)
-    provenance = statement(built, image.manifest, image.labels.get(REVISION, ""), os.environ)
+    regional = make_regional(dict(derived(image)), report.sbom, directory, prove)
+    proof = replace(proof, checks=(*proof.checks, *regional_checks(regional, image)))
+    manifests = {"": image.manifest} | {made.region: made.image.manifest for made in regional}
+    provenance = statement(built, manifests, image.labels.get(REVISION, ""), os.environ)
     stand_ins = _once((*built.stand_ins, *proof.stand_ins, *report.stand_ins))
     directory.joinpath(PROOF).write_text(render_json(proof), encoding="utf-8")
     directory.joinpath(PROVENANCE).write_bytes(canonical_json(provenance))
@@ -102,6 +118,7 @@ def _sealed(client: docker.DockerClient, scanned: ScannedImage, directory: Path)
         "image_id": built.image_id,
         "image_id_is": _CONFIG if image.config.digest == built.image_id else "manifest",
         "manifest": image.manifest.to_json_dict(),
+        "regional": {made.region: made.image.manifest.to_json_dict() for made in regional},
         "scan": report.to_json_dict(),
         "stand_ins": [vars(stand_in) for stand_in in stand_ins],
         "files": _files(directory),
@@ -116,6 +133,7 @@ def _sealed(client: docker.DockerClient, scanned: ScannedImage, directory: Path)
         proof=proof,
         scan=report.to_json_dict(),
         stand_ins=stand_ins,
+        regional=regional,
     )
 
 
@@ -185,6 +203,7 @@ def _unsealed(directory: Path, data: bytes) -> SealedImage:
         proof=proof,
         scan=content["scan"],
         stand_ins=tuple(StandIn(**stand_in) for stand_in in content["stand_ins"]),
+        regional=load_regional(image, content["regional"], directory),
     )
 
 

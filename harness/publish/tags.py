@@ -2,6 +2,8 @@
 
 A rebuilt image of the same version is a revision: v1.2.3-r1, v1.2.3-r2. For semver that would be a
 prerelease, which comes before v1.2.3; here a revision comes after it, and before v1.2.4.
+
+The image of a region has each of these tags with the region's name appended: v1.2.3-us-east-1.
 """
 
 import re
@@ -11,9 +13,12 @@ from dataclasses import dataclass
 from semver import Version
 
 from harness.core.errors import TagConflictError, UsageError
+from harness.core.regions import REGION_NAME
 from harness.registry.reference import check_tag
 
 LATEST = "latest"
+# Not only the regions of today's table: the tags of a region that was removed from it stay.
+_OF_REGION = re.compile(rf".+-{REGION_NAME}")
 _REVISION = re.compile(r"(?P<version>.+)-r(?P<number>[1-9][0-9]*)")
 
 
@@ -112,6 +117,11 @@ def _check_next(ours: ImageVersion, existing: Iterable[ImageVersion]) -> None:
 
 def parse(version: str) -> Version:
     """Parse a version such as "v1.2.3-rc.1"; raise `UsageError` if it cannot be a tag."""
+    if _OF_REGION.fullmatch(version):
+        raise UsageError(
+            f"cannot release {version!r}: it ends like the tag of a region's image. Release the"
+            " version without the region; every region's image is published with it."
+        )
     found = released(version)
     if found is None:
         raise UsageError(f"cannot release {version!r}: use a semantic version such as v0.1.5")
@@ -126,8 +136,27 @@ def parse(version: str) -> Version:
     return found.version
 
 
+def of_region(tag: str, region: str) -> str:
+    """Return the tag of the image of `region` that goes with `tag`."""
+    return check_tag(f"{tag}-{region}")
+
+
+def plan_of_region(
+    region: str, plan: TagPlan, digest: str, current: Callable[[str], str | None]
+) -> TagPlan:
+    """Return the moves of `plan` for the index `digest` of the image of `region`.
+
+    Raises `TagConflictError` if the version's tag has different content.
+    """
+    version, *moving = [of_region(move.tag, region) for move in plan.moves]
+    moves = [TagMove(tag=version, before=check_version_tag(version, digest, current))]
+    return TagPlan(moves=(*moves, *(TagMove(tag=tag, before=current(tag)) for tag in moving)))
+
+
 def released(tag: str) -> ImageVersion | None:
-    """Return the version and revision in `tag`; None for any other tag."""
+    """Return the version and revision in `tag`; None for another tag, also that of a region."""
+    if _OF_REGION.fullmatch(tag):
+        return None
     number = tag.removeprefix("v")
     match = _REVISION.fullmatch(number)
     version, revision = (match["version"], int(match["number"])) if match else (number, 0)

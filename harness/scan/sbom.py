@@ -3,36 +3,105 @@
 https://cyclonedx.org/docs/1.6/json/: `components` have a `bom-ref`, `dependencies` link them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from harness.core.errors import ScanImpossibleError
 from harness.core.untrusted import reading
 from harness.scan.findings import region_of
 from harness.scan.tool import REMEDY
 
+_OF_WHOLE_IMAGE = {"Reference", "RepoDigest", "RepoTag", "Size"}
+"""Trivy's properties of an image that are not true of the image of one region."""
+
 
 @reading("the SBOM", ScanImpossibleError, REMEDY)
 def modules_by_region(sbom: Mapping[str, Any]) -> dict[str, int]:
     """Map the region of each binary in `sbom` to its number of versioned Go modules."""
     components = {c["bom-ref"]: c for c in sbom.get("components") or ()}
-    edges: dict[str, list[str]] = {
-        d["ref"]: list(d.get("dependsOn") or ()) for d in sbom.get("dependencies") or ()
-    }
+    edges = _edges(sbom)
     found = {}
-    for reference, component in components.items():
-        region = region_of(str(component.get("name", "")))
-        if component.get("type") != "application" or region is None:
-            continue
-        reached = _reached(reference, edges)
+    for reference, region in _binaries(sbom).items():
+        reached = _reached([reference], edges)
         found[region] = sum(_is_module(components.get(other, {})) for other in reached)
     return dict(sorted(found.items()))
 
 
-def _reached(start: str, edges: Mapping[str, list[str]]) -> set[str]:
-    """Return everything that `start` depends on, directly or indirectly."""
+@reading("the SBOM", ScanImpossibleError, REMEDY)
+def cut_to_region(
+    sbom: Mapping[str, Any], region: str, *, image_id: str, diff_ids: Sequence[str]
+) -> dict[str, Any]:
+    """Return `sbom` for the image of `region`: without the other binaries and what only they need.
+
+    `image_id` and `diff_ids` (its uncompressed layers) are those of the region's image. The same
+    image gives the same SBOM.
+    """
+    edges = _edges(sbom)
+    foreign = {reference for reference, name in _binaries(sbom).items() if name != region}
+    root = (sbom.get("metadata") or {}).get("component") or {}
+    own = {r: [x for x in below if x not in foreign] for r, below in edges.items()}
+    starts = [root.get("bom-ref", ""), *(r for r in _binaries(sbom) if r not in foreign)]
+    gone = foreign | (_reached(foreign, edges) - _reached(starts, own))
+    return {
+        **sbom,
+        "serialNumber": f"urn:uuid:{uuid5(NAMESPACE_URL, image_id)}",
+        "metadata": {
+            **(sbom.get("metadata") or {}),
+            "component": _of_image(root, region, image_id, set(diff_ids)),
+        },
+        "components": [c for c in sbom.get("components") or () if c["bom-ref"] not in gone],
+        "dependencies": [
+            {**entry, "dependsOn": [x for x in entry.get("dependsOn") or () if x not in gone]}
+            for entry in sbom.get("dependencies") or ()
+            if entry["ref"] not in gone
+        ],
+        "vulnerabilities": list(_vulnerabilities(sbom, gone)),
+    }
+
+
+def _of_image(
+    root: Mapping[str, Any], region: str, image_id: str, diff_ids: set[str]
+) -> dict[str, Any]:
+    """Return the component `root`, the image with all regions, as the image of `region`."""
+    properties = []
+    for entry in root.get("properties") or ():
+        kind = str(entry["name"]).rpartition(":")[2]
+        if kind == "ImageID":
+            properties.append({**entry, "value": image_id})
+        elif kind not in _OF_WHOLE_IMAGE and (kind != "DiffID" or entry["value"] in diff_ids):
+            properties.append(entry)
+    # The purl, if any, has the digest of the image with all regions.
+    kept = {name: value for name, value in root.items() if name != "purl"}
+    return {**kept, "name": f"{root.get('name', '')}-{region}", "properties": properties}
+
+
+def _vulnerabilities(sbom: Mapping[str, Any], gone: set[str]) -> Iterable[dict[str, Any]]:
+    """Yield the entries that affect a component that is not `gone`."""
+    for entry in sbom.get("vulnerabilities") or ():
+        affects = [x for x in entry.get("affects") or () if x["ref"] not in gone]
+        if affects or not entry.get("affects"):
+            yield {**entry, "affects": affects}
+
+
+def _binaries(sbom: Mapping[str, Any]) -> dict[str, str]:
+    """Map the reference of each regional binary in `sbom` to its region."""
+    found = {}
+    for component in sbom.get("components") or ():
+        region = region_of(str(component.get("name", "")))
+        if component.get("type") == "application" and region is not None:
+            found[component["bom-ref"]] = region
+    return found
+
+
+def _edges(sbom: Mapping[str, Any]) -> dict[str, list[str]]:
+    return {d["ref"]: list(d.get("dependsOn") or ()) for d in sbom.get("dependencies") or ()}
+
+
+def _reached(starts: Iterable[str], edges: Mapping[str, list[str]]) -> set[str]:
+    """Return everything that one of `starts` depends on, directly or indirectly."""
     seen: set[str] = set()
-    waiting = list(edges.get(start, ()))
+    waiting = [reference for start in starts for reference in edges.get(start, ())]
     while waiting:
         reference = waiting.pop()
         if reference not in seen:

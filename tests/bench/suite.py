@@ -24,6 +24,7 @@ from .full_size import measure_full_size
 from .lifecycle import measure_lifecycle
 from .logs import measure_logs
 from .measure import Measure, render_measures
+from .regional import measure_regional
 from .steady import measure_steady
 from .supervisors import measure_supervisors
 
@@ -71,6 +72,7 @@ def _measure(engine: Engine, config: BuildConfig) -> Iterator[Measure]:
         binaries = copy_binaries(engine.client, target.reference, directory)
         yield from measure_lifecycle(target, binaries)
         yield from measure_supervisors(binaries, target.regions)
+        yield from measure_regional(target, directory)
     yield from measure_steady(target)
     yield from measure_front(target)
     yield from measure_logs(target.regions)
@@ -82,6 +84,7 @@ def _full_size(engine: Engine, config: BuildConfig, settle: float) -> Iterator[M
     with temporary_directory("bench") as directory:
         binaries = copy_binaries(engine.client, target.reference, directory)
         yield from measure_full_size(target, binaries, settle=settle)
+        yield from measure_regional(target, directory)
 
 
 def _target(engine: Engine, config: BuildConfig) -> Target:

@@ -90,3 +90,47 @@ def database(*, stand_in: bool = False) -> Database:
         if stand_in
         else None,
     )
+
+
+def sbom(*regions: str, version: str = "v1.2.3") -> dict[str, Any]:
+    """An SBOM in which each binary depends on its main module, and that on two others.
+
+    The second is the same for all. The image also depends on a system with one package.
+    """
+    image = {"bom-ref": "image", "type": "container", "name": "image:v1"}
+    properties = [("ImageID", "sha256:1"), ("RepoTag", "image:v1"), ("DiffID", BASE)]
+    components = [
+        {"bom-ref": "system", "type": "operating-system", "name": "alpine"},
+        {"bom-ref": "musl", "type": "library", "purl": "pkg:apk/alpine/musl@1", "version": "1"},
+    ]
+    edges = [
+        {"ref": "image", "dependsOn": ["system", *regions]},
+        {"ref": "system", "dependsOn": ["musl"]},
+    ]
+    modules = {f"{region}/a" for region in regions} | {"shared" for _ in regions}
+    for region in regions:
+        components += [
+            {"bom-ref": region, "type": "application", "name": binary(region)},
+            {"bom-ref": f"{region}/main", "type": "library", "purl": "pkg:golang/main"},
+        ]
+        edges += [
+            {"ref": region, "dependsOn": [f"{region}/main"]},
+            {"ref": f"{region}/main", "dependsOn": [f"{region}/a", "shared"]},
+        ]
+    for module in sorted(modules):
+        purl = f"pkg:golang/{module}@{version}"
+        components.append({"bom-ref": module, "type": "library", "purl": purl, "version": version})
+    return {
+        "serialNumber": "urn:uuid:of-the-whole-image",
+        "metadata": {
+            "component": {
+                **image,
+                "properties": [
+                    {"name": f"aquasecurity:trivy:{name}", "value": value}
+                    for name, value in properties
+                ],
+            }
+        },
+        "components": components,
+        "dependencies": edges,
+    }

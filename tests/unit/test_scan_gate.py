@@ -42,6 +42,7 @@ from .scan_reports import (
     binary,
     database,
     result,
+    sbom,
     scan_report,
     trivy_report,
     vulnerability,
@@ -214,26 +215,6 @@ def test_supported_system_with_packages_needs_no_words() -> None:
         "alpine 3.22.1", end_of_life=False, packages=9, stand_in_base=False, policy=EndOfLife.FAIL
     )
     assert words == ([], [])
-
-
-def sbom(*regions: str, version: str = "v1.2.3") -> dict[str, object]:
-    """An SBOM in which each binary depends on its main module, and that on two others."""
-    components: list[dict[str, str]] = []
-    edges = []
-    for region in regions:
-        components += [
-            {"bom-ref": region, "type": "application", "name": binary(region)},
-            {"bom-ref": f"{region}/main", "type": "library", "purl": "pkg:golang/main"},
-        ]
-        edges += [{"ref": region, "dependsOn": [f"{region}/main"]}]
-        modules = [f"{region}/a", f"{region}/b"]
-        edges += [{"ref": f"{region}/main", "dependsOn": modules}]
-        for module in modules:
-            purl = f"pkg:golang/{module}@{version}"
-            components.append(
-                {"bom-ref": module, "type": "library", "purl": purl, "version": version}
-            )
-    return {"components": components, "dependencies": edges}
 
 
 def test_sbom_modules_are_counted_per_binary() -> None:

@@ -17,16 +17,22 @@ from pathlib import Path
 import pytest
 
 from harness.core.proof import Proof, StandIn
+from harness.core.regions import Region
 from harness.core.stages import Architecture, BuiltImage, VerifiedImage
 from harness.engine.provision import Engine
+from harness.oci import ImageLayout
 from harness.publish.seal import SealedImage, seal
 from harness.stand_ins.registry import LocalRegistry, local_registry
+from harness.verify.regional import verify_region
+from tests.unit.release.made import is_of_region
 
 from ..conftest import VERSION
 from .scan_stand_in import scanned_image
 
 REPOSITORY = "owner/finfocus-plugin-aws-public"
-_SMALL = "FROM scratch\nCOPY note /note\nLABEL {labels}\n"
+_SMALL = "FROM scratch\n{copies}\nLABEL {labels}\n"
+PROVEN = 2
+"""Images of single regions that are run; the proofs of the others are copies, to save time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +53,50 @@ def sealed(
 ) -> Sealed:
     """Both architectures, sealed; the other one is a stand-in."""
     root = tmp_path_factory.mktemp("release")
+    regional: list[Proof] = []
+
+    def prove(layout: ImageLayout, region: Region) -> Proof:
+        if len(regional) < PROVEN:
+            regional.append(verify_region(engine, layout, region, image, full_size=False))
+            return regional[-1]
+        return copied_proof(regional[-1], layout)
+
     ours = seal(
         engine.client,
         scanned_image(VerifiedImage(built=image, proof=proof), root / "scan-ours"),
         root / f"sealed-{image.architecture}",
+        prove,
     )
     other = next(a for a in Architecture if a is not image.architecture)
     verified = _small(engine, image, proof, other, root / "small")
     theirs = seal(
-        engine.client, scanned_image(verified, root / "scan-other"), root / f"sealed-{other}"
+        engine.client,
+        scanned_image(verified, root / "scan-other"),
+        root / f"sealed-{other}",
+        lambda layout, _: copied_proof(regional[0], layout),
     )
     return Sealed(images=(ours, theirs), image_id=image.image_id)
+
+
+def copied_proof(proof: Proof, layout: ImageLayout) -> Proof:
+    """Return `proof` as if it were about the image in `layout`."""
+    return replace(proof, image=replace(proof.image, image_id=layout.config.digest))
 
 
 def _small(
     engine: Engine, image: BuiltImage, proof: Proof, architecture: Architecture, directory: Path
 ) -> VerifiedImage:
-    """Build a small image labelled for `architecture`."""
+    """Build a small image labelled for `architecture`, with a layer for each region."""
     directory.mkdir()
-    directory.joinpath("note").write_text("a stand-in for tests of the release\n", encoding="utf-8")
+    names = [region.binary for region in image.release.regions]
+    for name in names:
+        directory.joinpath(name).write_text(f"a stand-in for {name}\n", encoding="utf-8")
+    copies = "\n".join(f"COPY {name} /opt/finfocus/bin/{name}" for name in names)
     labels = engine.client.images.get(image.image_id).labels
     quoted = " ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
-    directory.joinpath("Dockerfile").write_text(_SMALL.format(labels=quoted), encoding="utf-8")
+    directory.joinpath("Dockerfile").write_text(
+        _SMALL.format(copies=copies, labels=quoted), encoding="utf-8"
+    )
     made, _ = engine.client.images.build(
         path=str(directory),
         tag=f"finfocus-broken:small-{architecture}",
@@ -148,14 +176,17 @@ class Cli:
             check=False,
         )
 
-    def tags(self) -> set[str]:
-        """Return the tags that users pull, as listed by the independent client."""
+    def tags(self, *, regional: bool = False) -> set[str]:
+        """Return the tags that users pull, as listed by the independent client.
+
+        Those of the image with all regions, or those of the `regional` images.
+        """
         done = self.skopeo("list-tags", f"docker://{self.registry.host}/{REPOSITORY}")
         if done.returncode:
             assert "404 (Not Found)" in done.stderr, done.stderr
             return set()
         found = json.loads(done.stdout)["Tags"] or []
-        return {tag for tag in found if not tag.startswith("sha256-")}
+        return {t for t in found if not t.startswith("sha256-") and is_of_region(t) is regional}
 
 
 _TRUST: Mapping[str, Sequence[str]] = {

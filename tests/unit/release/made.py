@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.core.proof import Check, Environment, ImageFacts, Proof, StandIn, Status
-from harness.core.regions import load_regions
+from harness.core.regions import Region, load_regions
 from harness.core.stages import Architecture, Asset, BaseImage, BuiltImage, Release, VerifiedImage
+from harness.oci import ImageLayout
 from harness.publish.plan import Plan, TagPolicy
 from harness.publish.push import PublishedImage, publish
 from harness.publish.record import Record
@@ -25,7 +27,7 @@ from harness.registry import (
     Transport,
 )
 from harness.scan import ScannedImage
-from tests.unit.scan_reports import scan_report
+from tests.unit.scan_reports import sbom, scan_report
 
 from .fake_registry import PASSWORD, USER, FakeRegistry
 from .saved import layers, saved
@@ -71,6 +73,11 @@ def proof_of(image_id: str, *, status: Status = Status.PASSED) -> Proof:
     )
 
 
+def proven(image: ImageLayout, region: Region) -> Proof:
+    """Stand in for the proof of a region's image."""
+    return proof_of(image.config.digest)
+
+
 def scanned(
     directory: Path,
     architecture: Architecture = Architecture.AMD64,
@@ -89,6 +96,8 @@ def scanned(
         architecture,
         org_opencontainers_image_version=version,
         org_opencontainers_image_revision=revision,
+        org_opencontainers_image_title="finfocus",
+        com_finfocus_image_regions=",".join(names),
     )
     stand_in = StandIn(kind="plugin", replaces="the real one", why="test") if stand_ins else None
     built = BuiltImage(
@@ -114,16 +123,17 @@ def scanned(
         size_bytes=len(data),
     )
     directory.mkdir(parents=True, exist_ok=True)
-    for name in ("trivy.json", "trivy.sarif", "sbom.cdx.json"):
+    for name in ("trivy.json", "trivy.sarif"):
         (directory / name).write_text(f'{{"{name}": "{architecture}"}}', encoding="utf-8")
+    directory.joinpath("sbom.cdx.json").write_text(json.dumps(sbom(*names)), encoding="utf-8")
     report = scan_report(
         image_id=image_id,
         trivy_json=directory / "trivy.json",
         sarif=directory / "trivy.sarif",
         sbom=directory / "sbom.cdx.json",
     )
-    proven = VerifiedImage(built=built, proof=proof_of(image_id))
-    return FakeDocker(data), ScannedImage(verified=proven, report=report)
+    verified = VerifiedImage(built=built, proof=proof_of(image_id))
+    return FakeDocker(data), ScannedImage(verified=verified, report=report)
 
 
 def sealed(
@@ -131,12 +141,17 @@ def sealed(
 ) -> SealedImage:
     """Return a sealed image under `root`."""
     client, made = scanned(root / f"scan-{architecture}", architecture, **options)
-    return seal(client, made, root / f"sealed-{architecture}")
+    return seal(client, made, root / f"sealed-{architecture}", proven)
 
 
 def both(root: Path, **options: Any) -> list[SealedImage]:
     """Return a sealed image for each architecture."""
     return [sealed(root, architecture, **options) for architecture in Architecture]
+
+
+def is_of_region(tag: str) -> bool:
+    """Return whether `tag` is of the image of a region."""
+    return tag.endswith(tuple(f"-{region.name}" for region in load_regions()))
 
 
 def client_of(registry: FakeRegistry) -> RegistryClient:

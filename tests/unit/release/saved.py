@@ -9,6 +9,8 @@ import random
 import tarfile
 from collections.abc import Sequence
 
+from harness.core.regions import METRICS_PORT, load_regions
+
 
 def tarball(files: dict[str, bytes]) -> bytes:
     """Return a tar with `files`."""
@@ -33,11 +35,22 @@ def saved(
 ) -> tuple[str, bytes]:
     """Return the image ID and the `docker save` output of Docker 20.10 for these layers."""
     diff_ids = [f"sha256:{hashlib.sha256(data).hexdigest()}" for data in contents]
+    ports = [*(region.port for region in load_regions()), METRICS_PORT]
     config = json.dumps(
         {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Labels": {k.replace("_", "."): v for k, v in labels.items()}},
+            "container": "of the build",
+            "config": {
+                "Env": ["PATH=/bin", "FINFOCUS_PLUGIN_WEB_ENABLED=true"],
+                "ExposedPorts": {f"{port}/tcp": {} for port in ports},
+                "Image": "sha256:of-the-build",
+                "Labels": {k.replace("_", "."): v for k, v in labels.items()},
+            },
+            "history": [
+                *({"created_by": f"layer {number}"} for number, _ in enumerate(contents)),
+                {"created_by": "USER 65532", "empty_layer": True},
+            ],
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         }
     ).encode()

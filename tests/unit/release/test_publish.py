@@ -33,7 +33,7 @@ from harness.publish.sign import Signer
 from harness.registry import Repository, referrers
 
 from .fake_registry import FakeRegistry, Fault, fake_registry
-from .made import VERSION, both, client_of, publish_to, sealed
+from .made import REGIONS, VERSION, both, client_of, is_of_region, publish_to, sealed
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def harmless(registry: FakeRegistry, index: str | None = None) -> None:
     assert registry.half == []
     for tag, digest in registry.tags.items():
         assert registry.complete(digest), f"{tag} names something incomplete"
-        if index and not tag.startswith("sha256-"):
+        if index and tag in named(registry):
             assert digest == index
 
 
 def named(registry: FakeRegistry) -> set[str]:
-    """Return the tags that users pull."""
-    return {tag for tag in registry.tags if not tag.startswith("sha256-")}
+    """Return the tags of the image with all regions."""
+    return {t for t in registry.tags if not t.startswith("sha256-") and not is_of_region(t)}
 
 
 def index_of(images: list[SealedImage]) -> str:
@@ -69,8 +69,11 @@ def test_fr_011_release_is_complete_and_latest_is_last(
         published = publish_to(registry, images, tmp_path)
         plan = published.plan
         harmless(registry, plan.index.digest)
-        assert [tag for tag, _ in registry.moves if not tag.startswith("sha256-")] == [
+        moved = [tag for tag, _ in registry.moves if not tag.startswith("sha256-")]
+        assert moved == [
+            *(f"{VERSION}-{region.name}" for region in REGIONS),
             VERSION,
+            *(f"latest-{region.name}" for region in REGIONS),
             "latest",
         ]
         index = json.loads(registry.manifests[plan.index.digest])
@@ -416,7 +419,8 @@ def test_resumed_release_is_not_signed_twice(images: list[SealedImage], tmp_path
             publish_to(registry, images, tmp_path, signer=Signs(how="key"))
         publish_to(registry, images, tmp_path, signer=Signs(how="key"), resume=True)
         publish_to(registry, images, tmp_path, signer=Signs(how="key"))
-    assert asked == [False, True, False]
+    images_signed = 1 + len(REGIONS)
+    assert asked == [*[False] * images_signed, *[True] * images_signed, *[False] * images_signed]
 
 
 def test_trial_that_fails_moves_no_tag(images: list[SealedImage], tmp_path: Path) -> None:

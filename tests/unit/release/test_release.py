@@ -30,7 +30,7 @@ from harness.publish.seal import PROVENANCE, SealedImage, seal, unseal
 from harness.registry import Credentials, Secret
 
 from .fake_registry import PASSWORD, USER, FakeRegistry, Fault, fake_registry
-from .made import VERSION, refuted, scanned, sealed
+from .made import VERSION, proven, refuted, scanned, sealed
 
 
 class Stages:
@@ -50,6 +50,7 @@ class Stages:
         monkeypatch.setattr(job, "build", self.build)
         monkeypatch.setattr(job, "verified", self.verified)
         monkeypatch.setattr(job, "scan", self.scan)
+        monkeypatch.setattr(job, "verified_region", self.verified_region)
         monkeypatch.setattr(job, "pull_and_run", lambda *_: "not run: a test")
         held = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
         monkeypatch.setattr(job, "find_credentials", lambda *_: held)
@@ -82,6 +83,12 @@ class Stages:
     def verified(self, _engine: Any, built: Any, _config: Any, _reports: Path) -> Any:
         self._stage("verify", built.architecture)
         return self.made.verified
+
+    def verified_region(self, *given: Any, full_size: bool) -> Any:
+        *_, image, region = given
+        if error := self.broken.get(region.name):
+            raise error
+        return proven(image, region)
 
     def scan(self, _engine: Any, verified: Any, _options: Any, _output: Path) -> Any:
         self._stage("scan", verified.built.architecture)
@@ -326,11 +333,11 @@ def test_full_disk_leaves_no_seal(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (15_000, hard))
     try:
         with pytest.raises(EnvironmentMissingError, match=r"cannot write .*File too large"):
-            seal(client, made, tmp_path / "sealed")
+            seal(client, made, tmp_path / "sealed", proven)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "sealed").exists()
-    assert isinstance(seal(client, made, tmp_path / "sealed"), SealedImage)
+    assert isinstance(seal(client, made, tmp_path / "sealed", proven), SealedImage)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from harness.oci import canonical_json
 from harness.publish.seal import PROVENANCE, SEAL, seal, unseal
 from harness.scan.model import Count, LayerClass, Severity
 
-from .made import VERSION, proof_of, refuted, scanned, sealed
+from .made import VERSION, proof_of, proven, refuted, scanned, sealed
 
 
 def test_sealed_image_comes_back_from_disk_as_it_was(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_nothing_unproven_is_sealed(broken: Any, message: str, tmp_path: Path) -
     """An image is sealed only with its own proof and its own scan, both passed."""
     client, made = scanned(tmp_path / "scan")
     with pytest.raises(NotProvenError, match=message):
-        seal(client, broken(made), tmp_path / "sealed")
+        seal(client, broken(made), tmp_path / "sealed", proven)
     assert not (tmp_path / "sealed").exists()
 
 
@@ -142,7 +142,7 @@ def test_engine_that_stops_in_the_middle_leaves_nothing(
 
     client.api.get_image = half
     with pytest.raises(EnvironmentMissingError, match="stopped while exporting"):
-        seal(client, made, tmp_path / "sealed")
+        seal(client, made, tmp_path / "sealed", proven)
     assert not (tmp_path / "sealed").exists()
 
 
@@ -154,7 +154,7 @@ def test_export_removes_no_foreign_files(tmp_path: Path) -> None:
     for name in ("precious", SEAL):
         (target / name).write_text("{}", encoding="utf-8")
         with pytest.raises(UsageError, match=r"checkout is not empty.*nothing was removed"):
-            seal(client, made, target)
+            seal(client, made, target, proven)
         assert (target / name).read_text(encoding="utf-8") == "{}"
 
 
@@ -163,13 +163,13 @@ def test_export_replaces_an_empty_an_earlier_and_an_unfinished_one(tmp_path: Pat
     client, made = scanned(tmp_path / "scan")
     target = tmp_path / "sealed"
     target.mkdir()
-    first = seal(client, made, target)
+    first = seal(client, made, target, proven)
     (target / "stray").write_text("x", encoding="utf-8")
-    assert seal(client, made, target) == first
+    assert seal(client, made, target, proven) == first
     assert not (target / "stray").exists()
     (target / SEAL).unlink()
     (target / OWN).touch()  # as a killed export leaves it
-    assert seal(client, made, target) == first
+    assert seal(client, made, target, proven) == first
     assert not list(target.rglob(OWN))
 
 

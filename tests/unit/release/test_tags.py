@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import TagConflictError, UsageError
-from harness.publish.tags import plan_tags, previous, released, supported
+from harness.publish.tags import plan_of_region, plan_tags, previous, released, supported
 
 OURS, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -33,6 +33,9 @@ def moves(version: str, existing: Sequence[str], **options: Any) -> list[str]:
         pytest.param("v1.2.3", ["v2.0.0-rc.1"], ["v1.2.3", "latest"], id="newer-is-prerelease"),
         pytest.param("v1.2.3", ["nightly", "v9", "sha256-x"], ["v1.2.3", "latest"], id="others"),
         pytest.param("v0.0.0-local", [], ["v0.0.0-local"], id="rehearsal"),
+        pytest.param(
+            "v1.2.3", ["v1.2.4-us-east-1", "latest-us-east-1"], ["v1.2.3", "latest"], id="regional"
+        ),
     ],
 )
 def test_fr_011_version_first_and_latest_by_policy(
@@ -92,6 +95,37 @@ def test_what_cannot_be_ordered_is_refused(version: str) -> None:
     """Only semantic versions that are valid tags are released."""
     with pytest.raises(UsageError):
         plan_tags(version, OURS, [], no_tag)
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        "v1.2.3-us-east-1",
+        "v1.2.3-rc.1-us-gov-west-1",
+        "v1.2.3-r1-us-east-1",
+        "v1.2-eu-west-1",
+        "latest-us-east-1",
+        "v1.2.3-xx-of-a-later-table-9",
+    ],
+)
+def test_tag_of_a_region_is_no_version(tag: str) -> None:
+    """By semver.org v1.2.3-us-east-1 is a prerelease: it must be neither listed nor released."""
+    assert released(tag) is None
+    assert previous("v9.0.0", [tag]) is None
+    with pytest.raises(UsageError, match="ends like the tag of a region's image"):
+        plan_tags(tag, OURS, [], no_tag)
+
+
+def test_tags_of_a_region_follow_those_of_the_whole_image() -> None:
+    """Version, floating tags and `latest` move together, and the version's never changes."""
+    plan = plan_tags("v1.2.3", OURS, [], no_tag, floating=True)
+    names = [m.tag for m in plan_of_region("us-east-1", plan, OURS, no_tag).moves]
+    assert names == [f"{m.tag}-us-east-1" for m in plan.moves]
+    backport = plan_tags("v1.2.3", OURS, ["v1.3.0"], no_tag)
+    moved = plan_of_region("us-east-1", backport, OURS, {"v1.2.3-us-east-1": OURS}.get).moves
+    assert [(m.tag, m.before) for m in moved] == [("v1.2.3-us-east-1", OURS)]
+    with pytest.raises(TagConflictError, match=r"v1\.2\.3-us-east-1 is already published"):
+        plan_of_region("us-east-1", plan, OURS, {"v1.2.3-us-east-1": OTHER}.get)
 
 
 def test_previous_release_is_found() -> None:
