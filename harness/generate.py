@@ -1,4 +1,4 @@
-"""Generate what other files repeat, so that adding a region or a dependency is one line.
+"""Generate what other files repeat: adding a region, a setting or a dependency is one line.
 
 `python -m harness.generate` writes the files; `--check` only compares and fails on a difference.
 `--output DIR` writes only the manifests, to DIR; `--without REGION` (repeatable) is for an image
@@ -22,6 +22,7 @@ from harness.core.regions import (
     select,
 )
 from harness.core.sections import outdated
+from harness.core.settings import Kind, Setting, load_settings
 from harness.kubernetes.deploy import DEPLOY, outdated_manifests, outdated_sections, write_manifests
 
 FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "docs" / "reference.md")
@@ -29,7 +30,7 @@ PROJECT = REPOSITORY / "pyproject.toml"
 LOCKED = REPOSITORY / "requirements" / "release.in"
 
 
-def sections(regions: Sequence[Region]) -> Mapping[str, str]:
+def sections(regions: Sequence[Region], settings: Mapping[str, Setting]) -> Mapping[str, str]:
     """The text of every generated section of `FILES`, by name."""
     names = ",".join(region.name for region in regions)
     return {
@@ -43,6 +44,16 @@ def sections(regions: Sequence[Region]) -> Mapping[str, str]:
             + [f"| {region.port} | {region.name} |" for region in regions]
             + [f"| {METRICS_PORT} | `/metrics`, `/readyz`, `/readyz/{{region}}`, `/livez` |"]
         ),
+        "settings of the plugin": "ENV "
+        + " \\\n    ".join(
+            f"{setting.name}={setting.default}"
+            for setting in settings.values()
+            if setting.kind is Kind.FLAG
+        ),
+        "table of settings": "\n".join(
+            ["| environment | default | minimum | meaning |", "|---|---|---|---|"]
+            + [_row(setting) for setting in settings.values()]
+        ),
     }
 
 
@@ -51,17 +62,23 @@ def dependencies(project: str) -> Mapping[str, str]:
     return {"dependencies": "\n".join(tomllib.loads(project)["project"]["dependencies"])}
 
 
+def _row(setting: Setting) -> str:
+    unit = " s" if setting.kind is Kind.SECONDS else ""
+    minimum = "" if setting.minimum is None else f"{setting.minimum}{unit}"
+    return f"| `{setting.name}` | {setting.default}{unit} | {minimum} | {setting.description} |"
+
+
 def _of_checkout(*, check: bool) -> int:
     """Update the generated files, or only compare them; return 1 if `check` finds a difference."""
     regions = load_regions()
-    different = outdated(FILES, sections(regions), write=not check)
+    different = outdated(FILES, sections(regions, load_settings()), write=not check)
     different += outdated_sections(DEPLOY, regions, write=not check)
     different += outdated_manifests(DEPLOY, regions, write=not check)
     project = dependencies(PROJECT.read_text(encoding="utf-8"))
     locked = outdated([LOCKED], project, write=not check)
     for path in [*different, *locked]:
         verb = "differs from" if check else "written from"
-        source = PROJECT.name if path == LOCKED else "image/regions"
+        source = PROJECT.name if path == LOCKED else "image/regions and image/settings"
         print(f"{path.relative_to(REPOSITORY)} {verb} {source}")
     different += locked
     if check and different:

@@ -1,4 +1,4 @@
-"""Keep the manifests under `deploy/` in step with the regions table, and write copies of them.
+"""The manifests under `deploy/`: keep them in step with the tables in `image/`, write copies.
 
 Some files contain generated sections; others are generated whole, and outdated ones are removed.
 """
@@ -16,6 +16,7 @@ from harness.kubernetes.manifests import (
     manifest_files,
     policy_ports,
     prometheus_rule,
+    readiness_threshold,
     service_ports,
 )
 
@@ -28,6 +29,7 @@ def sections(regions: Sequence[Region]) -> Mapping[str, str]:
         "container ports": container_ports(regions),
         "service ports": service_ports(regions),
         "policy ports": policy_ports(regions),
+        "patience of readiness": readiness_threshold(),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.core.errors import UsageError
 from harness.core.regions import Region
+from harness.core.settings import UNHEALTHY_SECONDS, default_number
 
 APP = "finfocus-plugin-aws-public"
 REGION_LABEL = "finfocus.com/region"
@@ -14,6 +15,8 @@ REGION_START_BYTES = 570_000_000
 """Anonymous memory of a region after start, with a price list of 140 MB (docs/bench.md)."""
 PARTS_BYTES = 30_000_000
 """Memory of supervisor, proxy and log writer."""
+_READINESS_PERIOD = 2  # seconds, as in deploy/base/deployment.yaml
+_RESTART_SECONDS = 20  # what a restart may take before the pod leaves the Service
 _MAX_PORT_NAME = 15  # RFC 6335, section 5.1, and the API server
 _RULES_PER_ROUTE = 16  # limit in the CustomResourceDefinitions of HTTPRoute and GRPCRoute
 
@@ -47,6 +50,15 @@ def manifest_files(regions: Sequence[Region]) -> Mapping[str, str]:
         files[f"components/{directory}/httproute.yaml"] = _http_route(regions, split=split)
         files[f"components/{directory}/grpcroute.yaml"] = _grpc_route(regions, split=split)
     return files
+
+
+def readiness_threshold() -> str:
+    """The readiness probe's `failureThreshold`: the supervisor restarts a hung region first.
+
+    Raises `UsageError` if the settings table cannot be read.
+    """
+    seconds = default_number(UNHEALTHY_SECONDS) + _RESTART_SECONDS
+    return f"            failureThreshold: {-(-seconds // _READINESS_PERIOD)}"
 
 
 def prometheus_rule(rules: str) -> str:

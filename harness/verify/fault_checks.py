@@ -3,14 +3,13 @@
 from harness.core.proof import CONTAINER, EventKind
 from harness.core.recorder import Limits
 from harness.core.regions import Region
+from harness.core.settings import MAX_RESTARTS, default_number
 from harness.engine.container import RunningContainer
 from harness.verify import inside
 from harness.verify.log_checks import check_own_lines
 from harness.verify.target import Target
 from harness.verify.traffic import Load
 from harness.verify.watch import Watch
-
-RESTARTS = 3
 
 
 def region_fails(target: Target) -> None:
@@ -38,15 +37,16 @@ def _check_restarts(
     target: Target, container: RunningContainer, watch: Watch, load: Load, victim: Region
 ) -> None:
     limit = target.budgets.recovery
+    restarts = default_number(MAX_RESTARTS)
     with target.recorder.check(
         "FR-017",
-        "a killed region answers again, three times",
-        limits=Limits(floor=RESTARTS, bound=RESTARTS),
+        "a killed region answers again, until its restart budget is spent",
+        limits=Limits(floor=restarts, bound=restarts),
         scenario=watch.name,
         container=container,
     ) as finding:
         recovered = []
-        for _ in range(RESTARTS):
+        for _ in range(restarts):
             killed = _kill(container, watch, victim, target.regions)
             load.wait_for(victim.name, up=False, timeout=limit)
             if not load.wait_for(victim.name, up=True, timeout=limit):
@@ -78,7 +78,7 @@ def _check_end(target: Target, container: RunningContainer, watch: Watch, victim
     limit = target.budgets.recovery
     with target.recorder.check(
         "FR-017",
-        "a region that fails a fourth time stops the container, which logs the reason",
+        "a region that exceeds its restart budget stops the container, which logs the reason",
         limit="exit code not 0",
         scenario=watch.name,
         container=container,

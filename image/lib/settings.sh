@@ -50,6 +50,22 @@ number() {
   ((REPLY >= $3)) || bad_setting "$1 is '$REPLY': give a whole number from $3 to 999999"
 }
 
+# usage: read_numbers FILE    Fills ff_setting with every number of the settings table: FINFOCUS_MAX_RESTARTS is max_restarts.
+read_numbers() {
+  local name default minimum kind _
+  declare -gA ff_setting=()
+  while read -r name default minimum kind _; do
+    [[ $name != \#* && ($kind == seconds || $kind == number) ]] || continue
+    if [[ $default == processors ]]; then
+      processors
+      default=$((REPLY > 2 ? REPLY : 2))
+    fi
+    number "$name" "$default" "$minimum"
+    name=${name#FINFOCUS_}
+    ff_setting[${name,,}]=$REPLY
+  done <"$1"
+}
+
 # usage: listening_ports    Fills ff_listening with the TCP ports that something in this network namespace listens on.
 # Format: https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt (state 0A is LISTEN).
 listening_ports() {
@@ -92,13 +108,7 @@ check_binaries() {
 load_settings() {
   read_table "$ff_home/regions"
   select_regions "${FINFOCUS_REGIONS:-}"
-  number FINFOCUS_MAX_RESTARTS 3 0 && ff_max_restarts=$REPLY
-  number FINFOCUS_STABLE_SECONDS 60 0 && ff_stable_seconds=$REPLY
-  number FINFOCUS_STARTUP_SECONDS 120 1 && ff_startup_seconds=$REPLY
-  number FINFOCUS_UNHEALTHY_SECONDS 30 1 && ff_unhealthy_seconds=$REPLY
-  number FINFOCUS_STOP_SECONDS 4 0 && ff_stop_seconds=$REPLY
-  processors
-  number FINFOCUS_START_PARALLEL "$((REPLY > 2 ? REPLY : 2))" 0 && ff_start_parallel=$REPLY
+  read_numbers "$ff_home/settings"
   check_binaries
   check_ports
 }

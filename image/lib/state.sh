@@ -73,10 +73,11 @@ write_proxy_config() {
 }
 
 print_settings() {
-  local region
-  printf '%s\n' "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)" \
-    "max_restarts=$ff_max_restarts" "stable_seconds=$ff_stable_seconds" "startup_seconds=$ff_startup_seconds" \
-    "unhealthy_seconds=$ff_unhealthy_seconds" "stop_seconds=$ff_stop_seconds" "start_parallel=$ff_start_parallel"
+  local name region
+  printf '%s\n' "state=$ff_state" "lua=$(type -P lua5.3)" "haproxy=$(type -P haproxy)"
+  for name in "${!ff_setting[@]}"; do
+    printf '%s=%s\n' "$name" "${ff_setting[$name]}"
+  done
   for region in "${ff_regions[@]}"; do
     printf '%s:%s\n' "$region" "$((ff_port[$region] + FF_PLUGIN_PORT_OFFSET))"
   done

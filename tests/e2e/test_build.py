@@ -16,6 +16,7 @@ from harness.core.proof import Status
 from harness.core.recorder import Recorder
 from harness.core.regions import IMAGE_DIRECTORY, METRICS_PORT, load_regions
 from harness.core.sections import outdated
+from harness.core.settings import load_settings
 from harness.core.stages import BuiltImage
 from harness.engine.provision import Engine
 from harness.engine.pull import find_image
@@ -70,7 +71,7 @@ def test_thirteenth_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
     with (directory / "regions").open("a", encoding="utf-8") as file:
         file.write("eu-central-1      8013\n")
     regions = load_regions(directory)
-    outdated([directory / "Dockerfile"], sections(regions), write=True)
+    outdated([directory / "Dockerfile"], sections(regions, load_settings()), write=True)
     made = build(
         engine,
         hermetic(

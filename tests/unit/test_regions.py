@@ -8,6 +8,7 @@ from harness.core.errors import UsageError
 from harness.core.labels import REGIONS
 from harness.core.regions import IMAGE_DIRECTORY, load_regions, regions_in_image, select
 from harness.core.sections import outdated, render
+from harness.core.settings import load_settings
 from harness.generate import FILES, sections
 
 
@@ -68,8 +69,8 @@ def test_missing_table_is_refused(tmp_path: Path) -> None:
 
 
 def test_generated_files_are_up_to_date() -> None:
-    """The Dockerfile and the reference match the table."""
-    assert outdated(FILES, sections(load_regions()), write=False) == []
+    """The Dockerfile and the reference match the tables."""
+    assert outdated(FILES, sections(load_regions(), load_settings()), write=False) == []
 
 
 def test_drift_is_found_and_written(tmp_path: Path) -> None:
@@ -78,16 +79,16 @@ def test_drift_is_found_and_written(tmp_path: Path) -> None:
     path.write_text((IMAGE_DIRECTORY / "Dockerfile").read_text(encoding="utf-8"), encoding="utf-8")
     text = (IMAGE_DIRECTORY / "regions").read_text(encoding="utf-8")
     regions = load_regions(table(tmp_path, text + "eu-central-1 8013\n"))
-    assert outdated([path], sections(regions), write=False) == [path]
+    assert outdated([path], sections(regions, load_settings()), write=False) == [path]
     assert "eu-central-1" not in path.read_text(encoding="utf-8")
-    assert outdated([path], sections(regions), write=True) == [path]
+    assert outdated([path], sections(regions, load_settings()), write=True) == [path]
     assert "COPY --from=download /layers/eu-central-1/ /" in path.read_text(encoding="utf-8")
-    assert outdated([path], sections(regions), write=False) == []
+    assert outdated([path], sections(regions, load_settings()), write=False) == []
 
 
 def test_text_without_sections_stays_as_it_is() -> None:
     """Only text between the markers is rewritten."""
-    assert render("hello\n", sections(load_regions())) == "hello\n"
+    assert render("hello\n", sections(load_regions(), load_settings())) == "hello\n"
 
 
 @pytest.mark.parametrize(

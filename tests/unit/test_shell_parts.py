@@ -7,11 +7,28 @@ import shutil
 import socket
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from harness.core.settings import fixed_numbers, load_settings
+
 from .shell import bash
 
+
+class Number(NamedTuple):
+    """A setting that is a number."""
+
+    name: str
+    short_name: str
+    minimum: int
+
+
+NUMBERS = [
+    Number(setting.name, setting.short_name, setting.minimum)
+    for setting in load_settings().values()
+    if setting.minimum is not None
+]
 pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
 
 
@@ -70,13 +87,9 @@ def test_numbers_are_decimal(given: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("FINFOCUS_START_PARALLEL", "x"),
-        ("FINFOCUS_START_PARALLEL", "-1"),
-        ("FINFOCUS_MAX_RESTARTS", "3.5"),
-        ("FINFOCUS_STABLE_SECONDS", "1m"),
-        ("FINFOCUS_STARTUP_SECONDS", "0"),
-        ("FINFOCUS_UNHEALTHY_SECONDS", "0"),
-        ("FINFOCUS_STOP_SECONDS", "never"),
+        (setting.name, value)
+        for setting in NUMBERS
+        for value in ("x", "3.5", "1m", "never", f"{setting.minimum - 1}", "1000000")
     ],
 )
 def test_each_setting_is_checked(name: str, value: str) -> None:
@@ -89,15 +102,28 @@ def test_each_setting_is_checked(name: str, value: str) -> None:
 
 
 def test_defaults_of_the_settings(tmp_path: Path) -> None:
-    """The documented defaults apply; with one processor two regions parse at a time."""
+    """Without settings the table's numbers apply; two regions parse at a time on one processor."""
     script = f"""
     check_binaries() {{ :; }}; check_ports() {{ :; }}; cpu_set() {{ REPLY=1; }}
     FF_CGROUP='{tmp_path}'
     load_settings
-    echo "$ff_max_restarts $ff_stable_seconds $ff_startup_seconds $ff_unhealthy_seconds" \\
-      "$ff_stop_seconds $ff_start_parallel"
+    for name in "${{!ff_setting[@]}}"; do echo "$name=${{ff_setting[$name]}}"; done
     """
-    assert bash(script).stdout == "3 60 120 30 4 2\n"
+    wanted = {**fixed_numbers(), "start_parallel": 2}
+    # A variable of the container does not stand in for the table's.
+    done = bash(script, ff_setting="7", ff_max_restarts="7")
+    assert set(done.stdout.split()) == {f"{name}={value}" for name, value in wanted.items()}
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=[setting.name for setting in NUMBERS])
+def test_each_number_reaches_the_supervisor(setting: Number, tmp_path: Path) -> None:
+    """What is set is handed over under the supervisor's name, at the minimum too."""
+    script = f"""
+    check_binaries() {{ :; }}; check_ports() {{ :; }}; ff_state='{tmp_path}'
+    load_settings; print_settings
+    """
+    lines = bash(script, **{setting.name: str(setting.minimum)}).stdout.splitlines()
+    assert f"{setting.short_name}={setting.minimum}" in lines
 
 
 def test_a_missing_binary_is_named(tmp_path: Path) -> None:

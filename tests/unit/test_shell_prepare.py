@@ -62,7 +62,7 @@ def test_start_parallel_is_what_the_machine_has_or_the_setting(tmp_path: Path) -
     """The default is one parsing region per processor; the setting overrides it."""
     script = f"""
     check_binaries() {{ :; }}; check_ports() {{ :; }}; cpu_set() {{ REPLY=8; }}
-    FF_CGROUP='{tmp_path}'; load_settings; echo "$ff_start_parallel"
+    FF_CGROUP='{tmp_path}'; load_settings; echo "${{ff_setting[start_parallel]}}"
     """
     assert bash(script).stdout == "8\n"
     assert bash(script, FINFOCUS_START_PARALLEL="0").stdout == "0\n"

@@ -11,11 +11,13 @@ import docker
 from harness.core.errors import ContainerDiedError
 from harness.core.proof import Check, Status
 from harness.core.recorder import Limits, Observation, Recorder
+from harness.core.settings import MAX_RESTARTS, default_number
 from harness.core.text import quantity
 
 from .world import NAMES, READY_SECONDS, World, world_of
 
 STOP_SECONDS = 5.0  # SC-003
+RESTARTS = default_number(MAX_RESTARTS)
 EVERY = frozenset(NAMES)
 NONE: frozenset[str] = frozenset()
 

@@ -12,13 +12,13 @@ from harness.core.regions import METRICS_PORT
 
 from .front import must
 from .moments import MOMENTS, starting_at_full_size
-from .row import EVERY, Row
+from .row import EVERY, RESTARTS, Row
 from .world import World
 
 WARNING = "raise the limit, or run fewer regions"
 MIB = 1 << 20
 BELOW, ABOVE, HELD = 100, 600, 60  # MiB: of the container, and what each region is made to hold
-DEATH_SECONDS = 120  # in which three restarts are used up
+DEATH_SECONDS = 120  # in which the restarts are used up
 FULL_READY_SECONDS = 90
 FULL_NEED_MIB = 6000  # at least, for twelve regions with price lists of the real size
 
@@ -104,7 +104,7 @@ def rows() -> Iterator[Row]:
         ends=True,
         exit_code=1,
         stop_seconds=DEATH_SECONDS,
-        last_words="failed again after 3 restarts (exit 137)",
+        last_words=f"failed again after {RESTARTS} restarts (exit 137)",
     )
     yield from _full_size()
 
@@ -128,7 +128,7 @@ def _full_size() -> Iterator[Row]:
             ends=small,
             exit_code=1 if small else 0,
             stop_seconds=DEATH_SECONDS if small else 5,
-            last_words="failed again after 3 restarts (exit 137)" if small else "",
+            last_words=f"failed again after {RESTARTS} restarts (exit 137)" if small else "",
             full_size=True,
         )
     yield Row(

@@ -8,7 +8,7 @@ from functools import partial
 from harness.core.errors import HarnessError
 from harness.core.regions import BINARY_PREFIX
 
-from .row import EVERY, Row
+from .row import EVERY, RESTARTS, Row
 from .soak import ENVIRON as SOAK
 from .soak import soaked
 from .world import NAMES, World
@@ -111,14 +111,17 @@ def _crash_loops() -> Iterator[Row]:
             name=f"region-crash-loop-{group}",
             requirement="FR-017",
             done=f"{WHICH[group]}: exit code 3 at every start",
-            promised="four starts, then the container exits with code 1; the last line says why",
+            promised=(
+                f"{RESTARTS + 1} starts, then the container exits with code 1; the last line says"
+                " why"
+            ),
             act=_start_and_end,
             ready_seconds=0,
             ends=True,
             exit_code=1,
             stop_seconds=15,
             environ={"STANDIN_CRASH_AT_START": _values(regions, "3")},
-            last_words="failed again after 3 restarts",
+            last_words=f"failed again after {RESTARTS} restarts",
             fast=group == "all",
         )
         yield Row(
@@ -161,7 +164,7 @@ def _slow_start(world: World) -> None:
 
 
 def _fourth_kill(world: World) -> None:
-    for _ in range(4):
+    for _ in range(RESTARTS + 1):
         kill("KILL", ONE, world)
         world.traffic.await_all_up(6, world.ending)
     world.container.wait_dead(10)
@@ -183,13 +186,13 @@ def _budgets() -> Iterator[Row]:
     yield Row(
         name="region-fourth-kill",
         requirement="FR-017",
-        done="one region: killed four times, each time as soon as it answers",
-        promised="three restarts, then the container exits with code 1 and names the region",
+        done=f"one region: killed {RESTARTS + 1} times, each time as soon as it answers",
+        promised=f"{RESTARTS} restarts, then the container exits with code 1 and names the region",
         act=_fourth_kill,
         hit=one,
         ends=True,
         exit_code=1,
-        last_words=f"{ONE[0]} failed again after 3 restarts",
+        last_words=f"{ONE[0]} failed again after {RESTARTS} restarts",
     )
     yield Row(
         name="region-killed-when-stable",

@@ -8,7 +8,7 @@ from functools import partial
 from harness.core.errors import HarnessError
 from harness.core.regions import BINARY_PREFIX, PLUGIN_PORT_OFFSET
 
-from .row import EVERY, Row
+from .row import EVERY, RESTARTS, Row
 from .rows_regions import BACK, ONE, kill, order
 from .world import PORT, PROXY, WRITER, World
 
@@ -105,7 +105,7 @@ def rows() -> Iterator[Row]:
         name="region-port-stolen-for-good",
         requirement="FR-017",
         done="one region is killed and another process takes its port for good",
-        promised="three restarts, then the container exits with code 1 and names it",
+        promised=f"{RESTARTS} restarts, then the container exits with code 1 and names it",
         act=partial(_steal_port, 60),
         hit=one,
         ends=True,

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.regions import IMAGE_DIRECTORY
+from harness.core.settings import fixed_numbers
 
 CHILDREN = 12
 NAMES = [f"region-{index}" for index in range(CHILDREN)]
@@ -44,7 +45,6 @@ STREAMS = [
     "events",
     *(f"{n}.{end}" for n in NAMES for end in ("out", "err")),
 ]
-STOP_SECONDS = 4
 
 
 @dataclass
@@ -118,11 +118,10 @@ class Life:
             "state": self.state,
             "lua": shutil.which("lua5.3"),
             "haproxy": home / "bin" / "proxy",
-            "max_restarts": 3,
+            **fixed_numbers(),
             "stable_seconds": 0,
             "startup_seconds": 999,
             "unhealthy_seconds": 999,
-            "stop_seconds": STOP_SECONDS,
             "start_parallel": 0,
         }
         lines = [*(f"{k}={v}" for k, v in settings.items()), *(f"{n}:{port}" for n in NAMES)]

@@ -34,7 +34,7 @@ STAGES = {
     "ctrl-c": ("SC-003 SIGTERM while starting", True),
     "fault": ("US-2 ", True),
     "restarts": ("FR-017 a killed region answers again", True),
-    "restricted": ("FR-017 a region that fails a fourth time", True),
+    "restricted": ("FR-017 a region that exceeds its restart", True),
 }
 PARAMETERS = [
     pytest.param(words, marks=pytest.mark.faults if late else (), id=stage)

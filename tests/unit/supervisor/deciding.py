@@ -8,18 +8,12 @@ from typing import Any, cast
 from lupa import lua53
 
 from harness.core.regions import IMAGE_DIRECTORY
+from harness.core.settings import fixed_numbers
 
 Action = dict[str, Any]
 """One action of the supervisor; `kind` says which."""
 
-SETTINGS: Mapping[str, float] = {
-    "max_restarts": 3,
-    "stable_seconds": 60,
-    "startup_seconds": 120,
-    "unhealthy_seconds": 30,
-    "stop_seconds": 4,
-    "start_parallel": 2,
-}
+SETTINGS: Mapping[str, float] = {**fixed_numbers(), "start_parallel": 2}
 NAMES = ("us-east-1", "eu-west-1", "sa-east-1", "us-west-2")
 
 _lua = lua53.LuaRuntime(unpack_returned_tuples=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .deciding import Decider, of_kind, signals, starts, words
+from .deciding import SETTINGS, Decider, of_kind, signals, starts, words
+
+RESTARTS = int(SETTINGS["max_restarts"])
 
 
 def fail_and_wait(decider: Decider, name: str) -> float:
@@ -30,10 +32,10 @@ def test_fr_017_pauses_double_up_to_25_6_s() -> None:
 
 
 def test_fr_017_one_failure_too_many_stops_all_with_code_1() -> None:
-    """FR-017: after three restarts the fourth failure stops the container and names the region."""
+    """FR-017: a failure beyond the restart budget stops the container and names the region."""
     decider = Decider(["us-east-1", "eu-west-1"])
     decider.run_all()
-    for _ in range(3):
+    for _ in range(RESTARTS):
         fail_and_wait(decider, "us-east-1")
     actions = decider.exited("us-east-1", 3)
     assert decider.state_of("us-east-1") == "failed"
@@ -50,7 +52,8 @@ def test_fr_017_one_failure_too_many_stops_all_with_code_1() -> None:
             "kind": "exit",
             "code": 1,
             "region": "us-east-1",
-            "words": "us-east-1 failed again after 3 restarts (exit 3): the container stops",
+            "words": f"us-east-1 failed again after {RESTARTS} restarts (exit 3):"
+            " the container stops",
         }
     ]
 
@@ -65,7 +68,7 @@ def test_fr_017_no_restart_at_all() -> None:
 
 def test_fr_017_restart_is_counted_in_words() -> None:
     """FR-017: each failure logs the exit code, the restart count and the backoff."""
-    decider = Decider(["us-east-1"])
+    decider = Decider(["us-east-1"], max_restarts=3)
     decider.run_all()
     assert words(decider.exited("us-east-1", 137)) == [
         ("warn", "us-east-1", "us-east-1 exited (code 137): restart 1 of 3 in 0.2 s"),
@@ -76,7 +79,7 @@ def test_fr_017_a_stable_region_has_its_restarts_again() -> None:
     """FR-017: after FINFOCUS_STABLE_SECONDS without a failure the restart count resets."""
     decider = Decider(["us-east-1"], stable_seconds=60)
     decider.run_all()
-    for _ in range(3):
+    for _ in range(RESTARTS):
         fail_and_wait(decider, "us-east-1")
     decider.make_ready("us-east-1")
     decider.now += 60.1
@@ -101,7 +104,7 @@ def test_fr_017_a_region_that_hangs_at_every_start_uses_up_its_restarts() -> Non
     """FR-017: a start limit above FINFOCUS_STABLE_SECONDS still exhausts the restarts."""
     decider = Decider(["us-east-1"], startup_seconds=120, stable_seconds=60)
     decider.start_due()
-    for _ in range(3):
+    for _ in range(RESTARTS):
         assert ("us-east-1", "SIGKILL") in signals(decider.tick(120))
         fail_and_wait(decider, "us-east-1")
     decider.tick(120)
@@ -121,17 +124,17 @@ def test_fr_017_each_process_has_a_budget_of_its_own() -> None:
     """FR-017: failures of one region do not use another's restarts."""
     decider = Decider(["us-east-1", "eu-west-1"], start_parallel=0)
     decider.run_all()
-    for _ in range(3):
+    for _ in range(RESTARTS):
         fail_and_wait(decider, "us-east-1")
     assert fail_and_wait(decider, "eu-west-1") == 0.2
 
 
 @pytest.mark.parametrize("part", ["proxy", "log-writer"])
 def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None:
-    """FR-017: a component restarts without backoff; the fourth failure in a row stops all."""
+    """FR-017: a component restarts without backoff; a failure beyond its budget stops all."""
     decider = Decider(["us-east-1"])
     decider.run_all()
-    for _ in range(3):
+    for _ in range(RESTARTS):
         decider.now += 0.2
         actions = decider.exited(part)
         assert starts(actions) == [part]
@@ -180,7 +183,7 @@ def test_fr_017_a_part_may_run_again_before_its_time() -> None:
     decider = Decider(["us-east-1"])
     decider.run_all()
     for _ in range(10):
-        decider.now += 60
+        decider.now += SETTINGS["stable_seconds"]
         assert starts(decider.exited("proxy")) == ["proxy"]
         decider.started("proxy")
     assert decider.phase == "running"

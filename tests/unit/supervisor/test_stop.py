@@ -12,7 +12,7 @@ TWO = ("us-east-1", "eu-west-1")
 @pytest.fixture
 def decider() -> Decider:
     """Two regions that are ready, the proxy and the log writer."""
-    made = Decider(TWO)
+    made = Decider(TWO, stop_seconds=4)
     made.run_all()
     return made
 

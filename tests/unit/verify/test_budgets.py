@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from harness.verify.budgets import Budgets, patience
+from harness.core.settings import STARTUP_SECONDS, default_number
+from harness.verify.budgets import MARGIN, Budgets, patience
 from harness.verify.limits import EMULATED, PROMISED
 
 from .fakes import FakeTarget, image_of
 
 LONGEST = 135
+DEFAULT = default_number(STARTUP_SECONDS) + MARGIN
 
 
 def test_quick_image_gets_the_promised_times() -> None:
@@ -42,15 +44,15 @@ def test_emulated_image_has_the_emulated_times() -> None:
 @pytest.mark.parametrize(
     ("environ", "seconds"),
     [
-        pytest.param((), 135, id="default"),
+        pytest.param((), DEFAULT, id="default"),
         pytest.param(("PATH=/bin", "FINFOCUS_STARTUP_SECONDS=30"), 45, id="the-image's-own"),
         pytest.param(("FINFOCUS_STARTUP_SECONDS=999999",), 315, id="bounded"),
         pytest.param(("FINFOCUS_STARTUP_SECONDS=1",), 16, id="short"),
-        pytest.param(("FINFOCUS_STARTUP_SECONDS=",), 135, id="empty"),
-        pytest.param(("FINFOCUS_STARTUP_SECONDS=x",), 135, id="no-number"),
-        pytest.param(("FINFOCUS_STARTUP_SECONDS=" + "9" * 5000,), 135, id="too-long"),
-        pytest.param(("FINFOCUS_STARTUP_SECONDS=٣",), 135, id="other-digits"),
-        pytest.param(("FINFOCUS_STARTUP_SECONDS",), 135, id="no-value"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=",), DEFAULT, id="empty"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=x",), DEFAULT, id="no-number"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=" + "9" * 5000,), DEFAULT, id="too-long"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS=٣",), DEFAULT, id="other-digits"),
+        pytest.param(("FINFOCUS_STARTUP_SECONDS",), DEFAULT, id="no-value"),
     ],
 )
 def test_patience_is_the_image_s_start_time_and_a_margin(
@@ -70,4 +72,4 @@ def test_limits_do_not_follow_the_measured_time() -> None:
     """SC-002 and SC-003 stay the same, however slow the image is."""
     target = FakeTarget(ready_seconds=60.0)
     assert (target.times.ready, target.times.stop) == (10, 5)
-    assert target.budgets.ready == 135
+    assert target.budgets.ready == DEFAULT
