@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from harness.build.assets import (
     LOCAL_VERSION,
@@ -40,16 +43,33 @@ class BuildConfig:
     """What to build, and from which inputs."""
 
     version: str = LOCAL_VERSION
-    architecture: Architecture | None = None  # None for the engine's own
-    base: str = DEFAULT_BASE
-    release_url: str = RELEASES
-    stand_ins: StandInPolicy | None = None  # None: never for a release, auto for a local version
+    architecture: Annotated[
+        Architecture | None, typer.Option("--arch", help="Architecture; default: the engine's.")
+    ] = None
+    base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE
+    release_url: Annotated[str, typer.Option(help="Base URL of the releases.")] = RELEASES
+    stand_ins: Annotated[
+        StandInPolicy | None,
+        typer.Option(help="When to use stand-ins; default: never, or auto for a -local version."),
+    ] = None
     plugin: StandInPolicy | None = None  # for the plugin; None: from `stand_ins`, `version`
-    full_size: bool = False
-    without: tuple[str, ...] = ()  # names of regions to leave out, or `MISSING`
+    without: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            help="Region to leave out (repeatable). `missing`: those the release lacks; not with"
+            " `harness release`."
+        ),
+    ] = ()
+    full_size: Annotated[bool, typer.Option("--full-size", help="Use stand-ins of real size.")] = (
+        False
+    )
     image_directory: Path = IMAGE_DIRECTORY
-    output: Path = field(default_factory=lambda: Path("build-out"))
-    reference: str = ""
+    output: Annotated[Path, typer.Option(help="Directory for the build record.")] = Path(
+        "build-out"
+    )
+    reference: Annotated[
+        str, typer.Option("--tag", help="Image name; default: from version and architecture.")
+    ] = ""
     no_cache: bool = False
 
     def __post_init__(self) -> None:

@@ -6,11 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from harness.build.assets import MISSING, is_local
 from harness.build.image import DIRTY, REPOSITORY_NAME, revision
 from harness.core.console import say, warn
 from harness.core.errors import NotProvenError, RegistryError, UsageError
+from harness.core.omit import Omit
 from harness.core.regions import names_in
 from harness.core.stages import Architecture
 from harness.engine.provision import Engine, container_engine
@@ -26,30 +30,52 @@ from harness.publish.sign import Signer
 from harness.publish.tags import ImageVersion, parse, previous
 from harness.publish.trial import pull_and_run
 from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
+from harness.registry.credentials import GITHUB
 from harness.scan import ScanOptions, scan
 from harness.stand_ins.registry import local_registry
 
 LOCAL = "localhost"
 REPOSITORY = f"rshade/{REPOSITORY_NAME}"
+RepositoryName = Annotated[
+    str, typer.Option("--repository", help="Repository name.", envvar="HARNESS_REPOSITORY")
+]
+RegistryCa = Annotated[
+    Path | None, typer.Option("--registry-ca", help="CA certificate of the registry (PEM).")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseConfig:
     """What to release, from which inputs, and to which registry."""
 
-    build: BuildConfig
-    registry: str
-    repository: str
-    architectures: tuple[Architecture, ...] = ()  # () for all
-    export: Path | None = None  # seal there and publish nothing
-    sources: tuple[Path, ...] = ()  # publish these seals and build nothing
-    ca: Path | None = None  # certificate authority of the registry
-    dry_run: bool = False
-    resume: bool = False
-    unsigned: bool = False  # although there is a key or an identity
+    build: Annotated[BuildConfig, Omit("architecture", "output", "reference")]
+    architectures: Annotated[
+        tuple[Architecture, ...],
+        typer.Option("--arch", help="Architecture to seal with --export."),
+    ] = ()  # () for all
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Build, prove, scan and seal into this directory; do not publish."),
+    ] = None
+    sources: Annotated[
+        tuple[Path, ...],
+        typer.Option("--from", help="Publish a directory sealed with --export (repeatable)."),
+    ] = ()
+    registry: Annotated[
+        str, typer.Option(help="Registry host; localhost starts a temporary one.")
+    ] = GITHUB
+    repository: RepositoryName = REPOSITORY
+    ca: RegistryCa = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a failed run.")] = False
+    unsigned: Annotated[
+        bool, typer.Option("--unsigned", help="Do not sign, although there is a key or identity.")
+    ] = False
     tags: TagPolicy = field(default_factory=TagPolicy)
-    scan: ScanOptions = field(default_factory=ScanOptions)
-    output: Path = field(default_factory=lambda: Path("release-out"))
+    scan: Annotated[ScanOptions, Omit("cache", "stand_ins")] = field(default_factory=ScanOptions)
+    output: Annotated[Path, typer.Option(help="Directory for records, sealed images, page.")] = (
+        Path("release-out")
+    )
 
     @property
     def target(self) -> str:
@@ -183,7 +209,8 @@ def _made(
     made = replace(config.build, architecture=architecture, output=work)
     built = build(engine, made)
     proven = verified(engine, built, made, work / "proof")
-    scanned = scan(engine, proven, config.scan, work / "scan")
+    options = replace(config.scan, stand_ins=config.build.policy)
+    scanned = scan(engine, proven, options, work / "scan")
     alone = partial(
         verified_region, engine, built, work / "proof", full_size=config.build.full_size
     )

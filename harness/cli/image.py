@@ -7,79 +7,31 @@ from typing import Annotated
 import typer
 
 from harness import pipeline
-from harness.build.assets import LOCAL_VERSION, RELEASES
-from harness.build.base import DEFAULT_BASE
+from harness.build.assets import LOCAL_VERSION
 from harness.build.image import build_record
-from harness.cli.options import (
-    Arch,
-    Base,
-    FullSize,
-    Json,
-    Output,
-    Reports,
-    StandIns,
-    Tag,
-    Url,
-    Version,
-    Without,
-    finish,
-)
+from harness.cli.expand import expanded
+from harness.cli.options import FullSize, Json, Reports, Version, finish
+from harness.core.omit import Omit
 from harness.engine import foreground
 from harness.engine.provision import container_engine
+from harness.pipeline import BuildConfig
 
 
+@expanded
 def prove(
-    version: Version = LOCAL_VERSION,
+    version: Version = LOCAL_VERSION,  # noqa: ARG001 - part of `config`
     *,
-    arch: Arch = None,
-    base: Base = DEFAULT_BASE,
-    release_url: Url = RELEASES,
-    stand_ins: StandIns = None,
-    without: Without = None,
-    full_size: FullSize = False,
-    output: Output = Path("build-out"),
+    config: Annotated[BuildConfig, Omit("reference")],
     reports: Reports = Path("proof"),
     as_json: Json = False,
 ) -> None:
     """Build the image, check every requirement, and write the report."""
-    config = pipeline.BuildConfig(
-        version=version,
-        architecture=arch,
-        base=base,
-        release_url=release_url,
-        stand_ins=stand_ins,
-        without=tuple(without or ()),
-        full_size=full_size,
-        output=output,
-    )
     finish(pipeline.prove(config, reports), as_json=as_json)
 
 
-def build(
-    version: Version,
-    *,
-    arch: Arch = None,
-    base: Base = DEFAULT_BASE,
-    release_url: Url = RELEASES,
-    stand_ins: StandIns = None,
-    without: Without = None,
-    full_size: FullSize = False,
-    output: Output = Path("build-out"),
-    tag: Tag = "",
-    as_json: Json = False,
-) -> None:
+@expanded
+def build(version: Version, *, config: BuildConfig, as_json: Json = False) -> None:  # noqa: ARG001
     """Build the image of a release and write its build record."""
-    config = pipeline.BuildConfig(
-        version=version,
-        architecture=arch,
-        base=base,
-        release_url=release_url,
-        stand_ins=stand_ins,
-        without=tuple(without or ()),
-        full_size=full_size,
-        output=output,
-        reference=tag,
-    )
     with container_engine() as engine:
         image = pipeline.build(engine, config)
     if as_json:

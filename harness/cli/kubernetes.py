@@ -7,30 +7,27 @@ import typer
 
 from harness import pipeline
 from harness.build.assets import LOCAL_VERSION
-from harness.cli.options import Json, Reports, StandIns, Without, finish
+from harness.cli.expand import expanded
+from harness.cli.options import Json, Reports, finish
+from harness.core.omit import Omit
 from harness.kubernetes.acceptance import SmokeOptions
-from harness.kubernetes.clusters import ClusterKind
+from harness.pipeline import BuildConfig
 
 
+@expanded
 def smoke(
     image: Annotated[str, typer.Argument(help="Image to deploy; default: build one.")] = "",
     *,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - part of `config`
         str, typer.Option(help="Release to build if no image is given.")
     ] = LOCAL_VERSION,
-    context: Annotated[str, typer.Option(help="Existing cluster: kubeconfig context.")] = "",
-    cluster: Annotated[
-        ClusterKind, typer.Option(help="Cluster to create if no context is given.")
-    ] = ClusterKind.AUTO,
-    drain: Annotated[bool, typer.Option("--drain", help="Drain a node of the context.")] = False,
-    stand_ins: StandIns = None,
-    without: Without = None,
+    options: SmokeOptions,
+    config: Annotated[
+        BuildConfig,
+        Omit("architecture", "base", "release_url", "full_size", "output", "reference"),
+    ],
     reports: Reports = Path("proof"),
     as_json: Json = False,
 ) -> None:
     """Deploy an image on Kubernetes with the shipped manifests and verify it there."""
-    options = SmokeOptions(context=context, kind=cluster, drain=drain)
-    config = pipeline.BuildConfig(
-        version=version, stand_ins=stand_ins, without=tuple(without or ())
-    )
     finish(pipeline.smoke_test(image, config, options, reports), as_json=as_json)

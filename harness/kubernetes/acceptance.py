@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
 
 from harness import __version__
 from harness.core.console import say, warn
@@ -37,9 +40,13 @@ REQUIRED = ("FR-007", "FR-017", "FR-019", "SC-003", "US-1")
 class SmokeOptions:
     """The options of a smoke test."""
 
-    context: str = ""  # of the kubeconfig; "" to create a cluster
-    kind: ClusterKind = ClusterKind.AUTO
-    drain: bool = False  # also drain a node of a cluster that this run did not create
+    context: Annotated[str, typer.Option(help="Existing cluster: kubeconfig context.")] = ""
+    kind: Annotated[
+        ClusterKind, typer.Option("--cluster", help="Cluster to create if no context is given.")
+    ] = ClusterKind.AUTO
+    drain: Annotated[bool, typer.Option("--drain", help="Drain a node of the context.")] = (
+        False  # only of a cluster that this run did not create
+    )
 
 
 def smoke(

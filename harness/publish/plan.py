@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
+
+import typer
 
 from harness.core.errors import NotProvenError, UsageError
 from harness.core.stages import Architecture
@@ -38,9 +41,14 @@ _STAND_INS = "com.finfocus.image.stand-ins"
 class TagPolicy:
     """The caller's choices about tags."""
 
-    latest: bool | None = None  # None: by policy
-    floating: bool = False
-    revision: int = 0  # of the image, for a rebuild of the same version
+    latest: Annotated[
+        bool | None,
+        typer.Option("--latest/--no-latest", help="Move the tag latest; default: by version."),
+    ] = None
+    floating: Annotated[bool, typer.Option("--floating", help="Also tag v1.2 and v1.")] = False
+    revision: Annotated[
+        int, typer.Option(help="Number of a rebuilt image: 1 publishes v1.2.3-r1.", min=0)
+    ] = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,11 +5,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from harness.core.console import say, warn
 from harness.core.errors import HarnessError, ScanImpossibleError, UsageError
 from harness.core.files import write_whole
+from harness.core.omit import Omit
 from harness.engine.provision import Engine, container_engine
 from harness.github import API, GitHub
 from harness.registry import (
@@ -20,6 +23,8 @@ from harness.registry import (
     Transport,
     find_credentials,
 )
+from harness.registry.credentials import GITHUB
+from harness.release import REPOSITORY, RegistryCa, RepositoryName
 from harness.report.write import append_summary
 from harness.rescan.images import PublishedImage, published, pulled
 from harness.rescan.issues import Change, sync
@@ -37,13 +42,19 @@ RECORD = "rescan.json"
 class RescanConfig:
     """What to scan, and where to keep the issues."""
 
-    registry: str
-    repository: str
-    ca: Path | None = None  # certificate authority of the registry
-    issues: str = ""  # "owner/name" on GitHub; "" to open none
-    api: str = API
-    scan: ScanOptions = field(default_factory=ScanOptions)
-    output: Path = field(default_factory=lambda: Path("rescan-out"))
+    registry: Annotated[str, typer.Option(help="Registry host.")] = GITHUB
+    repository: RepositoryName = REPOSITORY
+    ca: RegistryCa = None
+    issues: Annotated[
+        str,
+        typer.Option(help="Keep one issue per finding in this GitHub repository: OWNER/NAME."),
+    ] = ""
+    api: Annotated[
+        str,
+        typer.Option("--github-api", help="URL of GitHub's REST API.", envvar="GITHUB_API_URL"),
+    ] = API
+    scan: Annotated[ScanOptions, Omit("end_of_life")] = field(default_factory=ScanOptions)
+    output: Annotated[Path, typer.Option(help="Directory for the reports.")] = Path("rescan-out")
 
 
 @dataclass(frozen=True, kw_only=True)

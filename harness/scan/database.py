@@ -95,7 +95,7 @@ def ready_database(trivy: Trivy, options: ScanOptions, cache: Path, directory: P
     # A separate directory, so that a stand-in never overwrites a real database.
     cache = apart if stand_in else cache
     updated_at = _updated_at(cache)
-    _check_age(updated_at, options.max_age)
+    _check_age(updated_at, timedelta(days=options.max_db_age))
     source = _sing(trivy, cache, directory)
     if stand_in is None and source.startswith(STAND_IN_SOURCE):
         stand_in = StandIn(

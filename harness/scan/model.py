@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from harness.core.proof import StandIn
 from harness.core.stages import StandInPolicy, VerifiedImage
@@ -47,15 +49,36 @@ class EndOfLife(StrEnum):
 class ScanOptions:
     """How to scan."""
 
-    db_repositories: tuple[str, ...] = ()  # () for Trivy's own
-    skip_db_update: bool = False  # use the cached database, if it is not older than max_age
-    offline: bool = False  # no network requests; implies skip_db_update
-    max_age: timedelta = timedelta(days=7)  # of the database
-    ignore_file: Path | None = IGNORE_FILE  # the default one need not exist
-    vex: tuple[Path, ...] = ()  # OpenVEX, CSAF or CycloneDX documents
-    end_of_life: EndOfLife = EndOfLife.WARN
-    cache: Path | None = None  # Trivy's cache directory; None for the harness's own
-    stand_ins: StandInPolicy = StandInPolicy.NEVER  # a pass with a stand-in shows little
+    db_repositories: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--db-repository", help="OCI repository of the vulnerability database (repeatable)."
+        ),
+    ] = ()  # () for Trivy's own
+    skip_db_update: Annotated[
+        bool,
+        typer.Option("--skip-db-update", help="Use the local vulnerability database as it is."),
+    ] = False
+    offline: Annotated[bool, typer.Option("--offline", help="Scan without network access.")] = (
+        False  # implies skip_db_update
+    )
+    max_db_age: Annotated[float, typer.Option(help="Maximum age of the database in days.")] = 7
+    ignore_file: Annotated[
+        Path | None, typer.Option(help="Accepted findings: reason and expiry (YAML).")
+    ] = IGNORE_FILE  # the default one need not exist
+    vex: Annotated[
+        tuple[Path, ...], typer.Option(help="VEX document (repeatable).")
+    ] = ()  # OpenVEX, CSAF or CycloneDX
+    end_of_life: Annotated[
+        EndOfLife, typer.Option(help="Treatment of a base past its end of support.")
+    ] = EndOfLife.WARN
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache-dir", help="Trivy's cache directory, with its database."),
+    ] = None  # None for the harness's own
+    stand_ins: Annotated[
+        StandInPolicy, typer.Option(help="When to use a small stand-in database.")
+    ] = StandInPolicy.NEVER  # a pass with a stand-in shows little
 
 
 @dataclass(frozen=True, kw_only=True)

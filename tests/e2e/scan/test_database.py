@@ -114,7 +114,7 @@ def test_too_old_database_is_an_impossible_scan(trivy: Trivy, tmp_path: Path) ->
     make_database(cache / "db", updated_at=datetime.now(UTC) - timedelta(days=31))
     with pytest.raises(ScanImpossibleError, match="31 days old"):
         ready_database(trivy, offline(cache), cache, tmp_path)
-    assert ready_database(trivy, offline(cache, max_age=timedelta(days=40)), cache, tmp_path)
+    assert ready_database(trivy, offline(cache, max_db_age=40), cache, tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 0.5], ids=["overwritten", "truncated"])
