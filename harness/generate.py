@@ -22,7 +22,7 @@ from harness.core.regions import (
     select,
 )
 from harness.core.sections import outdated
-from harness.core.settings import Kind, Setting, load_settings
+from harness.core.settings import BASE_IMAGE, Kind, Setting, load_settings
 from harness.kubernetes.deploy import DEPLOY, outdated_manifests, outdated_sections, write_manifests
 
 FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "docs" / "reference.md")
@@ -44,6 +44,11 @@ def sections(regions: Sequence[Region], settings: Mapping[str, Setting]) -> Mapp
             + [f"| {region.port} | {region.name} |" for region in regions]
             + [f"| {METRICS_PORT} | `/metrics`, `/readyz`, `/readyz/{{region}}`, `/livez` |"]
         ),
+        "base image": f"ARG {BASE_IMAGE}={settings[BASE_IMAGE].default}",
+        "sentence on the base": (
+            f"The build starts from `{settings[BASE_IMAGE].default}`. Choose another image with"
+            f" `harness build --base IMAGE` or the build argument `{BASE_IMAGE}`."
+        ),
         "settings of the plugin": "ENV "
         + " \\\n    ".join(
             f"{setting.name}={setting.default}"
@@ -52,7 +57,7 @@ def sections(regions: Sequence[Region], settings: Mapping[str, Setting]) -> Mapp
         ),
         "table of settings": "\n".join(
             ["| environment | default | minimum | meaning |", "|---|---|---|---|"]
-            + [_row(setting) for setting in settings.values()]
+            + [_row(setting) for setting in settings.values() if setting.kind is not Kind.BUILD]
         ),
     }
 

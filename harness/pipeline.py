@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +16,14 @@ from harness.build.assets import (
     find_release,
     is_local,
 )
-from harness.build.base import DEFAULT_BASE, find_base_image
+from harness.build.base import find_base_image
 from harness.build.image import build_image, write_record
 from harness.core.console import say
 from harness.core.errors import NotProvenError, UsageError
 from harness.core.proof import Proof
 from harness.core.recorder import Recorder
 from harness.core.regions import IMAGE_DIRECTORY, Region, load_regions, regions_in_image, select
+from harness.core.settings import BASE_IMAGE, default_base
 from harness.core.stages import Architecture, BuiltImage, StandInPolicy, VerifiedImage
 from harness.engine.emulation import processor_for
 from harness.engine.provision import Engine, container_engine
@@ -46,7 +47,9 @@ class BuildConfig:
     architecture: Annotated[
         Architecture | None, typer.Option("--arch", help="Architecture; default: the engine's.")
     ] = None
-    base: Annotated[str, typer.Option(help="Base image.")] = DEFAULT_BASE
+    base: Annotated[
+        str, typer.Option(help="Base image.", show_default=f"{BASE_IMAGE} in image/settings")
+    ] = field(default_factory=default_base)
     release_url: Annotated[str, typer.Option(help="Base URL of the releases.")] = RELEASES
     stand_ins: Annotated[
         StandInPolicy | None,

@@ -8,11 +8,16 @@ from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError
 from harness.core.labels import STAND_IN
 from harness.core.proof import StandIn
+from harness.core.settings import default_base
 from harness.core.stages import Architecture, BaseImage, StandInPolicy
 from harness.stand_ins.base_image import make_base_image
 
-DEFAULT_BASE = "alpine:3.19"
-STAND_IN_REFERENCE = "finfocus-standin/alpine:3.19"
+_STAND_INS = "finfocus-standin/"
+
+
+def name_and_version(reference: str) -> str:
+    """The name and tag of an image, without registry and digest: "alpine:3.19"."""
+    return reference.partition("@")[0].rpartition("/")[2]
 
 
 def find_base_image(
@@ -37,7 +42,7 @@ def find_base_image(
                 f"no base image {reference}: {why}. Pull or load it, or allow a stand-in with"
                 " --stand-ins auto."
             )
-    name = f"{STAND_IN_REFERENCE}-{architecture}"
+    name = f"{_STAND_INS}{name_and_version(default_base())}-{architecture}"
     stand_in = StandIn(kind="base image", replaces=reference, why=why)
     return _facts(name, make_base_image(client, name, architecture), stand_in)
 

@@ -10,6 +10,7 @@ from harness.core.errors import UsageError
 from harness.core.regions import IMAGE_DIRECTORY
 
 PREFIX = "FINFOCUS_"
+BASE_IMAGE = "BASE_IMAGE"
 MAX_RESTARTS = f"{PREFIX}MAX_RESTARTS"
 STARTUP_SECONDS = f"{PREFIX}STARTUP_SECONDS"
 UNHEALTHY_SECONDS = f"{PREFIX}UNHEALTHY_SECONDS"
@@ -18,7 +19,7 @@ PROCESSORS = "processors"
 
 # As the shell reads it: spaces and tabs between the columns.
 _ROW = re.compile(
-    r"[ \t]*(?P<name>FINFOCUS_[A-Z_]+)[ \t]+(?P<default>[\w.-]+)[ \t]+(?P<minimum>-|[0-9]{1,6})"
+    r"[ \t]*(?P<name>[A-Z_]+)[ \t]+(?P<default>[\w.:/@-]+)[ \t]+(?P<minimum>-|[0-9]{1,6})"
     r"[ \t]+(?P<kind>[a-z]+)[ \t]+(?P<description>\S.*?)[ \t]*",
     re.ASCII,
 )
@@ -33,6 +34,7 @@ class Kind(StrEnum):
     FLAG = "flag"  # of the plugin: the Dockerfile sets it
     LIST = "list"
     TEXT = "text"
+    BUILD = "build"  # an argument of the build
 
     @property
     def numeric(self) -> bool:
@@ -90,10 +92,12 @@ def load_settings(image_directory: Path = IMAGE_DIRECTORY) -> Mapping[str, Setti
 
 def default_number(name: str) -> int:
     """The default of the numeric setting `name`; raises `UsageError` if the table has none."""
-    settings = load_settings()
-    if name not in settings:
-        raise UsageError(f"{name} is missing from image/settings. Restore its row.")
-    return settings[name].number
+    return _setting(name).number
+
+
+def default_base(image_directory: Path = IMAGE_DIRECTORY) -> str:
+    """The base image of a build without options; raises `UsageError` if the table has none."""
+    return _setting(BASE_IMAGE, image_directory).default
 
 
 def fixed_numbers() -> dict[str, int]:
@@ -108,6 +112,13 @@ def fixed_numbers() -> dict[str, int]:
     }
 
 
+def _setting(name: str, image_directory: Path = IMAGE_DIRECTORY) -> Setting:
+    settings = load_settings(image_directory)
+    if name not in settings:
+        raise UsageError(f"{name} is missing from {image_directory / 'settings'}. Restore its row.")
+    return settings[name]
+
+
 def _parse_row(line: str, where: str) -> Setting:
     row = _ROW.fullmatch(line)
     if not row or row["kind"] not in list(Kind):
@@ -116,6 +127,8 @@ def _parse_row(line: str, where: str) -> Setting:
             f" a kind of {', '.join(Kind)}"
         )
     kind = Kind(row["kind"])
+    if row["name"].startswith(PREFIX) is (kind is Kind.BUILD):
+        raise UsageError(f"{where}: the container's settings, and no others, start with {PREFIX}")
     minimum = None if row["minimum"] == "-" else int(row["minimum"])
     if kind.numeric is not (minimum is not None):
         raise UsageError(f"{where}: only seconds and number have a minimum; write - for the others")

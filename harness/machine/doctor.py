@@ -10,11 +10,11 @@ from docker.errors import DockerException
 from rich.table import Table
 
 from harness.build.assets import RELEASES
-from harness.build.base import DEFAULT_BASE
 from harness.core.cache import cache_directory
 from harness.core.console import stderr
 from harness.core.process import may_install
 from harness.core.proof import MARKS, Status
+from harness.core.settings import default_base
 from harness.core.stages import Architecture
 from harness.engine.emulation import runs
 from harness.engine.provision import connect
@@ -68,15 +68,15 @@ def _engine() -> Diagnosis:
 
 
 def _base() -> Diagnosis:
-    client, here = connect(), False
+    client, here, base = connect(), False, default_base()
     if client is not None:
         try:
-            client.images.get(DEFAULT_BASE)
+            client.images.get(base)
             here = True
         except DockerException:
             pass
     return Diagnosis(
-        name=f"base image {DEFAULT_BASE}",
+        name=f"base image {base}",
         ok=here,
         optional=True,
         found="on the engine" if here else "not on the engine",

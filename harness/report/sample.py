@@ -62,7 +62,7 @@ def sample_proof() -> Proof:
 
 def _image() -> ImageFacts:
     sizes = (7.4, 2.1, *(158.3 + 1.7 * n for n in range(len(REGIONS))), 0.004)
-    steps: tuple[str, ...] = ("ADD alpine-minirootfs-3.19 /", "RUN adduser -u 65532 plugin")
+    steps: tuple[str, ...] = ("ADD alpine-minirootfs /", "RUN adduser -u 65532 plugin")
     steps += tuple(f"COPY plugin-{region} /opt/plugin/" for region in REGIONS)
     layers = tuple(
         Layer(digest=f"sha256:{n:064x}", size_bytes=int(size * _MEGABYTE), created_by=step)

@@ -7,12 +7,12 @@ import tarfile
 from dataclasses import replace
 from pathlib import Path
 
-from harness.build.base import DEFAULT_BASE
 from harness.build.image import build_image
 from harness.core.errors import BuildError
 from harness.core.proof import StandIn
 from harness.core.recorder import Limits, Recorder
 from harness.core.regions import Region
+from harness.core.settings import default_base
 from harness.core.stages import Architecture, BuiltImage, asset_name
 from harness.core.temporary import temporary_directory
 from harness.engine.provision import Engine
@@ -29,10 +29,11 @@ def check_build(
     recorder: Recorder,
 ) -> None:
     """FR-001, FR-002, FR-003 and FR-018 for the image that was just built."""
-    with recorder.check("FR-001", "the Dockerfile's default base", limit=DEFAULT_BASE) as finding:
+    base = default_base(image_directory)
+    with recorder.check("FR-001", "the Dockerfile's default base", limit=base) as finding:
         text = (image_directory / "Dockerfile").read_text(encoding="utf-8")
         finding.measured = ", ".join(sorted(set(_DEFAULT_BASE.findall(text)))) or "none"
-        finding.expect(finding.measured == DEFAULT_BASE, f"it is {finding.measured}")
+        finding.expect(finding.measured == base, f"it is {finding.measured}")
     count = len(regions)
     with recorder.check(
         "FR-003", "one checked tarball per region", limits=Limits(floor=count, bound=count)

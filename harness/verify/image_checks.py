@@ -2,11 +2,12 @@
 
 from docker.errors import DockerException
 
-from harness.build.base import DEFAULT_BASE
+from harness.build.base import name_and_version
 from harness.core.errors import HarnessError
 from harness.core.labels import BASE_NAME
 from harness.core.recorder import Limits
 from harness.core.regions import BINARY_PREFIX, load_regions
+from harness.core.settings import default_base
 from harness.core.stages import Architecture
 from harness.core.text import quantity
 from harness.engine.container import Options, created
@@ -78,17 +79,20 @@ def _look_inside(target: Target) -> tuple[dict[str, tuple[int, bool, bytes]], st
 
 
 def _check_base(target: Target, system: str) -> None:
-    with target.recorder.check("FR-001", "base is Alpine 3.19", limit=DEFAULT_BASE) as finding:
+    base = default_base()
+    default = name_and_version(base)
+    title = f"base is {default.replace(':', ' ').capitalize()}"
+    with target.recorder.check("FR-001", title, limit=base) as finding:
         finding.measured = system
         kinds = [stand_in.kind for stand_in in target.stand_ins()]
         if "base image" in kinds:
             finding.skip(f"the base is a stand-in ({system}), according to the image's label")
-        # With a registry or a digest: docker.io/library/alpine:3.19@sha256:…
-        named = target.labels.get(BASE_NAME, DEFAULT_BASE).partition("@")[0].rpartition("/")[2]
-        expected = named.replace(":", " ")
-        finding.expect(system.startswith(expected), f"the base is {system or 'unknown'}")
-        if named != DEFAULT_BASE and system.startswith(expected):
-            finding.skip(f"built on {named} by request; the default is {DEFAULT_BASE}")
+        named = name_and_version(target.labels.get(BASE_NAME, base))
+        wanted = named.replace(":", " ")
+        right = f"{system}.".startswith(f"{wanted}.")
+        finding.expect(right, f"the base is {system or 'unknown'}")
+        if right and named != default:
+            finding.skip(f"built on {named} by request; the default is {default}")
 
 
 def _check_version(target: Target) -> None:

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.base import name_and_version
 from harness.core.errors import UsageError
 from harness.core.regions import IMAGE_DIRECTORY, load_regions
 from harness.core.sections import outdated
-from harness.core.settings import MAX_RESTARTS, default_number, fixed_numbers, load_settings
+from harness.core.settings import (
+    MAX_RESTARTS,
+    default_base,
+    default_number,
+    fixed_numbers,
+    load_settings,
+)
 from harness.generate import FILES, sections
 
 ROW = "FINFOCUS_X_SECONDS 5 1 seconds what it is\n"
@@ -37,7 +44,8 @@ def test_a_row_becomes_a_setting(tmp_path: Path) -> None:
     [
         pytest.param("", "no setting", id="empty"),
         pytest.param("FINFOCUS_X 5 1 seconds\n", "line 1", id="no-description"),
-        pytest.param("X 5 1 seconds text\n", "line 1", id="name-without-prefix"),
+        pytest.param("X 5 1 seconds text\n", "start with FINFOCUS_", id="name-without-prefix"),
+        pytest.param("FINFOCUS_X a:1 - build text\n", "start with", id="build-with-prefix"),
         pytest.param("FINFOCUS_X 5 1 hours text\n", "line 1", id="unknown-kind"),
         pytest.param("FINFOCUS_X 5 - seconds text\n", "have a minimum", id="no-minimum"),
         pytest.param("FINFOCUS_X all 0 list text\n", "have a minimum", id="minimum-of-a-list"),
@@ -65,6 +73,33 @@ def test_a_default_that_is_no_fixed_number_is_refused(name: str) -> None:
     """A computed default, a list and an unknown setting are no number."""
     with pytest.raises(UsageError, match=name):
         default_number(name)
+
+
+def test_fr_001_another_base_is_one_line(tmp_path: Path) -> None:
+    """FR-001: the row names the base of a build; the Dockerfile and the reference follow it."""
+    copies = [Path(shutil.copy(path, tmp_path)) for path in FILES]
+    text = (IMAGE_DIRECTORY / "settings").read_text(encoding="utf-8")
+    directory = table(tmp_path, text.replace(default_base(), "mirror/alpine:3.99@sha256:1a"))
+    assert default_base(directory) == "mirror/alpine:3.99@sha256:1a"
+    outdated(copies, sections(load_regions(), load_settings(directory)), write=True)
+    dockerfile, reference = (path.read_text(encoding="utf-8") for path in copies)
+    assert re.findall("ARG BASE_IMAGE=(.*)", dockerfile) == [default_base(directory)]
+    assert f"starts from `{default_base(directory)}`" in reference
+    with pytest.raises(UsageError, match="BASE_IMAGE is missing"):
+        default_base(table(tmp_path, ROW))
+
+
+@pytest.mark.parametrize(
+    ("reference", "short"),
+    [
+        ("alpine:3.19", "alpine:3.19"),
+        ("mirror:5000/library/alpine:3.19@sha256:1a", "alpine:3.19"),
+        ("alpine@sha256:1a", "alpine"),
+    ],
+)
+def test_name_and_version_of_a_base(reference: str, short: str) -> None:
+    """Registry and digest do not matter for what the base is."""
+    assert name_and_version(reference) == short
 
 
 def test_the_supervisor_reads_every_number_and_no_other() -> None:

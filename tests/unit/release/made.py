@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.core.proof import Check, Environment, ImageFacts, Proof, StandIn, Status
 from harness.core.regions import Region, load_regions
+from harness.core.settings import default_base
 from harness.core.stages import Architecture, Asset, BaseImage, BuiltImage, Release, VerifiedImage
 from harness.oci import ImageLayout
 from harness.publish.plan import Plan, TagPolicy
@@ -33,6 +34,7 @@ from .fake_registry import PASSWORD, USER, FakeRegistry
 from .saved import layers, saved
 
 VERSION = "v1.2.3"
+BASE = default_base()
 REGIONS = load_regions()[:3]
 QUICK = RetryPolicy(attempts=3, pause=0.001, longest_pause=2)
 HELD = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
@@ -105,9 +107,7 @@ def scanned(
         image_id=image_id,
         version=version,
         architecture=architecture,
-        base=BaseImage(
-            reference="alpine:3.19", image_id="sha256:1", digest=base_digest, size_bytes=1
-        ),
+        base=BaseImage(reference=BASE, image_id="sha256:1", digest=base_digest, size_bytes=1),
         release=Release(
             version=version,
             architecture=architecture,
