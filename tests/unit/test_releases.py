@@ -81,7 +81,7 @@ def test_fr_018_every_missing_region_is_named_and_asked_for_once(server: Server)
     server.unlisted = {NAMES["eu-west-1"]}
     with pytest.raises(ReleaseError) as caught:
         preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url)
-    assert "3 of 12" in str(caught.value)
+    assert f"3 of {len(REGIONS)}" in str(caught.value)
     for name in ("us-gov-west-1", "us-gov-east-1", "eu-west-1"):
         assert f"{name}: {NAMES[name]}" in str(caught.value)
     assert server.asked[NAMES["us-gov-west-1"]] == 1
@@ -129,7 +129,7 @@ def test_fr_018_release_without_regions(
 def test_fr_018_nothing_is_left_of_a_release_without_any_region(server: Server) -> None:
     """FR-018: omitting missing regions never omits all of them."""
     server.missing = set(NAMES.values())
-    with pytest.raises(ReleaseError, match="12 of 12"):
+    with pytest.raises(ReleaseError, match=f"{len(REGIONS)} of {len(REGIONS)}"):
         preflight("v1.2.3", Architecture.ARM64, REGIONS, server.url, lenient=True)
 
 

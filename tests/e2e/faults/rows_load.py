@@ -162,7 +162,7 @@ def rows() -> Iterator[Row]:
     )
     yield row(
         name="requests-idle-connections-all",
-        done=f"{IDLE:,} idle connections to the twelve regions",
+        done=f"{IDLE:,} idle connections to all regions",
         promised="/livez, /readyz and /metrics answer; the proxy uses at most 64 MiB",
         act=_idle_all,
         hit=EVERY,
@@ -171,7 +171,7 @@ def rows() -> Iterator[Row]:
     )
     yield row(
         name="requests-idle-connections-metrics",
-        done=f"{IDLE:,} idle connections to the twelve regions and the metrics port",
+        done=f"{IDLE:,} idle connections to all regions and the metrics port",
         promised=f"/livez answers within {PROBE_SECONDS} s; the proxy uses at most 64 MiB",
         act=_idle_metrics,
         hit=EVERY,

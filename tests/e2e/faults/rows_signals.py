@@ -51,7 +51,7 @@ def _stopping(signal: str, world: World) -> None:
     world.order(ONE[0], "sigterm&delay=1s")
     world.container.signal("SIGTERM")
     world.strike()
-    world.await_said("stopping 12 regions")
+    world.await_said(f"stopping {len(EVERY)} regions")
     world.container.signal(f"SIG{signal}")
 
 

@@ -182,7 +182,7 @@ def _staging() -> Iterator[Row]:
         name="start-all-at-once",
         requirement="SC-002",
         done="1 s for each start, FINFOCUS_START_PARALLEL=0",
-        promised="all twelve parse their price lists at the same time",
+        promised="all regions parse their price lists at the same time",
         act=_at_once,
         ready_seconds=0,
         environ={"STANDIN_START_DELAY": "1s", "FINFOCUS_START_PARALLEL": "0"},

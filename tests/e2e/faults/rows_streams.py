@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from .row import EVERY, Row
+from .row import EVERY, RESTARTS, Row
 from .rows_regions import ONE
 from .world import World
 
@@ -41,7 +41,7 @@ def _blocked_and_stopped(world: World) -> None:
 def _blocked_and_crashing(world: World) -> None:
     world.reader.pause()
     world.container.dead.wait(2)
-    for _ in range(4):
+    for _ in range(RESTARTS + 1):
         if not world.container.dead.wait(1.2):
             world.send_regions("KILL", ONE)
     world.container.dead.wait(8)
@@ -110,7 +110,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         name="stdout-blocked-fourth-kill",
         requirement="FR-017",
-        done="nothing reads stdout; one region is killed four times",
+        done=f"nothing reads stdout; one region is killed {RESTARTS + 1} times",
         promised="the container exits with code 1",
         act=_blocked_and_crashing,
         environ=LOUD,

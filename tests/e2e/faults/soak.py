@@ -28,7 +28,7 @@ GROWTH_FILES = {
     "processes": 3,
 }
 SAMPLES = 50
-LEAST_STEP = 12  # restarts between two samples: each region once
+LEAST_STEP = len(NAMES)  # restarts between two samples: each region once
 
 _LOOK = """
 for pid in {pids}; do
