@@ -7,11 +7,12 @@ runs a command or reads the clock. Durations are seconds and sizes are bytes eve
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
+
+from harness.core.decode import decode, encode
 
 SCHEMA_VERSION = 1
 """Version of the JSON format. It increases only when an old reader would misread a new file."""
@@ -81,7 +82,7 @@ class Check:
 
     def to_json_dict(self) -> dict[str, Any]:
         """This check in JSON types, described by `#/$defs/Check` of `proof.schema.json`."""
-        plain: dict[str, Any] = _encode(self)
+        plain: dict[str, Any] = encode(self)
         return plain
 
 
@@ -237,7 +238,7 @@ class Proof:
 
     def to_json_dict(self) -> dict[str, Any]:
         """This proof in JSON types, described by `harness/report/proof.schema.json`."""
-        plain: dict[str, Any] = _encode(self)
+        plain: dict[str, Any] = encode(self)
         # Derived, for readers that need only the result; `from_json_dict` ignores them.
         return {**plain, "proven": self.proven, "verdict": self.verdict}
 
@@ -250,7 +251,7 @@ class Proof:
                 f"this proof has schema version {version!r},"
                 f" but this harness reads only version {SCHEMA_VERSION}"
             )
-        proof: Proof = _decode(cls, data, "proof")
+        proof: Proof = decode(cls, data, "proof")
         return proof
 
 
@@ -258,60 +259,3 @@ def _id_order(requirement: str) -> tuple[str, int, str]:
     """Sort key that puts FR-9 before FR-10."""
     match = re.search(r"\d+", requirement)
     return requirement.partition("-")[0], int(match.group()) if match else 0, requirement
-
-
-def _encode(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _encode(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _encode(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_encode(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.value if isinstance(value, StrEnum) else value
-
-
-def _decode(kind: Any, data: Any, where: str) -> Any:
-    """Rebuild a value of the annotated type `kind`; `where` names the place in messages."""
-    if isinstance(kind, UnionType):  # the model's only unions are `X | None`
-        return None if data is None else _decode(get_args(kind)[0], data, where)
-    if get_origin(kind) is tuple:
-        items = _expect(list, data, where)
-        return tuple(_decode(get_args(kind)[0], x, f"{where}[{i}]") for i, x in enumerate(items))
-    if get_origin(kind) is Mapping:
-        pairs = _expect(dict, data, where).items()
-        return {k: _decode(get_args(kind)[1], v, f"{where}[{k!r}]") for k, v in pairs}
-    if is_dataclass(kind):
-        return _decode_dataclass(kind, _expect(dict, data, where), where)
-    return _decode_scalar(kind, data, where)
-
-
-def _decode_scalar(kind: Any, data: Any, where: str) -> Any:
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if kind is not datetime and not issubclass(kind, StrEnum):
-        return _expect(kind, data, where)
-    text = _expect(str, data, where)
-    try:
-        return datetime.fromisoformat(text) if kind is datetime else kind(text)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _decode_dataclass(kind: Any, data: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(kind)
-    known = {}
-    for f in fields(kind):
-        if f.name in data:
-            known[f.name] = _decode(hints[f.name], data[f.name], f"{where}.{f.name}")
-        elif f.default is MISSING and f.default_factory is MISSING:
-            raise ValueError(f"{where}.{f.name} is missing")
-    return kind(**known)
-
-
-def _expect(kind: Any, data: Any, where: str) -> Any:
-    # `bool` is a subclass of `int`, but `true` is not a count.
-    if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise ValueError(f"{where}: {data!r} is not of type {kind.__name__}")
-    return data

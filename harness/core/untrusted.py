@@ -15,6 +15,9 @@ MOST_BYTES = 4 << 20
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-manifests
 """
 
+MALFORMED = (ArithmeticError, RecursionError, ValueError)
+"""Reading a document with `harness.core.decode` fails with one of these, and no defect of ours."""
+
 UNREADABLE = (
     ArithmeticError,  # 1e400 as an integer
     AttributeError,

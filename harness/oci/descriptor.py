@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from harness.core.decode import member
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -27,13 +29,6 @@ class MediaType(StrEnum):
 def sha256(data: bytes) -> str:
     """Return the digest of `data` in registry notation."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(str(value)[:100])
-    value.encode()  # raises for a lone surrogate
-    return value
 
 
 def canonical_json(value: Any) -> bytes:
@@ -94,22 +89,20 @@ class Descriptor:
     def from_json_dict(cls, data: Any) -> "Descriptor":
         """Parse a descriptor of a manifest or index; raise `ValueError` if it is invalid."""
         try:
-            platform = data.get("platform")
-            if not isinstance(data["size"], int) or isinstance(data["size"], bool):
-                raise TypeError("size")  # noqa: TRY301 (one place makes the words)
+            json.dumps(data, ensure_ascii=False).encode()  # raises for a lone surrogate
+            platform = member(data, Mapping[str, Any] | None, "platform")
             return cls(
-                media_type=_text(data["mediaType"]),
-                digest=_text(data["digest"]),
-                size=data["size"],
-                annotations={
-                    _text(k): _text(v) for k, v in (data.get("annotations") or {}).items()
-                },
+                media_type=member(data, str, "mediaType"),
+                digest=member(data, str, "digest"),
+                size=member(data, int, "size"),
+                annotations=member(data, Mapping[str, str] | None, "annotations") or {},
                 platform=Platform(
-                    architecture=_text(platform["architecture"]), os=_text(platform["os"])
+                    architecture=member(platform, str, "architecture"),
+                    os=member(platform, str, "os"),
                 )
                 if platform
                 else None,
-                artifact_type=_text(data.get("artifactType", "")),
+                artifact_type=member(data, str | None, "artifactType") or "",
             )
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a descriptor: {str(data)[:200]}") from error
+        except ValueError as error:
+            raise ValueError(f"not a descriptor ({error}): {str(data)[:200]}") from error

@@ -24,17 +24,19 @@ import urllib3
 from docker.errors import DockerException
 
 from harness.core.console import step
+from harness.core.decode import member
 from harness.core.errors import EnvironmentMissingError, NotProvenError
 from harness.core.files import OWN, replace_directory
 from harness.core.regions import BINARY_PREFIX
 from harness.core.transfer import Transfer, transfer
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.oci.compress import Readable, compress
 from harness.oci.descriptor import Descriptor, MediaType, sha256
 from harness.oci.layout import (
     REGION_ANNOTATION,
     ImageLayout,
     blob_path,
+    diff_ids_of,
     write_image,
     write_index,
     write_marker,
@@ -69,7 +71,7 @@ def export_image(client: docker.DockerClient, image_id: str, directory: Path) ->
         raise EnvironmentMissingError(
             f"the engine stopped while exporting {image_id}: {error}; see the engine's log"
         ) from error
-    except UNREADABLE as error:
+    except MALFORMED as error:
         raise NotProvenError(
             f"cannot read the engine's export of {image_id}: {error}; see the engine's log"
         ) from error
@@ -132,7 +134,7 @@ def region_in(tar_start: bytes) -> str:
             for member in tar:
                 if match := _BINARY.search(member.name):
                     return match["region"]
-    except (tarfile.TarError, *UNREADABLE):
+    except (tarfile.TarError, *MALFORMED):
         pass  # the tar is truncated
     return ""
 
@@ -140,8 +142,8 @@ def region_in(tar_start: bytes) -> str:
 def _assemble(found: _Saved, image_id: str) -> ImageLayout:
     """Write config, manifest and index; remove layers that the image does not use."""
     config = _config(found.documents, image_id)
-    facts: dict[str, Any] = json.loads(config)
-    diff_ids = [str(diff_id) for diff_id in facts["rootfs"]["diff_ids"]]
+    facts = json.loads(config)
+    diff_ids = diff_ids_of(facts)
     if missing := [diff_id for diff_id in diff_ids if diff_id not in found.layers]:
         raise NotProvenError(
             f"{len(missing)} layers of {image_id} are missing from the engine's export or differ:"
@@ -165,10 +167,12 @@ def _config(documents: Mapping[str, bytes], image_id: str) -> bytes:
     # With the containerd image store the ID is the digest of an index or a manifest.
     while wanted in by_digest and depth <= len(MediaType):
         document = json.loads(by_digest[wanted])
-        if "rootfs" in document:
+        if member(document, Any, "rootfs"):
             return by_digest[wanted]
-        below = [document["config"]] if "config" in document else document.get("manifests", [])
-        wanted = next((str(d["digest"]) for d in below if str(d["digest"]) in by_digest), "")
+        config = member(document, Any, "config")
+        below = (config,) if config else member(document, tuple[Any, ...] | None, "manifests")
+        digests = [member(entry, str, "digest") for entry in below or ()]
+        wanted = next((digest for digest in digests if digest in by_digest), "")
         depth += 1
     raise NotProvenError(
         f"the engine's export is not {image_id}: it contains no config with that digest"

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+from harness.core.decode import member
 from harness.core.errors import NotProvenError
 from harness.core.transfer import transfer
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.oci.descriptor import Descriptor, MediaType, Platform, canonical_json
 
 REGION_ANNOTATION = "com.finfocus.region"
@@ -83,7 +84,7 @@ def write_index(directory: Path, manifest: Descriptor) -> None:
 
 def write_image(directory: Path, config: bytes, layers: Sequence[Descriptor]) -> ImageLayout:
     """Write the blobs of an image with `config` on `layers`, whose blobs are in the layout."""
-    facts: dict[str, Any] = json.loads(config)
+    facts = json.loads(config)
     described = Descriptor.of(config, MediaType.CONFIG)
     manifest = canonical_json(
         {
@@ -93,8 +94,7 @@ def write_image(directory: Path, config: bytes, layers: Sequence[Descriptor]) ->
             "layers": [layer.to_json_dict() for layer in layers],
         }
     )
-    platform = Platform(architecture=str(facts["architecture"]), os=str(facts["os"]))
-    top = Descriptor.of(manifest, MediaType.MANIFEST, platform=platform)
+    top = Descriptor.of(manifest, MediaType.MANIFEST, platform=platform_of(facts))
     blob_path(directory, described.digest).write_bytes(config)
     blob_path(directory, top.digest).write_bytes(manifest)
     return ImageLayout(
@@ -118,7 +118,7 @@ def verify_layout(directory: Path) -> ImageLayout:
         raise NotProvenError(
             f"{directory} is not a complete image: {error.filename} is missing"
         ) from (error)
-    except UNREADABLE as error:
+    except MALFORMED as error:
         raise NotProvenError(f"cannot read the image in {directory}: {error}") from error
 
 
@@ -126,18 +126,19 @@ def _verify(directory: Path) -> ImageLayout:
     if json.loads((directory / MARKER).read_bytes()) != MARKER_CONTENT:
         raise NotProvenError(f"{directory / MARKER} does not have version 1.0.0")
     index = json.loads((directory / "index.json").read_bytes())
-    (entry,) = index["manifests"]
+    (entry,) = member(index, tuple[Any, ...], "manifests")
     top = Descriptor.from_json_dict(entry)
     manifest = json.loads(_checked(directory, top))
-    config = Descriptor.from_json_dict(manifest["config"])
-    facts: dict[str, Any] = json.loads(_checked(directory, config))
-    if top.platform is None or top.platform.architecture != facts["architecture"]:
+    config = Descriptor.from_json_dict(member(manifest, Any, "config"))
+    facts = json.loads(_checked(directory, config))
+    platform = platform_of(facts)
+    if top.platform is None or top.platform.architecture != platform.architecture:
         raise NotProvenError(
-            f"the index of {directory} says {top.platform}, but the image config says"
-            f" {facts['os']}/{facts['architecture']}"
+            f"the index of {directory} says {top.platform}, but the image config says {platform}"
         )
-    layers = tuple(Descriptor.from_json_dict(layer) for layer in manifest["layers"])
-    diff_ids = facts["rootfs"]["diff_ids"]
+    listed = member(manifest, tuple[Any, ...], "layers")
+    layers = tuple(Descriptor.from_json_dict(layer) for layer in listed)
+    diff_ids = diff_ids_of(facts)
     if len(layers) != len(diff_ids):
         raise NotProvenError(f"{directory} has {len(layers)} layers for {len(diff_ids)} diff IDs")
     with transfer(f"checking {directory}", sum(layer.size for layer in layers)) as progress:
@@ -153,10 +154,20 @@ def _verify(directory: Path) -> ImageLayout:
     )
 
 
-def labels_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels in an image config."""
-    labels = (config.get("config") or {}).get("Labels") or {}
-    return {str(name): str(value) for name, value in labels.items()}
+def labels_of(config: Any) -> dict[str, str]:
+    """Return the labels in an image config; raise `ValueError` if they are invalid."""
+    return dict(member(config, Mapping[str, str] | None, "config", "Labels") or {})
+
+
+def platform_of(config: Any) -> Platform:
+    """Return the platform in an image config; raise `ValueError` if it has none."""
+    return Platform(architecture=member(config, str, "architecture"), os=member(config, str, "os"))
+
+
+def diff_ids_of(config: Any) -> tuple[str, ...]:
+    """Return the digests of the uncompressed layers; raise `ValueError` if there are none."""
+    diff_ids: tuple[str, ...] = member(config, tuple[str, ...], "rootfs", "diff_ids")
+    return diff_ids
 
 
 def _checked(directory: Path, descriptor: Descriptor) -> bytes:

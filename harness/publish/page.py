@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.core.decode import member
 from harness.core.text import human_size
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.oci.layout import REGION_ANNOTATION, ImageLayout
 from harness.publish.plan import ARTIFACTS, Plan
 from harness.publish.push import PublishedImage
@@ -67,10 +68,13 @@ def _listed(index: bytes) -> list[tuple[str, str]]:
     """Architecture and digest of each manifest in `index`."""
     try:
         return [
-            (str((entry.get("platform") or {}).get("architecture", "")), str(entry["digest"]))
-            for entry in json.loads(index).get("manifests", [])
+            (
+                member(entry, str | None, "platform", "architecture") or "",
+                member(entry, str, "digest"),
+            )
+            for entry in member(json.loads(index), tuple[Any, ...] | None, "manifests") or ()
         ]
-    except UNREADABLE:
+    except MALFORMED:
         return []
 
 
@@ -78,11 +82,11 @@ def _sizes_in(manifest: bytes) -> dict[str, int]:
     """Region and size of each layer that has a region's binary."""
     try:
         return {
-            str(layer["annotations"][REGION_ANNOTATION]): int(layer["size"])
-            for layer in json.loads(manifest).get("layers", [])
-            if REGION_ANNOTATION in (layer.get("annotations") or {})
+            region: member(layer, int, "size")
+            for layer in member(json.loads(manifest), tuple[Any, ...] | None, "layers") or ()
+            if (region := member(layer, str | None, "annotations", REGION_ANNOTATION))
         }
-    except UNREADABLE:
+    except MALFORMED:
         return {}
 
 

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from harness.core.decode import member
 from harness.core.errors import TagConflictError, UsageError
 from harness.core.files import write_whole
 from harness.core.locks import exclusive
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 
 RECORD = "release.json"
 RECORD_VERSION = 1
@@ -52,8 +53,12 @@ class Record:
         path = output / RECORD
         try:
             content = json.loads(path.read_bytes())
-            found = (content["schema_version"], content["version"], content["repository"])
-        except (OSError, *UNREADABLE):
+            found = (
+                member(content, int, "schema_version"),
+                member(content, str, "version"),
+                member(content, str, "repository"),
+            )
+        except (OSError, *MALFORMED):
             raise UsageError(
                 f"no release to resume in {path}: start one without --resume"
             ) from None

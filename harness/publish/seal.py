@@ -17,12 +17,13 @@ from typing import Any
 import docker
 
 from harness.build.image import build_record
+from harness.core.decode import decode, encode, member
 from harness.core.errors import EnvironmentMissingError, NotProvenError
 from harness.core.files import OWN, check_replaceable
 from harness.core.proof import Proof, StandIn
 from harness.core.regions import IMAGE_DIRECTORY
 from harness.core.stages import Architecture
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.oci import Descriptor, ImageLayout, canonical_json, export_image, sha256, verify_layout
 from harness.oci.export import removed_unless_complete
 from harness.publish.provenance import statement
@@ -73,6 +74,22 @@ class SealedImage:
         return inputs
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Content:
+    """The content of `seal.json`."""
+
+    schema_version: int
+    version: str
+    architecture: Architecture
+    image_id: str
+    image_id_is: str
+    manifest: Mapping[str, Any]
+    regional: Mapping[str, Any]
+    scan: Mapping[str, Any]
+    stand_ins: tuple[StandIn, ...]
+    files: Mapping[str, str]
+
+
 def seal(
     client: docker.DockerClient, scanned: ScannedImage, directory: Path, prove: ProveRegion
 ) -> SealedImage:
@@ -111,22 +128,23 @@ def _sealed(
     directory.joinpath(BUILD).write_text(record, encoding="utf-8")
     for path in (report.trivy_json, report.sarif, report.sbom):
         shutil.copyfile(path, directory / path.name)
-    content = {
-        "schema_version": SEAL_VERSION,
-        "version": built.version,
-        "architecture": built.architecture.value,
-        "image_id": built.image_id,
-        "image_id_is": _CONFIG if image.config.digest == built.image_id else "manifest",
-        "manifest": image.manifest.to_json_dict(),
-        "regional": {made.region: made.image.manifest.to_json_dict() for made in regional},
-        "scan": report.to_json_dict(),
-        "stand_ins": [vars(stand_in) for stand_in in stand_ins],
-        "files": _files(directory),
-    }
-    directory.joinpath(SEAL).write_bytes(canonical_json(content))
+    content = _Content(
+        schema_version=SEAL_VERSION,
+        version=built.version,
+        architecture=built.architecture,
+        image_id=built.image_id,
+        image_id_is=_CONFIG if image.config.digest == built.image_id else "manifest",
+        manifest=image.manifest.to_json_dict(),
+        regional={made.region: made.image.manifest.to_json_dict() for made in regional},
+        scan=report.to_json_dict(),
+        stand_ins=stand_ins,
+        files=_files(directory),
+    )
+    data = canonical_json(encode(content))
+    directory.joinpath(SEAL).write_bytes(data)
     return SealedImage(
         directory=directory,
-        digest=sha256(canonical_json(content)),
+        digest=sha256(data),
         version=built.version,
         architecture=built.architecture,
         image=image,
@@ -144,9 +162,11 @@ def check_export(directory: Path) -> None:
 
 def _has_seal(directory: Path) -> bool:
     try:
-        content = json.loads((directory / SEAL).read_bytes())
+        content: dict[str, Any] = decode(
+            Mapping[str, Any], json.loads((directory / SEAL).read_bytes()), SEAL
+        )
         return {"schema_version", "image_id", "files"} <= set(content)
-    except (OSError, *UNREADABLE):
+    except (OSError, *MALFORMED):
         return False
 
 
@@ -165,45 +185,45 @@ def unseal(directory: Path) -> SealedImage:
         ) from None
     try:
         return _unsealed(directory, data)
-    except UNREADABLE as error:
+    except MALFORMED as error:
         raise NotProvenError(
             f"cannot read {path}: {error}; create it again with --export"
         ) from error
 
 
 def _unsealed(directory: Path, data: bytes) -> SealedImage:
-    content: dict[str, Any] = json.loads(data)
-    if content["schema_version"] != SEAL_VERSION:
+    document = json.loads(data)
+    if member(document, Any, "schema_version") != SEAL_VERSION:
         raise NotProvenError(
             f"{directory / SEAL} was written by another version of the harness; create it again"
             " with --export"
         )
-    _compare(directory, content["files"])
+    content: _Content = decode(_Content, document, SEAL)
+    _compare(directory, content.files)
     image = verify_layout(directory / LAYOUT)
-    if image.manifest != Descriptor.from_json_dict(content["manifest"]):
+    if image.manifest != Descriptor.from_json_dict(content.manifest):
         raise NotProvenError(f"{directory / LAYOUT} does not contain the image that was sealed")
-    if content["image_id_is"] == _CONFIG and content["image_id"] != image.config.digest:
+    if content.image_id_is == _CONFIG and content.image_id != image.config.digest:
         raise NotProvenError(
-            f"{directory} contains the image {image.config.digest}, but {content['image_id']}"
+            f"{directory} contains the image {image.config.digest}, but {content.image_id}"
             " was tested"
         )
     proof = Proof.from_json_dict(json.loads((directory / PROOF).read_bytes()))
-    _check(str(content["image_id"]), proof, content["scan"])
-    architecture = Architecture(content["architecture"])
-    if image.platform.architecture != architecture:
+    _check(content.image_id, proof, content.scan)
+    if image.platform.architecture != content.architecture:
         raise NotProvenError(
-            f"{directory} was sealed as {architecture}, but contains {image.platform}"
+            f"{directory} was sealed as {content.architecture}, but contains {image.platform}"
         )
     return SealedImage(
         directory=directory,
         digest=sha256(data),
-        version=str(content["version"]),
-        architecture=architecture,
+        version=content.version,
+        architecture=content.architecture,
         image=image,
         proof=proof,
-        scan=content["scan"],
-        stand_ins=tuple(StandIn(**stand_in) for stand_in in content["stand_ins"]),
-        regional=load_regional(image, content["regional"], directory),
+        scan=content.scan,
+        stand_ins=content.stand_ins,
+        regional=load_regional(image, content.regional, directory),
     )
 
 
@@ -213,10 +233,11 @@ def _check(image_id: str, proof: Proof, scan: Mapping[str, Any]) -> None:
         raise NotProvenError(f"cannot release {image_id}: it is {proof.verdict}")
     if proof.image.image_id != image_id:
         raise NotProvenError(f"the proof is for {proof.image.image_id}, the image is {image_id}")
-    if scan["passed"] is not True:
-        raise NotProvenError(f"cannot release {image_id}: its scan {scan['verdict']}")
-    if scan["image_id"] != image_id:
-        raise NotProvenError(f"the scan is for {scan['image_id']}, the image is {image_id}")
+    if member(scan, bool, "passed") is not True:
+        verdict = member(scan, str, "verdict")
+        raise NotProvenError(f"cannot release {image_id}: its scan {verdict}")
+    if (scanned := member(scan, str, "image_id")) != image_id:
+        raise NotProvenError(f"the scan is for {scanned}, the image is {image_id}")
 
 
 def _files(directory: Path) -> dict[str, str]:

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 import requests
 
+from harness.core.decode import member
 from harness.core.errors import RegistryError
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.registry.credentials import HIDDEN, Credentials, Secret
 from harness.registry.reference import is_loopback
 
@@ -99,12 +100,12 @@ class Authorizer:
         asked = {"service": challenge.parameters.get("service", ""), "scope": self._scope}
         answer = self._ask(realm, {k: v for k, v in asked.items() if v}, fetch)
         try:
-            found: dict[str, Any] = answer.json()
-            token = str(found.get("token") or found["access_token"])
+            found = answer.json()
+            token = member(found, str | None, "token") or member(found, str, "access_token")
             if not (token.isascii() and token.isprintable()):
                 raise ValueError("not a token")
-            seconds = float(found.get("expires_in") or DEFAULT_EXPIRY_SECONDS)
-        except UNREADABLE:
+            seconds = float(str(member(found, Any, "expires_in") or DEFAULT_EXPIRY_SECONDS))
+        except MALFORMED:
             raise RegistryError(f"the token server {host} returned no token") from None
         # An invalid lifetime would mean a new token for every request, or never.
         seconds = seconds if 0 < seconds < float("inf") else DEFAULT_EXPIRY_SECONDS

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import requests
 
+from harness.core.decode import member
 from harness.core.errors import RegistryError
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.oci.descriptor import Descriptor, MediaType, sha256
 from harness.registry.reference import check_tag
 from harness.registry.transport import MayPassError, Transport, bare, join
@@ -204,8 +205,8 @@ class RegistryClient:
 
 def _tags_in(answer: requests.Response) -> list[str]:
     try:
-        return [str(tag) for tag in answer.json().get("tags") or []]
-    except UNREADABLE:
+        return list(member(answer.json(), tuple[str, ...] | None, "tags") or ())
+    except MALFORMED:
         raise RegistryError(f"GET {bare(answer.url)}: not a list of tags") from None
 
 

@@ -13,8 +13,9 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
+from harness.core.decode import member
 from harness.core.errors import RegistryError
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.oci.descriptor import Descriptor, MediaType, canonical_json, sha256
 from harness.registry.client import RegistryClient
 from harness.registry.transport import BusyError, join
@@ -139,6 +140,7 @@ def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
 
 def _entries(data: bytes) -> list[Descriptor]:
     try:
-        return [Descriptor.from_json_dict(entry) for entry in json.loads(data)["manifests"]]
-    except UNREADABLE as error:
+        listed = member(json.loads(data), tuple[Any, ...], "manifests")
+        return [Descriptor.from_json_dict(entry) for entry in listed]
+    except MALFORMED as error:
         raise RegistryError(f"cannot read the registry's list of referrers: {error}") from None

@@ -19,8 +19,9 @@ from tenacity.wait import wait_base, wait_random_exponential
 
 from harness import __version__
 from harness.core.console import detail
+from harness.core.decode import member
 from harness.core.errors import RegistryError
-from harness.core.untrusted import UNREADABLE, TooLargeError, bounded_session
+from harness.core.untrusted import MALFORMED, UNREADABLE, TooLargeError, bounded_session
 from harness.registry.auth import PULL_PUSH, Authorizer, Challenge
 from harness.registry.credentials import Credentials
 from harness.registry.reference import Repository
@@ -220,9 +221,12 @@ class Transport:
     def _words(self, answer: requests.Response) -> str:
         """Return the registry's error messages, shortened and without secrets."""
         try:
-            errors = answer.json()["errors"]
-            said = "; ".join(f"{e.get('code', '')} {e.get('message', '')}".strip() for e in errors)
-        except (*UNREADABLE, requests.RequestException):
+            errors = member(answer.json(), tuple[Any, ...], "errors")
+            said = "; ".join(
+                f"{member(e, Any, 'code') or ''} {member(e, Any, 'message') or ''}".strip()
+                for e in errors
+            )
+        except (*MALFORMED, requests.RequestException):
             return ""
         return f" ({self.auth.redact(' '.join(said.split()))[:_SHOWN]})" if said else ""
 

@@ -11,7 +11,6 @@ from harness.core.sections import outdated, render
 from harness.core.settings import load_settings
 from harness.generate import FILES, sections
 
-
 NEW = "aq-new-1"  # in no table
 
 

@@ -17,9 +17,17 @@ from hypothesis import strategies as st
 
 from harness.core.errors import NotProvenError
 from harness.core.transfer import Transfer
-from harness.oci import Descriptor, ImageLayout, MediaType, sha256, verify_layout
+from harness.oci import (
+    Descriptor,
+    ImageLayout,
+    MediaType,
+    canonical_json,
+    sha256,
+    verify_layout,
+)
 from harness.oci.compress import PIECE, compress
-from harness.oci.export import write_layout
+from harness.oci.export import region_in, write_layout
+from harness.oci.layout import blob_path, write_index
 
 from .saved import layers, saved, tarball
 
@@ -121,6 +129,56 @@ def test_every_damage_is_found(tmp_path: Path, name: str, damage: str) -> None:
         path.write_bytes(data[:-3])
     with pytest.raises(NotProvenError, match=path.name if name in parts else "oci"):
         verify_layout(tmp_path / "oci")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"architecture": 7}, "architecture: 7 is not of type str", id="architecture"),
+        pytest.param({"os": None}, "os: None is not of type str", id="no-os"),
+        pytest.param({"rootfs": []}, r"rootfs: \[\] is not of type dict", id="rootfs"),
+        pytest.param({"rootfs": {"diff_ids": "sha256"}}, "rootfs.diff_ids", id="diff-ids"),
+        pytest.param({"config": {"Labels": {"a": 1}}}, "config.Labels", id="labels"),
+    ],
+)
+def test_config_of_another_shape_is_refused(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    """A config with correct digests and wrong types is a message that names the member."""
+    made = layout(tmp_path / "oci")
+    config = json.loads(made.path(made.config).read_bytes()) | change
+    _replace(tmp_path / "oci", made, canonical_json(config))
+    with pytest.raises(NotProvenError, match=f"cannot read the image in .*{words}"):
+        verify_layout(tmp_path / "oci")
+
+
+def _replace(directory: Path, made: ImageLayout, config: bytes) -> None:
+    """Put `config` into a layout, with the digests in manifest and index."""
+    described = Descriptor.of(config, MediaType.CONFIG)
+    blob_path(directory, described.digest).write_bytes(config)
+    manifest = json.loads(made.path(made.manifest).read_bytes())
+    data = canonical_json(manifest | {"config": described.to_json_dict()})
+    top = Descriptor.of(data, MediaType.MANIFEST, platform=made.platform)
+    blob_path(directory, top.digest).write_bytes(data)
+    write_index(directory, top)
+
+
+@pytest.mark.parametrize("defect", [AttributeError, KeyError, TypeError])
+def test_our_own_defect_is_not_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: type[Exception]
+) -> None:
+    """A mistake in the harness is reported as one, not as an image that cannot be read."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise defect("a mistake")
+
+    layout(tmp_path / "oci")
+    monkeypatch.setattr("harness.oci.layout._check_layer", broken)
+    with pytest.raises(defect, match="a mistake"):
+        verify_layout(tmp_path / "oci")
+    monkeypatch.setattr("harness.oci.export.tarfile.open", broken)
+    with pytest.raises(defect, match="a mistake"):
+        region_in(b"")
 
 
 def test_layer_swapped_with_its_digests_is_found(tmp_path: Path) -> None:

@@ -106,6 +106,9 @@ def test_layer_that_was_changed_is_found(tmp_path: Path) -> None:
         pytest.param({"schema_version": 99}, "another version", id="version"),
         pytest.param({"scan": {"passed": False, "verdict": "failed"}}, "failed", id="scan"),
         pytest.param({"manifest": {}}, "cannot read .*seal.json", id="manifest"),
+        pytest.param({"files": []}, r"seal.json.files: \[\] is not of type dict", id="files"),
+        pytest.param({"stand_ins": [{"x": 1}]}, r"stand_ins\[0\].kind is missing", id="stand-in"),
+        pytest.param({"scan": {"passed": "yes"}}, "passed: 'yes' is not of type", id="scan-type"),
     ],
 )
 def test_seal_that_does_not_fit_is_refused(
@@ -117,6 +120,25 @@ def test_seal_that_does_not_fit_is_refused(
     made.file(SEAL).write_bytes(canonical_json(content))
     with pytest.raises(NotProvenError, match=message):
         unseal(made.directory)
+
+
+@pytest.mark.parametrize("defect", [AttributeError, KeyError, TypeError])
+def test_our_own_defect_is_not_taken_for_a_broken_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, defect: type[Exception]
+) -> None:
+    """A mistake in the harness is reported as one when sealing and when loading."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise defect("a mistake")
+
+    made = sealed(tmp_path)
+    monkeypatch.setattr("harness.publish.seal.verify_layout", broken)
+    with pytest.raises(defect, match="a mistake"):
+        unseal(made.directory)
+    client, ready = scanned(tmp_path / "scan")
+    monkeypatch.setattr("harness.oci.export.write_layout", broken)
+    with pytest.raises(defect, match="a mistake"):
+        seal(client, ready, tmp_path / "other", proven)
 
 
 def test_unfinished_seal_is_none(tmp_path: Path) -> None:
