@@ -97,11 +97,15 @@ check_ports() {
   [[ -z ${ff_listening[$ff_metrics_port]:-} ]] || bad_setting "port $ff_metrics_port of the metrics is in use: free it"
 }
 
+# The table lists every region of the release; the image of one region has only that binary.
 check_binaries() {
-  local region
+  local region here=''
+  for region in "${ff_table_regions[@]}"; do
+    [[ ! -x $ff_home/bin/finfocus-plugin-aws-public-$region ]] || here+=" $region"
+  done
   for region in "${ff_regions[@]}"; do
-    [[ -x $ff_home/bin/finfocus-plugin-aws-public-$region ]] ||
-      bad_setting "the binary of $region is missing in this image: build it again or leave the region out with FINFOCUS_REGIONS"
+    [[ "$here " == *" $region "* ]] ||
+      bad_setting "this image has no binary of $region, only of${here:- no region}: select with FINFOCUS_REGIONS, or use the image with all regions"
   done
 }
 

@@ -131,7 +131,20 @@ def test_a_missing_binary_is_named(tmp_path: Path) -> None:
     """A missing regional binary exits with 64 and a message that names the region."""
     done = bash(f"ff_home='{tmp_path}'; ff_regions=(us-east-1); check_binaries")
     assert done.returncode == 64
-    assert "the binary of us-east-1 is missing" in json.loads(done.stdout)["message"]
+    assert "no binary of us-east-1, only of no region:" in json.loads(done.stdout)["message"]
+
+
+def test_image_of_one_region_runs_it_and_names_it_for_another(tmp_path: Path) -> None:
+    """Its table has all regions: that one starts; another, or all, exits with 64 and the remedy."""
+    (tmp_path / "bin").mkdir()
+    binary = tmp_path / "bin" / "finfocus-plugin-aws-public-us-east-1"
+    binary.touch(mode=0o755)
+    script = f"ff_home='{tmp_path}'; select_regions {{}}; check_binaries"
+    assert bash(script.format("us-east-1")).returncode == 0
+    for selection in ("eu-west-1", "''"):
+        done = bash(script.format(selection))
+        assert done.returncode == 64
+        assert "only of us-east-1: select" in json.loads(done.stdout)["message"]
 
 
 def test_fr_020_own_line_is_valid_json_whatever_it_says() -> None:
