@@ -34,6 +34,7 @@ SHELL_PROGRAMS = [
     "image/prepare.sh",
     "image/healthcheck.sh",
     "image/build/download.sh",
+    "deploy/chart/files/check.sh",
     "harness/stand_ins/apk.sh",
 ]
 SHELL_PARTS = sorted(str(path) for path in Path("image/lib").glob("*.sh"))

@@ -1,8 +1,8 @@
 """Generate what other files repeat: adding a region, a setting or a dependency is one line.
 
 `python -m harness.generate` writes the files; `--check` only compares and fails on a difference.
-`--output DIR` writes only the manifests, to DIR; `--without REGION` (repeatable) is for an image
-that lacks regions.
+`--output DIR` writes only a copy of the Helm chart, to DIR; `--without REGION` (repeatable) is for
+an image that lacks regions.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from harness.core.regions import (
 )
 from harness.core.sections import outdated
 from harness.core.settings import BASE_IMAGE, Kind, Setting, load_settings
-from harness.kubernetes.deploy import DEPLOY, outdated_manifests, outdated_sections, write_manifests
+from harness.kubernetes.chart import outdated_chart, write_chart
 
 FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "docs" / "reference.md")
 PROJECT = REPOSITORY / "pyproject.toml"
@@ -77,8 +77,7 @@ def _of_checkout(*, check: bool) -> int:
     """Update the generated files, or only compare them; return 1 if `check` finds a difference."""
     regions = load_regions()
     different = outdated(FILES, sections(regions, load_settings()), write=not check)
-    different += outdated_sections(DEPLOY, regions, write=not check)
-    different += outdated_manifests(DEPLOY, regions, write=not check)
+    different += outdated_chart(regions, write=not check)
     project = dependencies(PROJECT.read_text(encoding="utf-8"))
     locked = outdated([LOCKED], project, write=not check)
     for path in [*different, *locked]:
@@ -95,7 +94,7 @@ def main() -> int:
     """Command line; exit 1 when `--check` finds a difference, 2 for bad usage."""
     parser = argparse.ArgumentParser(prog="python -m harness.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare only")
-    parser.add_argument("--output", type=Path, help="write manifests into this directory only")
+    parser.add_argument("--output", type=Path, help="write a chart into this directory only")
     parser.add_argument("--without", action="append", default=[], help="region to leave out")
     given = parser.parse_args()
     if given.output is None:
@@ -104,10 +103,10 @@ def main() -> int:
         return _of_checkout(check=given.check)
     try:
         regions = select(load_regions(), given.without)
-        write_manifests(given.output, regions)
+        write_chart(given.output, regions)
     except UsageError as error:
         parser.error(str(error))
-    print(f"{given.output}: manifests of {len(regions)} regions")
+    print(f"{given.output}: chart of {len(regions)} regions")
     return 0
 
 

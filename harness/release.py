@@ -20,8 +20,9 @@ from harness.core.stages import Architecture
 from harness.engine.provision import Engine, container_engine
 from harness.machine.sweep import sweep
 from harness.pipeline import BuildConfig, build, report, verified, verified_region
+from harness.publish.chart import PublishedChart, make_chart, publish_chart
 from harness.publish.page import Sizes, render_page, sizes_of
-from harness.publish.plan import TagPolicy, make_plan, render_plan
+from harness.publish.plan import Plan, TagPolicy, make_plan, render_plan
 from harness.publish.push import PublishedImage, publish
 from harness.publish.record import RECORD, Record, only_release
 from harness.publish.results import write_results
@@ -146,7 +147,8 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
         record = _record(config)
         images = _sealed(engine, config, record)
         if config.dry_run:
-            print(render_plan(make_plan(images, version, client, config.tags)))
+            plan = make_plan(images, version, client, config.tags)
+            print(f"{render_plan(plan)}\n  chart        {make_chart(plan)}")
             return None
         before = _before(config, client)
         published = publish(
@@ -159,8 +161,16 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
             trial=lambda plan: pull_and_run(engine, plan, access.credentials),
             ca=access.ca,
         )
+        published = replace(published, chart=_publish_chart(published.plan, access, record, signer))
         write_results(published, render_page(published, before), config.output, os.environ)
         return published
+
+
+def _publish_chart(plan: Plan, access: Access, record: Record, signer: Signer) -> PublishedChart:
+    """Publish the Helm chart of the images that were just published."""
+    chart = make_chart(plan)
+    with RegistryClient(Transport(chart.repository, access.credentials, ca=access.ca)) as client:
+        return publish_chart(chart, client, record=record, signer=signer, ca=access.ca)
 
 
 @contextmanager

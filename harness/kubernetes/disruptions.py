@@ -13,7 +13,7 @@ from harness.core.regions import METRICS_PORT
 from harness.core.wait import wait_until
 from harness.kubernetes.drain import drain_node, evict_node
 from harness.kubernetes.in_cluster_load import under_load
-from harness.kubernetes.manifests import APP
+from harness.kubernetes.names import APP
 from harness.kubernetes.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready, restarts
 from harness.verify.limits import PROMISED
 from harness.verify.probe import LOOPBACK, body_of, get_status

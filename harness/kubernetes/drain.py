@@ -9,7 +9,7 @@ from harness.core.errors import HarnessError
 from harness.core.recorder import Limits
 from harness.core.wait import wait_until
 from harness.kubernetes.in_cluster_load import under_load
-from harness.kubernetes.manifests import APP
+from harness.kubernetes.names import APP
 from harness.kubernetes.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready
 
 HELD_SECONDS = 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from harness.core.recorder import Limits, Observation
 from harness.core.wait import wait_until
 from harness.kubernetes.helper import helper_pod
-from harness.kubernetes.manifests import APP
+from harness.kubernetes.names import APP
 from harness.kubernetes.stage import Stage
 
 NAME = "finfocus-smoke-load"

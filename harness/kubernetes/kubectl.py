@@ -40,9 +40,8 @@ class Kubectl:
         return run(self.command(*arguments), timeout=timeout, stdin=stdin)
 
     def apply(self, manifest: Path, *arguments: str) -> str:
-        """Apply a file, or a kustomize directory."""
-        what = "--kustomize" if manifest.is_dir() else "--filename"
-        return self.run("apply", f"{what}={manifest}", *arguments)
+        """Apply a file."""
+        return self.run("apply", f"--filename={manifest}", *arguments)
 
     def get(self, *arguments: str) -> dict[str, Any]:
         """Return an object or a list from the API server."""

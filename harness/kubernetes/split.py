@@ -4,8 +4,8 @@ import http.client
 
 from harness.core.recorder import Limits
 from harness.core.regions import METRICS_PORT, Region
-from harness.kubernetes.manifests import REGION_LABEL, service_name
-from harness.kubernetes.stage import Stage
+from harness.kubernetes.names import REGION_LABEL, service_name
+from harness.kubernetes.stage import PER_REGION, Stage
 from harness.verify.probe import get_status
 
 
@@ -18,7 +18,7 @@ def split_by_region(stage: Stage) -> None:
         limits=Limits(floor=count, bound=count),
         scenario="per region",
     ) as finding:
-        stage.kubectl.apply(stage.overlay("overlays/per-region", replicas=1))
+        stage.install(PER_REGION, replicas=1)
         stage.kubectl.run(
             *("wait", "deployment", "--for=condition=Available"),
             f"--selector={REGION_LABEL}!=all",

@@ -1,7 +1,6 @@
-"""The stage of a smoke test: the shipped manifests in a temporary namespace."""
+"""The stage of a smoke test: the shipped chart in a temporary namespace."""
 
 import json
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,23 +14,28 @@ from harness.core.console import say, step
 from harness.core.errors import HarnessError
 from harness.core.labels import OWNER, is_orphan, own_identity
 from harness.core.recorder import Recorder
-from harness.core.regions import Region, load_regions
+from harness.core.regions import Region
 from harness.core.temporary import temporary_directory
 from harness.core.wait import wait_until
+from harness.kubernetes.chart import CHART
 from harness.kubernetes.clusters import Cluster
-from harness.kubernetes.deploy import DEPLOY, write_manifests
+from harness.kubernetes.helm import Helm, find_helm
 from harness.kubernetes.kubectl import Kubectl
-from harness.kubernetes.manifests import APP
+from harness.kubernetes.names import APP, REGION_LABEL, SPLIT_RELEASE
 
-IMAGE_IN_MANIFESTS = f"ghcr.io/rshade/{APP}"
-SELECTOR = f"app.kubernetes.io/name={APP}"
+ALL = "all"
+PER_REGION = "perRegion"
+RELEASES = {ALL: APP, PER_REGION: SPLIT_RELEASE}
+"""The release of each layout of the chart."""
+SELECTOR = f"app.kubernetes.io/instance={APP},{REGION_LABEL}={ALL}"
 PULL_SECONDS = 900  # for a node that has to pull 2 GB
 POD_READY_SECONDS = 180
-REPLICAS = 2  # in `base`
+REPLICAS = 2  # the chart's default
 GRACE_SECONDS = 15  # from a pod's deletion to its exit
 RUN_LABEL = "finfocus.com/smoke-run"  # on the pods of one run; its value is the namespace
 _OURS = "finfocus.com/smoke"
 _OWNER = "finfocus.com/smoke-owner"
+_SMALL = {"cpu": "50m", "memory": "64Mi"}
 _RESTRICTED = {
     "pod-security.kubernetes.io/enforce": "restricted",
     "pod-security.kubernetes.io/enforce-version": "latest",
@@ -48,30 +52,52 @@ class Stage:
     regions: tuple[Region, ...]
     recorder: Recorder
     directory: Path
-    deploy: Path = DEPLOY  # the manifests
+    helm: Helm
 
-    def overlay(self, resource: str, *, replicas: int = 0) -> Path:
-        """Write a kustomize directory for one layout, with this image and namespace.
-
-        `replicas` applies to every Deployment; 0 keeps the layout's number.
-        """
-        directory = self.directory / resource.replace("/", "-")
-        directory.mkdir(exist_ok=True)
+    def values(self, layout: str, *, replicas: int = REPLICAS) -> Path:
+        """Write the values of one layout, with this image and its regions; return the file."""
         name, separator, chosen = self.image.rpartition("@" if "@" in self.image else ":")
-        key = "digest" if separator == "@" else "newTag"
-        text: dict[str, Any] = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": self.kubectl.namespace,
-            "labels": [{"pairs": {RUN_LABEL: self.kubectl.namespace}, "includeTemplates": True}],
-            "resources": [os.path.relpath(self.deploy / resource, directory.resolve())],
-            "images": [{"name": IMAGE_IN_MANIFESTS, "newName": name, key: chosen}],
+        key = "digest" if separator == "@" else "tag"
+        values: dict[str, Any] = {
+            "layout": layout,
+            "regions": [region.name for region in self.regions],
+            "replicas": replicas,
+            # One image was loaded into the nodes, so one region must not pull its own.
+            "image": {"repository": name, key: chosen, "perRegion": False},
+            "podLabels": {RUN_LABEL: self.kubectl.namespace},
         }
-        if replicas:
-            patch = [{"op": "replace", "path": "/spec/replicas", "value": replicas}]
-            text["patches"] = [{"target": {"kind": "Deployment"}, "patch": json.dumps(patch)}]
-        (directory / "kustomization.yaml").write_text(json.dumps(text), encoding="utf-8")
-        return directory
+        if self.cluster.own:  # too small for what a real cluster must reserve
+            values["resources"] = {"requests": _SMALL}
+        path = self.directory / f"values-{layout}.json"
+        path.write_text(json.dumps(values), encoding="utf-8")
+        return path
+
+    def manifests(self, layout: str) -> Path:
+        """Write the manifests of one layout; return the file."""
+        path = self.directory / f"{layout}.yaml"
+        text = self.helm.template(
+            CHART,
+            f"--values={self.values(layout)}",
+            "--no-hooks",
+            name=RELEASES[layout],
+            namespace=self.kubectl.namespace,
+        )
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def install(self, layout: str, *, replicas: int = REPLICAS) -> None:
+        """Install or upgrade the release of one layout, without waiting for its pods."""
+        values = self.values(layout, replicas=replicas)
+        self.on_cluster("upgrade", "--install", RELEASES[layout], str(CHART), f"--values={values}")
+
+    def on_cluster(self, *arguments: str, timeout: float = 120) -> str:
+        """Return the output of a Helm call on the namespace; raise `CommandError` if it fails."""
+        # The options are kubectl's; Helm has another name for one of them.
+        options = [
+            option.replace("--context=", "--kube-context=") for option in self.kubectl.options
+        ]
+        own = [f"--namespace={self.kubectl.namespace}", *options]
+        return self.helm.run(*arguments, *own, timeout=timeout)
 
     @property
     def own_selector(self) -> str:
@@ -163,7 +189,11 @@ def restarts(pod: dict[str, Any]) -> int:
 def open_stage(
     cluster: Cluster, image: str, regions: tuple[Region, ...], recorder: Recorder
 ) -> Iterator[Stage]:
-    """Create a namespace that enforces Pod Security `restricted`; delete it after the block."""
+    """Create a namespace that enforces Pod Security `restricted`; delete it after the block.
+
+    Raises `EnvironmentMissingError` if there is no Helm.
+    """
+    helm = find_helm()
     sweep_namespaces(cluster.kubectl)
     namespace = f"finfocus-smoke-{uuid.uuid4().hex[:8]}"
     with temporary_directory("smoke") as directory:
@@ -174,10 +204,6 @@ def open_stage(
             json.dumps({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         )
         cluster.kubectl.apply(manifest)
-        deploy = DEPLOY
-        if regions != load_regions():
-            deploy = directory.resolve() / "deploy"
-            write_manifests(deploy, regions)
         try:
             yield Stage(
                 cluster=cluster,
@@ -186,7 +212,7 @@ def open_stage(
                 regions=regions,
                 recorder=recorder,
                 directory=directory,
-                deploy=deploy,
+                helm=helm,
             )
         finally:
             _remove(cluster.kubectl, namespace)

@@ -1,4 +1,4 @@
-"""US-1: an operator applies the manifests, and pods, logs, ports and metrics work."""
+"""US-1: an operator installs the chart, and pods, logs, ports and metrics work."""
 
 import http.client
 import importlib
@@ -13,9 +13,16 @@ from harness.core.errors import EnvironmentMissingError, HarnessError
 from harness.core.recorder import Limits, Observation
 from harness.core.regions import METRICS_PORT
 from harness.engine.logs import judge
-from harness.kubernetes.manifests import APP
+from harness.kubernetes.names import APP
 from harness.kubernetes.policy import check_policy
-from harness.kubernetes.stage import REPLICAS, Stage, restarts, seconds_to_ready
+from harness.kubernetes.stage import (
+    ALL,
+    PER_REGION,
+    REPLICAS,
+    Stage,
+    restarts,
+    seconds_to_ready,
+)
 from harness.verify.probe import LOOPBACK, body_of, get_status
 from harness.verify.service_checks import NAME_PATH
 
@@ -29,7 +36,7 @@ _LAX_POD = {
 
 
 def tell_story(stage: Stage) -> bool:
-    """Check US-1 from manifests to metrics; return False if no pods became ready."""
+    """Check US-1 from the chart to metrics; return False if no pods became ready."""
     _admission(stage)
     if not _ready(stage):
         return False
@@ -40,17 +47,17 @@ def tell_story(stage: Stage) -> bool:
         _http(stage, local)
         _grpc(stage, local)
         _metrics(stage, local)
+    _helm_test(stage)
     check_policy(stage)
     return True
 
 
 def _admission(stage: Stage) -> None:
-    layouts = ("base", "overlays/per-region")
     title = "the API server accepts every manifest of both layouts"
     with stage.recorder.check("US-1", title, scenario="deploy") as finding:
         count = 0
-        for layout in layouts:
-            text = stage.kubectl.apply(stage.overlay(layout), "--dry-run=server", "--output=name")
+        for layout in (ALL, PER_REGION):
+            text = stage.kubectl.apply(stage.manifests(layout), "--dry-run=server", "--output=name")
             count += len(text.splitlines())
         finding.measured = f"{count} objects"
     title = "the namespace rejects a pod that violates Pod Security `restricted`"
@@ -70,13 +77,13 @@ def _ready(stage: Stage) -> bool:
     pods: list[dict[str, Any]] = []
     with stage.recorder.check(
         "US-1",
-        "the manifests are applied and every pod becomes ready",
+        "the chart is installed and every pod becomes ready",
         limits=Limits(unit="s", bound=READY_LIMIT),
         scenario="deploy",
         headline=True,
     ) as finding:
         began = time.monotonic()
-        stage.kubectl.apply(stage.overlay("base"))
+        stage.install(ALL)
         pods = stage.await_ready(REPLICAS)
         elapsed = time.monotonic() - began
         finding.value = max(map(seconds_to_ready, pods))
@@ -148,6 +155,18 @@ def _metrics(stage: Stage, local: dict[int, int]) -> None:
         up = {s.labels["region"]: s.value for s in samples if s.name == "finfocus_region_up"}
         _expect_all_up(stage, up, finding)
         finding.measured = f"{len(families)} families, {len(samples)} samples"
+
+
+def _helm_test(stage: Stage) -> None:
+    title = "`helm test` reaches every region behind the Service"
+    count = len(stage.regions)
+    with stage.recorder.check(
+        "US-1", title, limits=Limits(floor=count + 1, bound=count + 1), scenario="deploy"
+    ) as finding:
+        text = stage.on_cluster("test", APP, "--logs", "--timeout=60s")
+        answered = [line for line in text.splitlines() if line.startswith("ok ")]
+        finding.value = len(answered)  # the regions, and all pods ready
+        finding.measured = f"{len(answered)} endpoints"
 
 
 def _expect_all_up(stage: Stage, up: dict[str, float], finding: Observation) -> None:

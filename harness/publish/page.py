@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ class Verification:
     """How a reader verifies the signature."""
 
     why: str  # what was signed, or why nothing was
-    command: str = ""  # "" without a signature
+    commands: Sequence[str] = ()  # for the image and its chart; none without a signature
 
 
 def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> str:
@@ -114,17 +114,19 @@ def _cell(text: Any) -> str:
 
 
 def _verification(published: PublishedImage) -> Verification:
-    name = published.plan.name
+    names = [published.plan.name]
+    if published.chart:
+        names.append(published.chart.chart.name)
     if published.signature.startswith("not "):
         why = f"This release is {published.signature}. Compare the digest above instead."
         return Verification(why=why)
     if "key" in published.signature:
-        command = f"cosign verify --key cosign.pub {name}"
+        verify = ["cosign", "verify", "--key", "cosign.pub"]
         why = f"Signed with the key whose private half is `{KEY}` of the release job."
     else:
-        command = shlex.join(["cosign", "verify", *verify_identity(published.identity), name])
+        verify = ["cosign", "verify", *verify_identity(published.identity)]
         why = f"Signed with the identity of the release job, `{published.identity}`."
-    return Verification(why=why, command=command)
+    return Verification(why=why, commands=[shlex.join([*verify, name]) for name in names])
 
 
 def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from harness.core.console import say, step
 from harness.core.errors import EnvironmentMissingError
 from harness.core.transfer import transfer
 from harness.oci import Descriptor, MediaType
+from harness.publish.chart import PublishedChart
 from harness.publish.plan import Plan, RegionalPlan, TagPolicy, make_plan, plan_moves
 from harness.publish.record import Record
 from harness.publish.seal import SealedImage
@@ -36,6 +37,7 @@ class PublishedImage:
     tags: tuple[str, ...]
     signature: str  # for people
     trial: str  # for people
+    chart: PublishedChart | None = None  # the Helm chart of these images
     identity: str = ""  # of the signature's certificate; "" for a key
 
 

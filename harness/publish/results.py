@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.core.console import say
 from harness.core.files import write_whole
+from harness.publish.chart import PublishedChart
 from harness.publish.push import PublishedImage
 from harness.publish.tags import of_region
 from harness.report.json_report import render_json
@@ -50,6 +51,7 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
         "tags": list(published.tags),
         "signature": published.signature,
         "trial": published.trial,
+        "chart": _chart(published.chart) if published.chart else None,
         "images": [
             {
                 "platform": str(image.image.platform),
@@ -88,4 +90,13 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
             }
             for artifact in plan.artifacts
         ],
+    }
+
+
+def _chart(published: PublishedChart) -> dict[str, str]:
+    return {
+        "repository": str(published.chart.repository),
+        "version": published.chart.version,
+        "manifest": published.chart.digest,
+        "signature": published.signature,
     }

@@ -27,7 +27,7 @@ GHZ = GoTool(package="github.com/bojand/ghz/cmd/ghz", version="0.120.0", takes="
 AT_A_TIME = 4
 IDLE_SECONDS = 3  # in which the others are asked
 IDLE = 10_000  # more than the proxy has connections
-PROBE_SECONDS = 10  # deploy/base: a probe may fail five times, 10 s apart
+PROBE_SECONDS = 10  # deploy/chart: a probe may fail five times, 10 s apart
 H2_REQUESTS, CALLS, STREAMS = 2000, 200, 40
 _PROTO = REPOSITORY / "harness" / "stand_ins" / "plugin" / "proto"
 _COSTS, _STAND_IN = "finfocus.v1.CostSourceService", "finfocus.standin.v1.StandIn"

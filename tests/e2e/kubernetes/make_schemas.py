@@ -1,32 +1,22 @@
-"""Generate `schemas/` for every kind in `deploy/` from the defining Go modules.
+"""Generate `schemas/` for the custom resources in the chart from the defining Go modules.
 
 Run `python -m tests.e2e.kubernetes.make_schemas` after changing a version below. The schemas reject
-unknown fields and have no descriptions, to save space.
+unknown fields and have no descriptions, to save space. Those of Kubernetes itself are in the
+package kubernetes-validate.
 """
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-KUBERNETES = "k8s.io/kubernetes@v1.33.13"
 OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 GATEWAY = "sigs.k8s.io/gateway-api@v1.3.0"
 
 _SCHEMAS = Path(__file__).parent / "schemas"
-_KINDS = (
-    "io.k8s.api.core.v1.Namespace",
-    "io.k8s.api.core.v1.ConfigMap",
-    "io.k8s.api.core.v1.Service",
-    "io.k8s.api.core.v1.ServiceAccount",
-    "io.k8s.api.apps.v1.Deployment",
-    "io.k8s.api.policy.v1.PodDisruptionBudget",
-    "io.k8s.api.networking.v1.NetworkPolicy",
-    "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
-)
 CRDS = {
     OPERATOR: (
         "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
@@ -68,30 +58,6 @@ def _strict(schema: Any) -> Any:
     return kept
 
 
-def _references(schema: Any) -> Iterator[str]:
-    if isinstance(schema, list):
-        for item in schema:
-            yield from _references(item)
-    elif isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "$ref":
-                yield value.removeprefix("#/definitions/")
-            else:
-                yield from _references(value)
-
-
-def _with_definitions(name: str, definitions: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    wanted = [name]
-    while wanted:
-        current = wanted.pop()
-        if current not in found:
-            found[current] = _strict(definitions[current])
-            wanted.extend(_references(found[current]))
-    top: dict[str, Any] = found.pop(name)
-    return {**top, "definitions": found}
-
-
 def _write(kind: str, group: str, version: str, schema: Mapping[str, Any]) -> None:
     name = "-".join(part for part in (kind.lower(), group.partition(".")[0], version) if part)
     path = _SCHEMAS / f"{name}.json"
@@ -102,12 +68,6 @@ def _write(kind: str, group: str, version: str, schema: Mapping[str, Any]) -> No
 def main() -> None:
     """Write every schema."""
     _SCHEMAS.mkdir(exist_ok=True)
-    swagger = module_directory(KUBERNETES) / "api" / "openapi-spec" / "swagger.json"
-    definitions = json.loads(swagger.read_text(encoding="utf-8"))["definitions"]
-    for name in _KINDS:
-        identity = definitions[name]["x-kubernetes-group-version-kind"][0]
-        schema = _with_definitions(name, definitions)
-        _write(identity["kind"], identity["group"], identity["version"], schema)
     for module, files in CRDS.items():
         for file in files:
             text = (module_directory(module) / file).read_text(encoding="utf-8")

@@ -1,4 +1,7 @@
-"""The manifests are valid for Kubernetes and right for the image; checked without a cluster."""
+"""The chart's manifests are valid for Kubernetes and right for the image, without a cluster.
+
+Most tests read `rendered/`, so they need no Helm; `test_chart.py` checks that it is current.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,16 @@ import yaml
 
 from harness.core.regions import METRICS_PORT, load_regions
 from harness.core.settings import UNHEALTHY_SECONDS, default_number
-from harness.kubernetes.deploy import write_manifests
-from harness.kubernetes.manifests import manifest_files
 from harness.verify.limits import PROMISED
-from tests.e2e.kubernetes.conftest import DEPLOY, HERE, Tools
+from tests.e2e.kubernetes.conftest import HERE, LAYOUTS, Objects, Tools, kubernetes_versions
 
 REGIONS = load_regions()
-NAMES = [region.name for region in REGIONS]
-Objects = list[dict[str, Any]]
+NAMES = {
+    "together": [region.name for region in REGIONS],
+    "split": ["us-east-1", "eu-west-1", "us-gov-west-1"],  # ci/per-region-values.yaml
+}
+PORTS = {region.name: region.port for region in REGIONS}
+both_layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
 
 def of_kind(objects: Objects, kind: str) -> Objects:
@@ -32,43 +37,43 @@ def container(deployment: dict[str, Any]) -> dict[str, Any]:
     return containers[0]
 
 
-def conform(tools: Tools, objects: Objects) -> dict[str, Any]:
-    pattern = str(HERE / "schemas" / "{{.ResourceKind}}{{.KindSuffix}}.json")
+def regions_of(deployment: dict[str, Any]) -> list[str]:
+    environ = {entry["name"]: entry["value"] for entry in container(deployment)["env"]}
+    return str(environ["FINFOCUS_REGIONS"]).split(",")
+
+
+def conform(tools: Tools, schemas: Path, objects: Objects, version: str) -> dict[str, Any]:
+    """Ask kubeconform about `objects` with the schemas of one Kubernetes version."""
+    name = "{{.ResourceKind}}{{.KindSuffix}}.json"
     answer = tools.ask(
         "kubeconform",
-        *("-strict", "-summary", "-output", "json", "-schema-location", pattern),
+        *("-strict", "-summary", "-output", "json"),
+        *("-schema-location", str(schemas / version / name)),
+        *("-schema-location", str(HERE / "schemas" / name)),
         text=yaml.safe_dump_all(objects),
     )
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
 
 
-@pytest.mark.parametrize("layout", ["together", "split"])
+@pytest.mark.parametrize("version", kubernetes_versions())
+@both_layouts
 def test_manifests_conform_to_the_schemas(
-    tools: Tools, layout: str, request: pytest.FixtureRequest
+    tools: Tools, schemas: Path, version: str, layout: str, request: pytest.FixtureRequest
 ) -> None:
     """kubeconform accepts every object, each with a schema and without unknown fields."""
     objects = request.getfixturevalue(layout)
-    found = conform(tools, objects)
+    found = conform(tools, schemas, objects, version)
     assert found["summary"] == {"valid": len(objects), "invalid": 0, "errors": 0, "skipped": 0}, (
         found["resources"]
     )
 
 
-def test_fr_018_manifests_of_an_image_with_fewer_regions(tools: Tools, tmp_path: Path) -> None:
-    """FR-018 (missing tarball fails the build): both layouts have exactly the remaining regions."""
-    few = tuple(region for region in REGIONS if "gov" not in region.name)
-    write_manifests(tmp_path / "deploy", few)
-    for layout in ("base", "overlays/per-region"):
-        objects = tools.render(tmp_path / "deploy" / layout)
-        assert conform(tools, objects)["summary"]["valid"] == len(objects)
-        ports = {
-            port["name"]: port["port"]
-            for service in of_kind(objects, "Service")
-            for port in service["spec"]["ports"]
-        }
-        assert ports == {region.name: region.port for region in few} | {"metrics": METRICS_PORT}
-        assert "us-gov" not in json.dumps(objects)
+def test_the_schemas_reach_from_1_31_to_at_least_1_37() -> None:
+    """Each Kubernetes release from 1.31 on is checked, without a gap."""
+    versions = kubernetes_versions()
+    assert versions == [f"1.{minor}" for minor in range(31, 31 + len(versions))]
+    assert len(versions) >= 7
 
 
 @pytest.mark.parametrize(
@@ -80,7 +85,7 @@ def test_fr_018_manifests_of_an_image_with_fewer_regions(tools: Tools, tmp_path:
     ],
 )
 def test_a_broken_manifest_does_not_conform(
-    tools: Tools, together: Objects, path: tuple[str, ...], value: object
+    tools: Tools, schemas: Path, together: Objects, path: tuple[str, ...], value: object
 ) -> None:
     """kubeconform with these schemas rejects a wrong field, a wrong type and a wrong kind."""
     broken = copy.deepcopy(of_kind(together, "Deployment")[0])
@@ -88,7 +93,7 @@ def test_a_broken_manifest_does_not_conform(
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    assert conform(tools, [broken])["summary"]["valid"] == 0
+    assert conform(tools, schemas, [broken], "1.31")["summary"]["valid"] == 0
 
 
 def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def pod_of(deployment: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", **template}
 
 
-@pytest.mark.parametrize("layout", ["together", "split"])
+@both_layouts
 def test_fr_007_pods_are_allowed_by_pod_security_restricted(
     tools: Tools, layout: str, request: pytest.FixtureRequest
 ) -> None:
@@ -142,37 +147,51 @@ def test_fr_007_the_root_file_system_is_read_only_and_nothing_is_mounted(
         assert account["automountServiceAccountToken"] is False
 
 
-def test_fr_012_one_deployment_serves_every_region_on_its_named_port(together: Objects) -> None:
-    """FR-012 (a port per region): container, Service and policy have all ports, and metrics."""
-    expected = {region.name: region.port for region in REGIONS} | {"metrics": METRICS_PORT}
+@both_layouts
+def test_every_object_has_the_namespace_of_the_release(
+    layout: str, request: pytest.FixtureRequest
+) -> None:
+    """Nothing lands in another namespace, monitoring and routes included."""
+    objects: Objects = request.getfixturevalue(layout)
+    assert {found["metadata"].get("namespace") for found in objects} == {"finfocus"}
+
+
+@both_layouts
+def test_fr_012_a_deployment_serves_its_regions_on_named_ports(
+    layout: str, request: pytest.FixtureRequest
+) -> None:
+    """FR-012 (a port per region): container, Service and policy have its ports, and metrics."""
+    objects: Objects = request.getfixturevalue(layout)
+    services = {found["metadata"]["name"]: found for found in of_kind(objects, "Service")}
+    policies = {found["metadata"]["name"]: found for found in of_kind(objects, "NetworkPolicy")}
+    deployments = of_kind(objects, "Deployment")
+    assert len(deployments) == len(services) == len(policies)
+    for deployment in deployments:
+        name = deployment["metadata"]["name"]
+        expected = {region: PORTS[region] for region in regions_of(deployment)}
+        expected["metrics"] = METRICS_PORT
+        ports = container(deployment)["ports"]
+        assert {port["name"]: port["containerPort"] for port in ports} == expected
+        ports = services[name]["spec"]["ports"]
+        assert {port["name"]: port["port"] for port in ports} == expected
+        assert all(port["targetPort"] == port["name"] for port in ports)
+        rules = policies[name]["spec"]["ingress"]
+        assert {port["port"] for rule in rules for port in rule["ports"]} == set(expected)
+        assert "egress" not in policies[name]["spec"]
+
+
+def test_one_deployment_has_every_region_and_the_other_layout_one_each(
+    together: Objects, split: Objects
+) -> None:
+    """Layout `all` has one Deployment, layout `perRegion` one for each region of the release."""
     (deployment,) = of_kind(together, "Deployment")
-    (service,) = of_kind(together, "Service")
-    (policy,) = of_kind(together, "NetworkPolicy")
-    ports = container(deployment)["ports"]
-    assert {port["name"]: port["containerPort"] for port in ports} == expected
-    assert {port["name"]: port["port"] for port in service["spec"]["ports"]} == expected
-    assert all(port["targetPort"] == port["name"] for port in service["spec"]["ports"])
-    (ingress,) = policy["spec"]["ingress"]
-    assert {port["port"] for port in ingress["ports"]} == set(expected)
+    assert regions_of(deployment) == NAMES["together"]
+    assert [regions_of(found) for found in of_kind(split, "Deployment")] == [
+        [name] for name in NAMES["split"]
+    ]
 
 
-def test_every_region_has_a_deployment_and_a_service_of_its_own(split: Objects) -> None:
-    """The split layout has one region per Deployment and one Service with its port."""
-    deployments = {
-        container(found)["env"][0]["value"]: found for found in of_kind(split, "Deployment")
-    }
-    assert list(deployments) and set(deployments) == set(NAMES)
-    services = {found["metadata"]["name"]: found for found in of_kind(split, "Service")}
-    for region in REGIONS:
-        deployment = deployments[region.name]
-        assert container(deployment)["env"] == [{"name": "FINFOCUS_REGIONS", "value": region.name}]
-        names = [port["name"] for port in container(deployment)["ports"]]
-        assert names == [region.name, "metrics"]
-        service = services[deployment["metadata"]["name"]]
-        assert [port["port"] for port in service["spec"]["ports"]] == [region.port, METRICS_PORT]
-
-
-@pytest.mark.parametrize("layout", ["together", "split"])
+@both_layouts
 def test_selectors_lead_to_exactly_one_deployment(
     layout: str, request: pytest.FixtureRequest
 ) -> None:
@@ -192,8 +211,13 @@ def test_selectors_lead_to_exactly_one_deployment(
         own = deployment["metadata"]["name"]
         pods = deployment["spec"]["template"]["spec"]
         assert selected(deployment["spec"]["selector"]["matchLabels"]) == [own]
-        (spread,) = pods["topologySpreadConstraints"]
-        assert selected(spread["labelSelector"]["matchLabels"]) == [own]
+        spreads = pods["topologySpreadConstraints"]
+        assert [spread["topologyKey"].partition("/")[2] for spread in spreads] == [
+            "zone",
+            "hostname",
+        ]
+        for spread in spreads:
+            assert selected(spread["labelSelector"]["matchLabels"]) == [own]
     for service in of_kind(objects, "Service"):
         assert selected(service["spec"]["selector"]) == [service["metadata"]["name"]]
     for budget in of_kind(objects, "PodDisruptionBudget"):
@@ -201,15 +225,6 @@ def test_selectors_lead_to_exactly_one_deployment(
     for policy in of_kind(objects, "NetworkPolicy"):
         labels = policy["spec"]["podSelector"]["matchLabels"]
         assert selected(labels) == [policy["metadata"]["name"]]
-
-
-def test_the_two_layouts_do_not_select_each_other(together: Objects, split: Objects) -> None:
-    """Both layouts can run in one namespace while one replaces the other."""
-    for ours, theirs in ((together, split), (split, together)):
-        for deployment in of_kind(ours, "Deployment"):
-            labels = deployment["spec"]["selector"]["matchLabels"].items()
-            for other in of_kind(theirs, "Deployment"):
-                assert not labels <= other["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_sc_003_the_grace_period_covers_the_time_to_leave(together: Objects) -> None:
@@ -233,7 +248,7 @@ def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
     assert patience > default_number(UNHEALTHY_SECONDS)
 
 
-@pytest.mark.parametrize("layout", ["together", "split"])
+@both_layouts
 @pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute"])
 def test_routes_lead_every_region_to_its_service(
     layout: str, kind: str, request: pytest.FixtureRequest
@@ -252,7 +267,7 @@ def test_routes_lead_every_region_to_its_service(
         (backend,) = rule["backendRefs"]
         named = match["path"]["value"][1:] if kind == "HTTPRoute" else match["headers"][0]["value"]
         led[named] = ports[backend["name"], backend["port"]]
-    assert led == {name: name for name in NAMES}
+    assert led == {name: name for name in NAMES[layout]}
 
 
 def test_autoscalers_scale_what_is_there_and_has_a_request(split: Objects) -> None:
@@ -268,7 +283,18 @@ def test_autoscalers_scale_what_is_there_and_has_a_request(split: Objects) -> No
         assert container(deployment)["resources"]["requests"]["cpu"]
 
 
-def test_generated_manifests_are_as_the_table_says() -> None:
-    """Every generated manifest in the checkout matches the regions table."""
-    for name, text in manifest_files(REGIONS).items():
-        assert (DEPLOY / name).read_text(encoding="utf-8") == text, name
+# Measured with price lists of 140 MB: anonymous memory after start (docs/bench.md, "Full size").
+@pytest.mark.parametrize(
+    ("layout", "measured"),
+    [
+        pytest.param("together", 6_830_000_000, id="twelve-regions"),
+        pytest.param("split", 560_000_000, id="one-region"),
+    ],
+)
+def test_memory_requests_cover_a_start(
+    layout: str, measured: int, request: pytest.FixtureRequest
+) -> None:
+    """A pod requests at least the memory that its regions need to start."""
+    deployment = of_kind(request.getfixturevalue(layout), "Deployment")[-1]
+    asked = container(deployment)["resources"]["requests"]["memory"]
+    assert measured <= int(asked.removesuffix("Mi")) << 20 <= 1.2 * measured

@@ -23,11 +23,12 @@ from harness.core.regions import METRICS_PORT, REPOSITORY, load_regions
 from harness.core.stages import BuiltImage
 from harness.core.wait import wait_until
 from harness.engine.provision import Engine
-from tests.e2e.kubernetes.conftest import DEPLOY, HERE
+from harness.kubernetes.chart import CHART
+from tests.e2e.kubernetes.conftest import HERE
 from tests.e2e.served import ServedImage
 
-RULES = DEPLOY / "components" / "monitoring" / "rules.yaml"
-DASHBOARD = DEPLOY / "components" / "monitoring" / "dashboard.json"
+RULES = CHART / "files" / "rules.yaml"
+DASHBOARD = CHART / "files" / "dashboard.json"
 REGIONS = load_regions()
 PORTS = (*(region.port for region in REGIONS), METRICS_PORT)
 
@@ -76,12 +77,6 @@ def test_every_alert_has_advice(alert: str) -> None:
     headings = [line.lstrip("# ").lower() for line in text.splitlines() if line.startswith("#")]
     assert anchor == alert.lower()
     assert anchor in headings
-
-
-def test_the_operator_gets_the_same_rules() -> None:
-    """The PrometheusRule has exactly the groups of the rules file."""
-    manifest = yaml.safe_load(RULES.with_name("prometheusrule.yaml").read_text(encoding="utf-8"))
-    assert manifest["spec"] == {"groups": groups()}
 
 
 def queries() -> list[tuple[str, str]]:

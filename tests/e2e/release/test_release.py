@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.errors import EnvironmentMissingError
 from harness.core.process import ensure_tools
 from harness.core.wait import wait_until
+from harness.kubernetes.helm import find_helm
 from harness.stand_ins.registry import LocalRegistry
 
 from ..conftest import VERSION
@@ -203,3 +205,29 @@ def test_signature_is_made_and_verified_by_cosign(sealed: Sealed, cli: Cli, tmp_
     )
     assert seen.returncode == 0, seen.stderr
     assert name.partition("@")[2] in seen.stdout
+
+
+def test_helm_renders_the_published_chart(sealed: Sealed, cli: Cli) -> None:
+    """Helm, an independent client, pulls the chart; its pods run the published index by digest."""
+    try:
+        helm = find_helm(compile_it=False)
+    except EnvironmentMissingError as error:
+        pytest.skip(str(error))
+    done = cli.run(*sources(sealed), "--json")
+    assert done.returncode == 0, done.stderr
+    published = json.loads(done.stdout)
+    chart = published["chart"]
+    assert chart["version"] == VERSION.removeprefix("v")
+    trust = (
+        f"--version={chart['version']}",
+        f"--ca-file={cli.registry.ca}",
+        f"--registry-config={cli.home / 'config.json'}",
+    )
+    name = f"oci://{chart['repository']}"
+    manifests = helm.template(name, *trust, name="release")
+    image = f"{cli.registry.host}/{REPOSITORY}:{VERSION}@{published['index']['digest']}"
+    assert f'image: "{image}"' in manifests
+    assert f"appVersion: {VERSION}" in helm.run("show", "chart", name, *trust)
+    assert f"oci://{chart['repository']} --version" in (cli.output / "release.md").read_text(
+        "utf-8"
+    )

@@ -1,9 +1,6 @@
 //go:build tools
 
-// Names the programs that the tests compile, so that go.mod has their versions.
+// Names the program that the tests compile, so that go.mod has its version.
 package tools
 
-import (
-	_ "github.com/yannh/kubeconform/cmd/kubeconform"
-	_ "sigs.k8s.io/kustomize/kustomize/v5"
-)
+import _ "github.com/yannh/kubeconform/cmd/kubeconform"
