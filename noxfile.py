@@ -68,6 +68,13 @@ def rescan(session: nox.Session) -> None:
     _harness(session, "rescan")
 
 
+@nox.session
+def release_notes(session: nox.Session) -> None:
+    """Put a release into the notes of its GitHub release: `-- release-out --github OWNER/NAME`."""
+    session.install(*LOCKED)
+    _harness(session, "release-notes")
+
+
 def _harness(session: nox.Session, command: str) -> None:
     """Run a command of the harness from the checkout, without installing it."""
     session.run("python", "-m", "harness", command, *session.posargs, interrupt_timeout=PATIENCE)

@@ -29,6 +29,7 @@ for command in (
     image.build,
     image.verify,
     release.release,
+    release.release_notes,
     release.wait_release,
     scan.scan,
     rescan.rescan,

@@ -1,10 +1,12 @@
 """Commands that wait for a plugin release and publish its image."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from harness import notes
 from harness import release as releasing
 from harness.build.wait_assets import wait_for_release
 from harness.cli.expand import expanded
@@ -12,9 +14,11 @@ from harness.cli.options import Json, Version
 from harness.core.omit import Omit
 from harness.core.regions import load_regions, select
 from harness.core.stages import Architecture
+from harness.github import API
 from harness.pipeline import BuildConfig
 from harness.publish.results import to_json_dict
 from harness.release import ReleaseConfig
+from harness.rescan.job import GitHubApi
 
 
 @expanded
@@ -34,6 +38,16 @@ def release(
         print(json.dumps(to_json_dict(published)))
     elif published:
         print(published.plan.name)
+
+
+def release_notes(
+    output: Annotated[Path, typer.Argument(help="Directory that `harness release` wrote.")],
+    *,
+    github: Annotated[str, typer.Option(help="Repository on GitHub: OWNER/NAME.")],
+    github_api: GitHubApi = API,
+) -> None:
+    """Put the release page, proofs and SBOMs into the notes and assets of the GitHub release."""
+    notes.release_notes(output, github, api=github_api)
 
 
 @expanded

@@ -74,7 +74,7 @@ class GitHub:
         url, found = self._url(path), []
         given: dict[str, str] = {"per_page": "100", **parameters}
         for _ in range(_PAGES):
-            answer = self._request("GET", url, parameters=given)
+            answer = self._request("GET", url, params=given)
             page = _json(answer)
             if not isinstance(page, list):
                 raise GitHubError(f"GET {_bare(url)}: expected a list, got {type(page).__name__}")
@@ -87,6 +87,30 @@ class GitHub:
                 raise GitHubError(f"GitHub continues its list on another host: {_bare(url)}")
         raise GitHubError(f"GET {_bare(url)}: more than {_PAGES} pages")
 
+    def find(self, path: str) -> dict[str, Any] | None:
+        """Return the object at the repository's `path`; None if there is none."""
+        answer = self._request("GET", self._url(path), also=_OK.not_found)
+        if answer.status_code == _OK.not_found:
+            return None
+        return _mapping(answer)
+
+    def delete(self, path: str) -> None:
+        """Delete the object at the repository's `path`, if it is there."""
+        self._request("DELETE", self._url(path), also=_OK.not_found)
+
+    def upload(self, url: str, name: str, data: bytes) -> None:
+        """Upload `data` as the asset `name` to `url`, which GitHub named.
+
+        Raises `GitHubError` for a URL that is not GitHub's: the token is sent there.
+        """
+        host, own = urlsplit(url).netloc, urlsplit(self._api).netloc
+        domain = own.removeprefix("api.")
+        if urlsplit(url).scheme != urlsplit(self._api).scheme or (
+            host != own and not host.endswith(f".{domain}")
+        ):
+            raise GitHubError(f"GitHub names another host for uploads: {_bare(url)}")
+        self._request("POST", url, params={"name": name}, data=data)
+
     def create(self, path: str, **fields: object) -> dict[str, Any]:
         """Create an object below the repository's `path`; return it."""
         return self._object("POST", path, fields)
@@ -96,59 +120,47 @@ class GitHub:
         return self._object("PATCH", path, fields)
 
     def _object(self, method: str, path: str, fields: Mapping[str, object]) -> dict[str, Any]:
-        answer = _json(self._request(method, self._url(path), body=fields))
-        if not isinstance(answer, dict):
-            raise GitHubError(f"{method} {path}: expected an object")
-        return answer
+        return _mapping(self._request(method, self._url(path), json=fields))
 
     def _url(self, path: str) -> str:
         return f"{self._api}/repos/{self.repository}/{path}"
 
     def _request(
-        self,
-        method: str,
-        url: str,
-        *,
-        parameters: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
+        self, method: str, url: str, *, also: int = 0, **content: object
     ) -> requests.Response:
+        """Send a request until it is processed; `also` is another status that is an answer.
+
+        `content` are the options `params`, `json` and `data` of `requests`.
+        """
         attempts = Retrying(
             retry=retry_if_exception_type(_MayPassError),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=self._wait,
             reraise=True,
         )
-        return attempts(self._once, method, url, parameters, body)
+        return attempts(self._once, method, url, also, content)
 
     def _once(
-        self,
-        method: str,
-        url: str,
-        parameters: Mapping[str, str] | None,
-        body: Mapping[str, object] | None,
+        self, method: str, url: str, also: int, content: Mapping[str, Any]
     ) -> requests.Response:
         headers = {
             "Accept": "application/vnd.github+json",
             "User-Agent": f"finfocus-image-harness/{__version__}",
             "X-GitHub-Api-Version": VERSION,
         }
+        if "data" in content:
+            headers["Content-Type"] = "application/octet-stream"
         if self._token:
             headers["Authorization"] = f"Bearer {self._token.reveal()}"
         try:
             answer = self._session.request(
-                method,
-                url,
-                params=parameters,
-                json=body,
-                headers=headers,
-                timeout=_SECONDS,
-                allow_redirects=False,
+                method, url, headers=headers, timeout=_SECONDS, allow_redirects=False, **content
             )
         except requests.RequestException as error:
             text = f"{method} {_bare(url)}: {type(error).__name__}"
             # A creation that may have arrived is not repeated: it would be there twice.
             raise (GitHubError if method == "POST" else _MayPassError)(text) from None
-        if answer.status_code not in {_OK.ok, _OK.created}:
+        if answer.status_code not in {_OK.ok, _OK.created, _OK.no_content, also}:
             _refuse(method, answer)
         return answer
 
@@ -176,7 +188,9 @@ def _refuse(method: str, answer: requests.Response) -> NoReturn:
             raise GitHubError(f"{text}\n  the rate limit ends in {pause:.0f} s: try again then")
         raise _MayPassError(text, pause=pause)
     if code in {_OK.unauthorized, _OK.forbidden, _OK.not_found}:
-        raise GitHubError(f"{text}\n  check GITHUB_TOKEN and its permissions (issues: write)")
+        raise GitHubError(
+            f"{text}\n  check GITHUB_TOKEN and its permissions (issues: write, contents: write)"
+        )
     if code >= _OK.server_error and method != "POST":
         raise _MayPassError(text)
     raise GitHubError(text)
@@ -195,6 +209,13 @@ def _json(answer: requests.Response) -> Any:
         return answer.json()
     except UNREADABLE:
         raise GitHubError(f"{_bare(answer.url)}: the response is not JSON") from None
+
+
+def _mapping(answer: requests.Response) -> dict[str, Any]:
+    found = _json(answer)
+    if not isinstance(found, dict):
+        raise GitHubError(f"{_bare(answer.url)}: expected an object")
+    return found
 
 
 def _number(text: str) -> float:

@@ -1,38 +1,49 @@
 """Write the results of a release: page, `published.json`, and proofs with the digests."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.console import say
-from harness.core.files import write_whole
+from harness.core.files import replace_directory, write_whole
 from harness.publish.chart import PublishedChart
 from harness.publish.push import PublishedImage
+from harness.publish.regional import SBOM
 from harness.publish.tags import of_region
+from harness.report.html_report import render_html
 from harness.report.json_report import render_json
 from harness.report.write import append_summary
 
 PAGE = "release.md"
 PUBLISHED = "published.json"
+ASSETS = "assets"
+"""Directory of the files that become assets of the GitHub release."""
 
 
 def write_results(
     published: PublishedImage, page: str, output: Path, environ: Mapping[str, str]
 ) -> None:
-    """Write the page, `published.json` and one proof per architecture to `output`.
+    """Write the page, `published.json`, one proof per architecture, and the assets to `output`.
 
     The proofs contain the image's digest in the registry. The page is also appended to the file
     named by `GITHUB_STEP_SUMMARY` in `environ`.
     """
     plan = published.plan
     output.mkdir(parents=True, exist_ok=True)
+    assets = output / ASSETS
+    replace_directory(assets)
     for image in plan.images:
         name = plan.repository.at(image.image.manifest.digest)
         facts = replace(image.proof.image, repo_digests=(name,))
-        text = render_json(replace(image.proof, image=facts))
-        write_whole(output / f"proof-{image.architecture}.json", text)
+        proof = replace(image.proof, image=facts)
+        write_whole(output / f"proof-{image.architecture}.json", render_json(proof))
+        stem = f"{plan.tag}-{image.architecture}"
+        write_whole(assets / f"{stem}-proof.json", render_json(proof))
+        write_whole(assets / f"{stem}-proof.html", render_html(proof))
+        shutil.copyfile(image.file(SBOM), assets / f"{stem}-{SBOM}")
     write_whole(output / PUBLISHED, json.dumps(to_json_dict(published), indent=2) + "\n")
     write_whole(output / PAGE, page)
     append_summary(page, environ)

@@ -36,6 +36,9 @@ from harness.scan import ScanOptions, ScanReport, scan_image
 SARIF = "rescan.sarif"
 SUMMARY = "rescan.md"
 RECORD = "rescan.json"
+GitHubApi = Annotated[
+    str, typer.Option("--github-api", help="URL of GitHub's REST API.", envvar="GITHUB_API_URL")
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +52,7 @@ class RescanConfig:
         str,
         typer.Option(help="Keep one issue per finding in this GitHub repository: OWNER/NAME."),
     ] = ""
-    api: Annotated[
-        str,
-        typer.Option("--github-api", help="URL of GitHub's REST API.", envvar="GITHUB_API_URL"),
-    ] = API
+    api: GitHubApi = API
     scan: Annotated[ScanOptions, Omit("end_of_life")] = field(default_factory=ScanOptions)
     output: Annotated[Path, typer.Option(help="Directory for the reports.")] = Path("rescan-out")
 

@@ -46,6 +46,7 @@ WRITES = {
         ("build", "security-events"),
         ("publish", "id-token"),
         ("publish", "packages"),
+        ("notes", "contents"),
     },
     "rescan": {("rescan", "issues"), ("rescan", "security-events")},
     "scorecard": {("scorecard", "security-events"), ("scorecard", "id-token")},
@@ -87,6 +88,9 @@ if session == "release" and "--export" in arguments:
     sealed = pathlib.Path(arguments[arguments.index("--export") + 1])
     sealed.mkdir(parents=True)
     (sealed / "seal.json").write_text(arch)
+if session == "release" and "--from" in arguments:
+    pathlib.Path("release-out").mkdir()
+    pathlib.Path("release-out/published.json").write_text("{{}}")
 """
 
 # pip needs an index; what it would install is not tested here.
@@ -248,7 +252,7 @@ def test_every_job_has_an_end(path: Path) -> None:
 def test_fr_010_release_runs_its_steps_in_order(machine: Machine) -> None:
     """FR-010: wait, then one image per architecture on its own runner, then publish the seals."""
     run = machine.run(PUBLISH, released())
-    assert set(run.results) == {"complete", "tools", "build", "publish"}
+    assert set(run.results) == {"complete", "tools", "build", "publish", "notes"}
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     assert machine.commands() == [
         "-s wait_release -- v0.1.5 --timeout 1800",
@@ -257,6 +261,7 @@ def test_fr_010_release_runs_its_steps_in_order(machine: Machine) -> None:
         "-s release --no-venv --no-install -- v0.1.5"
         " --from sealed/sealed-amd64 --from sealed/sealed-arm64"
         " --repository owner/finfocus-plugin-aws-public",
+        "-s release_notes --no-venv --no-install -- release-out --github owner/project",
     ]
     assert run.runners["build (amd64)"] == "ubuntu-24.04"
     assert run.runners["build (arm64)"] == "ubuntu-24.04-arm"
@@ -274,10 +279,11 @@ def test_what_is_published_is_what_was_sealed(machine: Machine) -> None:
     """Each job has its own machine; only the sealed directories are passed on."""
     run = machine.run(PUBLISH, released())
     notes = machine.notes()
-    assert len({note["cwd"] for note in notes}) == 4
+    assert len({note["cwd"] for note in notes}) == 5
     assert [note["sealed"] for note in notes] == [
         *([], [], []),
         ["sealed/sealed-amd64/seal.json", "sealed/sealed-arm64/seal.json"],
+        [],
     ]
     for architecture in Architecture:
         seal = Path(notes[3]["cwd"]) / f"sealed/sealed-{architecture}/seal.json"
@@ -307,7 +313,7 @@ def test_owner_with_capitals_is_published_in_lower_case(machine: Machine) -> Non
     )
     run = machine.run(PUBLISH, event)
     assert run.results["publish"] == SUCCESS, run.explain()
-    assert machine.commands()[-1].endswith("--repository owner/finfocus-plugin-aws-public")
+    assert machine.commands()[-2].endswith("--repository owner/finfocus-plugin-aws-public")
 
 
 def test_code_scanning_that_is_not_permitted_does_not_stop_the_release(
@@ -335,11 +341,14 @@ def test_artifacts_of_a_rerun_replace_the_earlier_ones() -> None:
     assert all(options["overwrite"] is True for options in uploads)
 
 
-def test_only_the_publication_has_the_token(machine: Machine) -> None:
-    """The token is in the environment of one step, and in no argument or output."""
+def test_only_publication_and_notes_have_the_token(machine: Machine) -> None:
+    """The token is in the environment of two steps, and in no argument or output."""
     run = machine.run(PUBLISH, released())
     holders = [n["argv"] for n in machine.notes() if TOKEN in n["environ"].values()]
-    assert [argv[6:8] for argv in holders] == [["--from", "sealed/sealed-amd64"]]
+    assert [argv[6:8] for argv in holders] == [
+        ["--from", "sealed/sealed-amd64"],
+        ["--github", "owner/project"],
+    ]
     assert TOKEN not in " ".join(machine.commands())
     assert TOKEN not in run.explain() + run.summary
 
@@ -352,13 +361,13 @@ def test_tools_of_a_release_are_locked_and_installed_without_a_secret(machine: M
     install, download = LOCKED.format("install"), f"{LOCKED.format('download')} --dest tools"
     assert [command for command, _ in made] == [
         *(install, download, install, install),
-        f"{install} --no-index --find-links tools",
+        *(f"{install} --no-index --find-links tools", install),
     ]
     for _, environ in made:
         text = "\n".join(environ)
         assert TOKEN not in text
         assert "ACTIONS_ID_TOKEN" not in text
-    publication = machine.notes()[-1]["environ"]
+    publication = machine.notes()[-2]["environ"]
     assert set(IDENTITY) <= set(publication)
 
 
@@ -395,6 +404,7 @@ def test_summary_has_what_every_session_says(machine: Machine) -> None:
     assert re.findall(r"summary of \w+ v0.1.5 --(\w+)", run.summary) == [
         *("timeout", "arch", "arch", "from")
     ]
+    assert "summary of release_notes" in run.summary
 
 
 @pytest.mark.parametrize(
@@ -415,7 +425,9 @@ def test_inputs_become_options(
     """FR-010, FR-011 (tags): manual inputs, and nothing else, become publication options."""
     run = machine.run(PUBLISH, by_hand(**inputs))
     assert run.results["publish"] == SUCCESS, run.explain()
-    assert machine.notes()[-1]["argv"][12:] == options
+    publication = next(note for note in machine.notes() if "--from" in note["argv"])
+    assert publication["argv"][12:] == options
+    assert run.results["notes"] == (SKIPPED if inputs.get("dry-run") else SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -430,7 +442,7 @@ def test_version_is_one_argument_whatever_it_says(machine: Machine, version: str
     """A tag that contains shell code executes nothing and stays one argument."""
     machine.run(PUBLISH, released(version))
     given = [note["argv"][note["argv"].index("--") + 1] for note in machine.notes()]
-    assert given == [version] * 4
+    assert given == [*([version] * 4), "release-out"]
     assert not list(machine.root.rglob("pwned"))
 
 
@@ -465,7 +477,7 @@ def test_changes_are_checked_by_these_sessions(machine: Machine) -> None:
 def test_fr_018_regions_are_left_out_of_a_release_by_hand_only(machine: Machine) -> None:
     """FR-018: manually named regions reach the wait and each build, as one argument."""
     machine.run(PUBLISH, by_hand(without="us-gov-west-1, us-gov-east-1"))
-    waits, *builds, publication = [note["argv"] for note in machine.notes()]
+    waits, *builds, publication, _ = [note["argv"] for note in machine.notes()]
     for arguments in (waits, *builds):
         assert arguments[-2:] == ["--without", "us-gov-west-1, us-gov-east-1"]
     assert "--without" not in publication

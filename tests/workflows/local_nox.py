@@ -24,6 +24,9 @@ def main() -> int:
         print(f"local nox: {architecture} was sealed by the tests before, it is not built again")
         shutil.copytree(sealed, arguments[arguments.index("--export") + 1])
         return 0
+    if session == "release_notes":
+        print("local nox: there is no GitHub to write the notes to")
+        return 0
     command = [sys.executable, "-m", "harness", session.replace("_", "-"), *arguments]
     command += settings["options"][session]
     print(f"local nox: {session} with {' '.join(settings['options'][session])}")

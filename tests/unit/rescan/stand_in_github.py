@@ -1,10 +1,11 @@
-"""A stand-in for GitHub's REST API: issues and comments of one repository, with faults to order.
+"""A stand-in for GitHub's REST API: issues and releases of one repository, with faults to order.
 
-It is no GitHub: only what the rescan asks for, by the documentation of the REST API.
+It is no GitHub: only what the harness asks for, by the documentation of the REST API.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,9 @@ class StandInGitHub:
     def __init__(self, *, page: int = 100) -> None:
         self.issues: list[dict[str, Any]] = []
         self.comments: dict[int, list[str]] = {}
+        self.releases: dict[str, dict[str, Any]] = {}
+        self.assets: dict[str, bytes] = {}  # of all releases
+        self.upload_url = ""  # as the API names it, if it is another one
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.page = page
@@ -59,6 +63,31 @@ class StandInGitHub:
         }
         self.issues.append(issue)
         return issue
+
+    def release(self, tag: str, body: str | None = None) -> dict[str, Any]:
+        """Create a release, as a maintainer would."""
+        number = len(self.releases) + 1
+        upload = self.upload_url or f"{self.url}/uploads/{number}/assets"
+        made = {
+            "id": number,
+            "body": body,
+            "html_url": f"https://github.com/{REPOSITORY}/releases/tag/{tag}",
+            "upload_url": f"{upload}{{?name,label}}",
+        }
+        self.releases[tag] = made
+        return made
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The assets, as the API lists them."""
+        return [
+            {
+                "id": name,
+                "name": name,
+                "state": "uploaded",
+                "digest": f"sha256:{hashlib.sha256(data).hexdigest()}",
+            }
+            for name, data in self.assets.items()
+        ]
 
     def states(self) -> dict[str, str]:
         return {str(issue["title"]): str(issue["state"]) for issue in self.issues}
@@ -93,6 +122,9 @@ def _handler(github: StandInGitHub) -> type[QuietHandler]:
         def do_POST(self) -> None:  # noqa: N802
             self._answer("POST")
 
+        def do_DELETE(self) -> None:  # noqa: N802
+            self._answer("DELETE")
+
         def do_PATCH(self) -> None:  # noqa: N802
             self._answer("PATCH")
 
@@ -116,10 +148,17 @@ def _handler(github: StandInGitHub) -> type[QuietHandler]:
                 return
             self._send(status, answer, headers)
 
-        def _perform(
+        def _perform(  # noqa: PLR0911
             self, method: str, path: str, query: Mapping[str, str], given: bytes
         ) -> tuple[int, Any, dict[str, str]]:
+            if method == "POST" and path.startswith("/uploads/"):
+                if query["name"] in github.assets:
+                    return 422, {"message": "already_exists"}, {}
+                github.assets[query["name"]] = given
+                return 201, {"state": "uploaded"}, {}
             body = json.loads(given) if given else {}
+            if found := re.fullmatch(rf"/repos/{REPOSITORY}/releases/(.+)", path):
+                return self._release(method, found[1], body)
             match = re.fullmatch(rf"/repos/{REPOSITORY}/issues(?:/(\d+)(/comments)?)?", path)
             if match is None:
                 return 404, {"message": "Not Found"}, {}
@@ -135,6 +174,22 @@ def _handler(github: StandInGitHub) -> type[QuietHandler]:
             issue = github.issues[int(number) - 1]
             issue.update(body)
             return 200, issue, {}
+
+        def _release(
+            self, method: str, path: str, body: dict[str, Any]
+        ) -> tuple[int, Any, dict[str, str]]:
+            kind, _, rest = path.partition("/")
+            if method == "DELETE" and kind == "assets":
+                github.assets.pop(rest)
+                return 204, "", {}
+            if kind == "tags":
+                found = github.releases.get(rest)
+                return (200, found, {}) if found else (404, {"message": "Not Found"}, {})
+            if rest == "assets":
+                return 200, github.listed(), {}
+            release = next(r for r in github.releases.values() if str(r["id"]) == kind)
+            release.update(body)
+            return 200, release, {}
 
         def _listed(self, query: Mapping[str, str]) -> tuple[int, Any, dict[str, str]]:
             found = [
