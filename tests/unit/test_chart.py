@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -101,7 +103,11 @@ def test_the_health_test_of_a_release(paths: list[str], code: int) -> None:
     with answering() as port:
         targets = [word for path in paths for word in ("127.0.0.1", port, path)]
         done = subprocess.run(
-            ["bash", "-c", script, "check", *targets], capture_output=True, text=True, check=False
+            ["bash", "-c", script, "check", *targets],
+            env={**os.environ, "CHECK_SECONDS": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
         )
     assert done.returncode == code
     assert [line.split()[0] for line in done.stdout.splitlines()] == [
@@ -113,6 +119,24 @@ def test_the_health_test_fails_without_a_listener() -> None:
     """A refused connection is a failure."""
     script = (CHART / "files" / "check.sh").read_text(encoding="utf-8")
     done = subprocess.run(
-        ["bash", "-c", script, "check", "127.0.0.1", "1", "/"], capture_output=True, check=False
+        ["bash", "-c", script, "check", "127.0.0.1", "1", "/"],
+        env={**os.environ, "CHECK_SECONDS": "0"},
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 1
+
+
+def test_the_health_test_waits_for_the_network() -> None:
+    """A new pod may be blocked for a moment; the check tries again."""
+    script = (CHART / "files" / "check.sh").read_text(encoding="utf-8")
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        address = free.getsockname()
+    command = ["bash", "-c", script, "check", "127.0.0.1", str(address[1]), "/200"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as check:
+        with suppress(subprocess.TimeoutExpired):
+            check.wait(0.5)
+        with ThreadingHTTPServer(address, Answers) as server:
+            Thread(target=server.serve_forever, daemon=True).start()
+            assert check.wait(60) == 0
+            server.shutdown()
