@@ -1,7 +1,7 @@
 """The release, in order: build, verify, scan, seal for each architecture, then publish."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,7 @@ from harness.core.stages import Architecture
 from harness.engine.provision import Engine, container_engine
 from harness.machine.sweep import sweep
 from harness.pipeline import BuildConfig, build, report, verified, verified_region
-from harness.publish.chart import PublishedChart, make_chart, publish_chart
+from harness.publish.chart import Chart, PublishedChart, make_chart, publish_chart
 from harness.publish.page import Sizes, render_page, sizes_of
 from harness.publish.plan import Plan, TagPolicy, make_plan, render_plan
 from harness.publish.push import PublishedImage, publish
@@ -127,8 +127,15 @@ def export(config: ReleaseConfig) -> SealedImage:
         return _made(engine, config, config.architectures[0], directory)
 
 
-def release(config: ReleaseConfig) -> PublishedImage | None:
-    """Publish one release for all architectures; return None for a dry run.
+def print_plan(plan: Plan, chart: Chart) -> None:
+    """Print for people what a release would publish."""
+    print(f"{render_plan(plan)}\n  chart        {chart}")
+
+
+def release(
+    config: ReleaseConfig, *, show_plan: Callable[[Plan, Chart], None] = print_plan
+) -> PublishedImage | None:
+    """Publish one release for all architectures; for a dry run call `show_plan`, return None.
 
     Raises a `HarnessError` that says what is missing and where nothing was published.
     """
@@ -148,7 +155,7 @@ def release(config: ReleaseConfig) -> PublishedImage | None:
         images = _sealed(engine, config, record)
         if config.dry_run:
             plan = make_plan(images, version, client, config.tags)
-            print(f"{render_plan(plan)}\n  chart        {make_chart(plan)}")
+            show_plan(plan, make_chart(plan))
             return None
         before = _before(config, client)
         published = publish(

@@ -4,12 +4,12 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 from docker.models.images import Image
 
-from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError
 from harness.core.labels import STAND_IN
 from harness.core.proof import StandIn
 from harness.core.settings import default_base
 from harness.core.stages import Architecture, BaseImage, StandInPolicy
+from harness.engine.pull import pull_image
 from harness.stand_ins.base_image import make_base_image
 
 _STAND_INS = "finfocus-standin/"
@@ -54,8 +54,7 @@ def _real(client: docker.DockerClient, reference: str, architecture: Architectur
             return image
     except ImageNotFound:
         pass
-    with step(f"pulling {reference}"):
-        return client.images.pull(reference, platform=f"linux/{architecture.value}")
+    return pull_image(client, reference, platform=f"linux/{architecture.value}")
 
 
 def _facts(reference: str, image: Image, stand_in: StandIn | None = None) -> BaseImage:

@@ -27,7 +27,10 @@ DIRTY = "-dirty"
 REPOSITORY_NAME = "finfocus-plugin-aws-public"
 _BUILT = re.compile(r"Successfully built (?P<id>[0-9a-f]+)|(?P<digest>sha256:[0-9a-f]{64})")
 _STEP = re.compile(r"Step (\d+)/(\d+)")
-_NOISE = re.compile(r"^( ---> |Removing intermediate|Successfully )|requested image's platform")
+_DOWNLOADED = re.compile(r"^downloaded (?P<asset>\S+)$")  # from image/build/download.sh
+_NOISE = re.compile(
+    r"^( ---> |downloaded |Removing intermediate|Successfully )|requested image's platform"
+)
 
 
 def default_reference(version: str, architecture: Architecture) -> str:
@@ -66,7 +69,8 @@ def build_image(
             forcerm=True,
             decode=True,
         )
-        image_id = _follow(stream, progress)
+        sizes = {asset.name: asset.size_bytes or 0 for asset in release.assets}
+        image_id = _follow(stream, progress, sizes)
     image = client.images.get(image_id)
     return BuiltImage(
         reference=reference,
@@ -97,15 +101,24 @@ def layers_of(
     )
 
 
-def _follow(stream: Iterator[dict[str, Any]], progress: Step) -> str:
-    """Show a build's output until it ends; return the image ID."""
+def _follow(
+    stream: Iterator[dict[str, Any]], progress: Step, sizes: Mapping[str, int] | None = None
+) -> str:
+    """Show a build's output until it ends; return the image ID.
+
+    `sizes` has the bytes of each asset that the build downloads.
+    """
     output: list[str] = []
+    sizes, downloaded = sizes or {}, 0
     try:
         image_id = ""
         for line in _lines(stream):
             detail(line)
             progress.news(line)
             output.append(line)
+            if (match := _DOWNLOADED.match(line)) and (size := sizes.get(match["asset"])):
+                downloaded += size
+                progress.transferred(downloaded, sum(sizes.values()))
             if match := _BUILT.search(line):
                 image_id = match["id"] or match["digest"]
     except _BuildFailedError as error:

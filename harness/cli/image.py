@@ -1,6 +1,5 @@
 """Commands that build, examine and run an image."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ from harness import pipeline
 from harness.build.assets import LOCAL_VERSION
 from harness.build.image import build_record
 from harness.cli.expand import expanded
-from harness.cli.options import FullSize, Json, Reports, Version, finish
+from harness.cli.options import FullSize, Json, JsonLines, Reports, Version, finish
+from harness.cli.output import print_json
 from harness.core.omit import Omit
 from harness.engine import foreground
 from harness.engine.provision import container_engine
@@ -35,7 +35,7 @@ def build(version: Version, *, config: BuildConfig, as_json: Json = False) -> No
     with container_engine() as engine:
         image = pipeline.build(engine, config)
     if as_json:
-        print(json.dumps(build_record(image, config.image_directory)))
+        print_json(build_record(image, config.image_directory))
     else:
         print(f"{image.reference} {image.image_id}")
 
@@ -58,10 +58,12 @@ def run(
     env: Annotated[
         list[str] | None, typer.Option(help="Environment variable NAME=VALUE (repeatable).")
     ] = None,
+    as_json: JsonLines = False,
 ) -> None:
     """Run an image with its ports published on loopback; press Ctrl+C to stop."""
     with container_engine() as engine:
-        raise typer.Exit(foreground.run(engine.client, image, region or [], env or []))
+        code = foreground.run(engine.client, image, region or [], env or [], as_json=as_json)
+        raise typer.Exit(code)
 
 
 def logs(
@@ -69,6 +71,7 @@ def logs(
     *,
     region: Annotated[list[str] | None, typer.Option(help="Region to show (repeatable).")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Print a container's log with one colour per region."""
-    foreground.show_logs(container, region or [], follow=follow)
+    foreground.show_logs(container, region or [], follow=follow, as_json=as_json)

@@ -1,13 +1,13 @@
 """Commands about this machine and this harness."""
 
 import dataclasses
-import json
 from typing import Annotated
 
 import typer
 
 from harness import __version__
 from harness.cli.options import Json
+from harness.cli.output import print_json
 from harness.engine.provision import connect, stop_leftover_engine
 from harness.machine import doctor as machine
 from harness.machine.sweep import sweep as sweep_engine
@@ -18,7 +18,7 @@ def doctor(*, as_json: Json = False) -> None:
     """Check this machine and suggest fixes."""
     findings = machine.examine()
     if as_json:
-        print(json.dumps([dataclasses.asdict(finding) for finding in findings]))
+        print_json([dataclasses.asdict(finding) for finding in findings])
     else:
         machine.show(findings)
     raise typer.Exit(0 if all(finding.ok or finding.optional for finding in findings) else 3)
@@ -27,18 +27,27 @@ def doctor(*, as_json: Json = False) -> None:
 def sweep(
     *,
     everything: Annotated[bool, typer.Option("--all", help="Also clean up active runs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Clean up after interrupted runs: containers and the harness's own engine."""
     client = connect()
-    if client is not None:
-        removed = sweep_engine(client, everything=everything)
+    removed = None if client is None else sweep_engine(client, everything=everything)
+    boxes = sweep_boxes()
+    stopped = stop_leftover_engine()
+    if as_json:
+        print_json({"removed": [*(removed or ()), *boxes], "engine_stopped": stopped})
+        return
+    if removed is not None:
         print(f"{len(removed)} removed")
-    for name in sweep_boxes():
+    for name in boxes:
         print(f"{name} removed")
-    if stop_leftover_engine():
+    if stopped:
         print("1 engine stopped")
 
 
-def version() -> None:
+def version(*, as_json: Json = False) -> None:
     """Print the harness's version."""
-    print(__version__)
+    if as_json:
+        print_json({"version": __version__})
+    else:
+        print(__version__)

@@ -9,7 +9,6 @@ from harness.core import console
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Build one container image from many regional binaries and prove that it works.",
 )

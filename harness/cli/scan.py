@@ -1,6 +1,5 @@
 """The command `scan`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from harness import pipeline
 from harness.cli.expand import expanded
 from harness.cli.options import Json
+from harness.cli.output import print_json
 from harness.scan import ScanOptions, passed
 
 
@@ -25,5 +25,5 @@ def scan(
     """Scan an image with Trivy; fail on critical or high findings."""
     report = pipeline.scan_existing(image, options, output)
     if as_json:
-        print(json.dumps(report.to_json_dict(), ensure_ascii=False))
+        print_json(report.to_json_dict())
     passed(report)

@@ -5,10 +5,23 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from harness.core.text import human_seconds, human_size
+
+TOLD_FROM_SECONDS = 1
 
 _quiet_ci = os.environ.get("CI", "").lower() in {"1", "true"}
 stderr = Console(
@@ -27,6 +40,11 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud8
 def printable(text: str) -> str:
     """`text` with every character that controls a terminal written as an escape."""
     return _UNSAFE.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def escaped(json_text: str) -> str:
+    """The same JSON without characters that control a terminal; they stand inside strings only."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json_text)
 
 
 def configure(*, verbose: bool, quiet: bool) -> None:
@@ -58,32 +76,81 @@ def interactive() -> bool:
 
 @contextmanager
 def step(title: str) -> Iterator["Step"]:
-    """Report a piece of work: a live status line on a terminal, else one plain line."""
+    """Report a piece of work: a live status line on a terminal, else a plain line at its start.
+
+    A line at the end has the time if it took more than `TOLD_FROM_SECONDS`.
+    """
     current = Step(title)
     if not interactive():
         say(f"• {title}")
         yield current
+        if current.took_long:
+            say(current.summary)
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), _Amount(), TimeElapsedColumn())
     with Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        current.show = lambda text: progress.update(task, description=escape(f"{title}: {text}"))
+        current.attach(progress)
         yield current
-    say(f"✓ {title}")
+    say(current.summary)
 
 
 class Step:
-    """Work in progress; `news` replaces its status."""
+    """Work in progress: `news` replaces its status, `transferred` its number of bytes."""
 
     def __init__(self, title: str) -> None:
         self.title = title
         self.show = detail
+        self._began = monotonic()
+        self._bytes = 0
+        self._progress: Progress | None = None
+
+    def attach(self, progress: Progress) -> None:
+        """Show the status in `progress` from now on."""
+        task = progress.add_task(escape(printable(self.title)), total=None, amount=None)
+
+        def show(text: str) -> None:
+            progress.update(task, description=escape(printable(f"{self.title}: {text}")))
+
+        self.show = show
+        self._progress = progress
 
     def news(self, text: str) -> None:
         """Show the latest status, shortened to one line."""
         line = printable(" ".join(text.split()))[:100]
         if line:
             self.show(line)
+
+    def transferred(self, done: int, total: int | None = None) -> None:
+        """Show that `done` bytes are transferred, of `total` if that is known."""
+        self._bytes = done
+        if self._progress:
+            task = self._progress.task_ids[0]
+            self._progress.update(task, completed=done, amount=total or 0)
+
+    @property
+    def took_long(self) -> bool:
+        """Whether the time so far is worth a line."""
+        return monotonic() - self._began > TOLD_FROM_SECONDS
+
+    @property
+    def summary(self) -> str:
+        """A one-line summary: "✓ pulling alpine:3.19 (3.42 MB, 12.3 s)"."""
+        seconds = [human_seconds(monotonic() - self._began)] if self.took_long else []
+        facts = [human_size(self._bytes)] * bool(self._bytes) + seconds
+        return f"✓ {self.title}" + (f" ({', '.join(facts)})" if facts else "")
+
+
+class _Amount(ProgressColumn):
+    """Bytes and speed of a step: "12.3 MB of 45.6 MB, 3.1 MB/s"; empty if it transfers nothing."""
+
+    def render(self, task: Task) -> Text:
+        """The column of `task`, whose field `amount` is the total; 0 if unknown, None for none."""
+        total = task.fields["amount"]
+        if total is None:
+            return Text("")
+        of = f" of {human_size(total)}" if total else ""
+        speed = f", {human_size(task.speed)}/s" if task.speed else ""
+        return Text(f"{human_size(task.completed)}{of}{speed}", style="progress.download")
 
 
 def die(text: str) -> None:

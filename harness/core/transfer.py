@@ -1,8 +1,11 @@
 """Progress of byte transfers: amount, speed and time left."""
 
+import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from rich.progress import (
     BarColumn,
@@ -13,10 +16,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from harness.core.console import interactive, say, stderr
+from harness.core.console import Step, interactive, say, stderr
 from harness.core.text import human_seconds, human_size
 
 TOLD_EVERY_SECONDS = 10
+WATCHED_EVERY_SECONDS = 0.2
 
 
 class Transfer:
@@ -80,3 +84,36 @@ def transfer(title: str, total: int) -> Iterator[Transfer]:
         say(f"• {title} ({human_size(total)})")
         yield current
     say(current.summary)
+
+
+@contextmanager
+def watched_size(directory: Path, progress: Step) -> Iterator[None]:
+    """Show the largest size that `directory` reaches during the block as the bytes of `progress`.
+
+    For tools that report no progress. `directory` may not exist yet.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        largest = 0
+        while not done.wait(WATCHED_EVERY_SECONDS):
+            if (size := _size_of(directory)) > largest:
+                largest = size
+                progress.transferred(largest)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _size_of(directory: Path) -> int:
+    size = 0
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with suppress(OSError):  # deleted in the meantime
+                size += os.lstat(f"{parent}/{name}").st_size
+    return size

@@ -1,7 +1,8 @@
 """Run an image in the foreground, and print logs for people."""
 
+import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO
 
@@ -9,7 +10,7 @@ import docker
 from docker.errors import NotFound
 from rich.text import Text
 
-from harness.core.console import printable, say, stderr
+from harness.core.console import escaped, printable, say, stderr
 from harness.core.errors import UsageError
 from harness.core.regions import METRICS_PORT, SELECTION, Region, load_regions, regions_in_image
 from harness.engine.container import Options, created
@@ -23,11 +24,17 @@ STOP_SECONDS = 10
 
 
 def run(
-    client: docker.DockerClient, image: str, regions: Sequence[str], environ: Sequence[str]
+    client: docker.DockerClient,
+    image: str,
+    regions: Sequence[str],
+    environ: Sequence[str],
+    *,
+    as_json: bool = False,
 ) -> int:
     """Run `image` until it exits or Ctrl+C; return the container's exit code.
 
-    `regions` limits which regions run; `environ` has entries `NAME=VALUE`.
+    `regions` limits which regions run; `environ` has entries `NAME=VALUE`. `as_json` prints the log
+    as `show_logs` does.
     """
     table = regions_in_image(find_image(client, image).labels, load_regions())
     given = dict(entry.partition("=")[::2] for entry in environ)
@@ -36,8 +43,9 @@ def run(
     ports = {f"{port}/tcp": ("127.0.0.1", port) for port in (*_ports(regions, table), METRICS_PORT)}
     names = [region.name for region in table]
     options = Options(environ=given)
+    show = _print_json if as_json else _print
     with created(client, image, names, options, published=ports) as container:
-        container.log.listen(lambda line: _print(line, []))
+        container.log.listen(lambda line: show(line, []))
         container.start(())
         say(f"readiness: http://127.0.0.1:{METRICS_PORT}/readyz; press Ctrl+C to stop")
         try:
@@ -57,11 +65,18 @@ def _ports(regions: Sequence[str], table: Sequence[Region]) -> Iterator[int]:
         yield ports[name]
 
 
-def show_logs(container: str, regions: Sequence[str], *, follow: bool) -> None:
-    """Print the log of `container` ("-" for standard input), limited to `regions` if given."""
+def show_logs(
+    container: str, regions: Sequence[str], *, follow: bool, as_json: bool = False
+) -> None:
+    """Print the log of `container` ("-" for standard input), limited to `regions` if given.
+
+    With `as_json` every line of stdout is one JSON object: a JSON line as it was logged, any other
+    line as `{"region": …, "text": …}`.
+    """
+    show = _print_json if as_json else _print
     names = frozenset(region.name for region in load_regions())
     if container == "-":
-        _print_all(_stdin_lines(sys.stdin.buffer), names, regions)
+        _print_all(_stdin_lines(sys.stdin.buffer), names, regions, show)
         return
     with container_engine() as engine:
         try:
@@ -71,7 +86,7 @@ def show_logs(container: str, regions: Sequence[str], *, follow: bool) -> None:
                 f"no such container: {container}. Run `docker ps -a` to list them."
             ) from error
         with suppress(KeyboardInterrupt):
-            _print_all(_lines(found.logs(stream=True, follow=follow)), names, regions)
+            _print_all(_lines(found.logs(stream=True, follow=follow)), names, regions, show)
 
 
 def _stdin_lines(stream: IO[bytes]) -> Iterator[bytes]:
@@ -88,9 +103,25 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _print_all(lines: Iterable[bytes], names: frozenset[str], regions: Sequence[str]) -> None:
+def _print_all(
+    lines: Iterable[bytes],
+    names: frozenset[str],
+    regions: Sequence[str],
+    show: Callable[[LogLine, Sequence[str]], None],
+) -> None:
     for raw in lines:
-        _print(judge(raw, 0, names), regions)
+        show(judge(raw, 0, names), regions)
+
+
+def _print_json(line: LogLine, regions: Sequence[str]) -> None:
+    if regions and (line.region or NO_REGION) not in regions:
+        return
+    if line.fields is None:
+        text = line.text.removeprefix(f"[{line.region}] ")
+        print(json.dumps({"region": line.region or NO_REGION, "text": text}), flush=True)
+        return
+    # A carriage return outside a string is whitespace; the other controls are inside strings.
+    print(escaped(line.text.replace("\r", " ").strip()), flush=True)
 
 
 def _print(line: LogLine, regions: Sequence[str]) -> None:

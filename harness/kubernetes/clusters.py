@@ -98,11 +98,13 @@ def save_images(engine: Engine, references: Sequence[str], directory: Path) -> P
         facts = engine.client.images.get(references[0]).attrs
         asked["platform"] = json.dumps({"os": facts["Os"], "architecture": facts["Architecture"]})
     try:
-        with step(f"saving {' and '.join(references)}"), archive.open("wb") as file:
+        title = f"saving {' and '.join(references)}"
+        with step(title) as progress, archive.open("wb") as file:
             answer = api._get(api._url("/images/get"), params=asked, stream=True)  # noqa: SLF001
             api._raise_for_status(answer)  # noqa: SLF001
             for chunk in answer.iter_content(_CHUNK):
                 file.write(chunk)
+                progress.transferred(file.tell())
     except DockerException as error:
         raise EnvironmentMissingError(
             f"the engine cannot save {' and '.join(references)}: {error}"

@@ -2,16 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.console import say
 from harness.core.files import replace_directory, write_whole
-from harness.publish.chart import PublishedChart
+from harness.publish.chart import Chart, PublishedChart
+from harness.publish.plan import Plan
 from harness.publish.push import PublishedImage
 from harness.publish.regional import SBOM
+from harness.publish.seal import SealedImage
 from harness.publish.tags import of_region
 from harness.report.html_report import render_html
 from harness.report.json_report import render_json
@@ -62,7 +64,43 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
         "tags": list(published.tags),
         "signature": published.signature,
         "trial": published.trial,
-        "chart": _chart(published.chart) if published.chart else None,
+        "chart": _published_chart(published.chart) if published.chart else None,
+        **_contents(plan, published.tags),
+    }
+
+
+def plan_to_json_dict(plan: Plan, chart: Chart) -> dict[str, Any]:
+    """Return the plan of a dry run, as JSON types."""
+    tags = plan.tags
+    return {
+        "schema_version": 1,
+        "dry_run": True,
+        "version": plan.version,
+        "tag": plan.tag,
+        "repository": str(plan.repository),
+        "index": plan.index.to_json_dict(),
+        "tags": [vars(move) for move in tags.moves],
+        "unchanged_tags": [{"tag": tag, "why": why} for tag, why in tags.stays],
+        "chart": _chart(chart),
+        **_contents(plan, [move.tag for move in tags.moves]),
+    }
+
+
+def sealed_to_json_dict(sealed: SealedImage) -> dict[str, Any]:
+    """Return a sealed image, as JSON types."""
+    return {
+        "schema_version": 1,
+        "version": sealed.version,
+        "architecture": sealed.architecture.value,
+        "directory": str(sealed.directory),
+        "seal": sealed.digest,
+    }
+
+
+def _contents(plan: Plan, tags: Iterable[str]) -> dict[str, Any]:
+    """Return the images and artifacts of `plan`; `tags` are those of the whole image."""
+    tags = tuple(tags)
+    return {
         "images": [
             {
                 "platform": str(image.image.platform),
@@ -80,7 +118,7 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
             {
                 "region": made.region,
                 "index": made.index.to_json_dict(),
-                "tags": [of_region(tag, made.region) for tag in published.tags],
+                "tags": [of_region(tag, made.region) for tag in tags],
                 "images": [
                     {
                         "platform": str(image.platform),
@@ -104,10 +142,13 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
     }
 
 
-def _chart(published: PublishedChart) -> dict[str, str]:
+def _published_chart(published: PublishedChart) -> dict[str, str]:
+    return {**_chart(published.chart), "signature": published.signature}
+
+
+def _chart(chart: Chart) -> dict[str, str]:
     return {
-        "repository": str(published.chart.repository),
-        "version": published.chart.version,
-        "manifest": published.chart.digest,
-        "signature": published.signature,
+        "repository": str(chart.repository),
+        "version": chart.version,
+        "manifest": chart.digest,
     }

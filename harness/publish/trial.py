@@ -11,6 +11,7 @@ from harness.core.regions import METRICS_PORT, load_regions, regions_in_image
 from harness.core.wait import wait_until
 from harness.engine.container import Options, running
 from harness.engine.provision import Engine
+from harness.engine.pull import pull_image
 from harness.publish.plan import Plan
 from harness.registry import Credentials
 
@@ -28,8 +29,7 @@ def pull_and_run(engine: Engine, plan: Plan, credentials: Credentials | None) ->
     image = next((i for i in plan.images if i.architecture == engine.architecture), None)
     if image is None:
         return f"not run: no image for {engine.architecture}"
-    with step(f"pulling {plan.name}"):
-        found = _pull(engine, plan, credentials)
+    found = _pull(engine, plan, credentials)
     expected = {image.image.config.digest, image.image.manifest.digest, plan.index.digest}
     if found not in expected:
         raise RegistryError(
@@ -66,8 +66,7 @@ def _pull(engine: Engine, plan: Plan, credentials: Credentials | None) -> str:
     if credentials and not credentials.identity_token:
         login = {"username": credentials.username, "password": credentials.secret.reveal()}
     try:
-        engine.client.images.pull(str(plan.repository), tag=plan.index.digest, auth_config=login)
-        return str(engine.client.images.get(plan.name).id)
+        return str(pull_image(engine.client, plan.name, auth_config=login).id)
     except DockerException as error:
         words = " ".join(str(getattr(error, "explanation", "") or error).split())
         raise RegistryError(f"the engine cannot pull {plan.name}: {words[:300]}") from None

@@ -19,9 +19,10 @@ from harness.core.console import step
 from harness.core.errors import CommandError, ScanImpossibleError
 from harness.core.proof import StandIn
 from harness.core.stages import StandInPolicy
+from harness.core.transfer import watched_size
 from harness.core.untrusted import UNREADABLE, reading
 from harness.scan.model import Database, ScanOptions
-from harness.scan.tool import REMEDY, Trivy
+from harness.scan.tool import REMEDY, Trivy, temporary_files
 from harness.stand_ins.database import STAND_IN_SOURCE, make_database
 
 ATTEMPTS = 5
@@ -127,7 +128,8 @@ def _download(trivy: Trivy, options: ScanOptions, cache: Path, directory: Path) 
         wait=wait_random_exponential(multiplier=1, max=30),
         reraise=True,
     )
-    with step("downloading the vulnerability database"):
+    title = "downloading the vulnerability database"
+    with step(title) as progress, watched_size(temporary_files(directory), progress):
         try:
             attempts(_download_once, trivy, command, cache, directory)
         except _MayPassError as error:

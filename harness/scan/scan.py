@@ -222,7 +222,7 @@ def _save(image: Image, path: Path) -> None:
             with path.open("wb") as file:
                 for chunk in image.save():
                     file.write(chunk)
-                    progress.news(f"{file.tell() / 1e6:.0f} MB")
+                    progress.transferred(file.tell(), image.attrs.get("Size"))
         except DockerException as error:
             raise ScanImpossibleError(f"the engine cannot export the image: {error}") from error
         except OSError as error:

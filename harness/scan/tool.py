@@ -47,15 +47,22 @@ class Trivy:
 
         `directory` belongs to the harness, and Trivy's environment variables are unset, so that no
         stray `trivy.yaml`, `.trivyignore` or `TRIVY_SEVERITY` weakens the gate. Raises
-        `CommandError`.
+        `CommandError`. Its temporary files are in `temporary_files(directory)`.
         """
+        temporary = temporary_files(directory)
+        temporary.mkdir(exist_ok=True)
         common = ["--cache-dir", str(cache.resolve()), "--timeout", f"{_SCAN_SECONDS}s"]
         return run(
             [str(self.path), *common, *arguments],
             timeout=_SCAN_SECONDS + 60,
-            environ=blanked(os.environ),
+            environ={**blanked(os.environ), "TMPDIR": str(temporary.resolve())},
             cwd=directory,
         )
+
+
+def temporary_files(directory: Path) -> Path:
+    """Where a Trivy that runs in `directory` puts its temporary files."""
+    return directory / "tmp"
 
 
 def blanked(environ: Mapping[str, str]) -> dict[str, str]:

@@ -178,6 +178,13 @@ prepare() {
   rm "$work/$asset"
 }
 
+# usage: download REGION ARCH
+# Writes to $work/REGION.problem what is wrong, or reports the tarball: the harness counts these lines.
+download() {
+  prepare "$1" "$2" >"$work/$1.problem"
+  [[ -s $work/$1.problem ]] || printf 'downloaded %s\n' "$(asset_name "$1" "$2")"
+}
+
 # Prints how to build without the regions that the release does not have, when those are all that is wrong.
 # Needs bad, missing and regions.
 remedy() {
@@ -197,7 +204,7 @@ _main() {
   message=$(fetch "$url/checksums.txt" "$work/checksums.txt") || fail "checksums.txt of $VERSION: $message"
   check_checksums
   for region in "${regions[@]}"; do
-    prepare "$region" "$arch" >"$work/$region.problem" &
+    download "$region" "$arch" &
   done
   wait
   for region in "${regions[@]}"; do

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from harness.__main__ import run_to_exit_code
+from harness.cli.entry import run
 from harness.build.assets import LOCAL_VERSION
 from harness.core.stages import StandInPolicy
 from harness.pipeline import BuildConfig
@@ -36,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_to_exit_code(main)
+    sys.exit(run(main))

@@ -143,6 +143,10 @@ def test_fr_003_every_region_becomes_a_layer(release: Release, tmp_path: Path) -
         assert path.read_bytes() == ELF
         assert (path.stat().st_mode & 0o777, int(path.stat().st_mtime) % 86400) == (0o755, 0)
     assert list((tmp_path / "tmp").iterdir()) == []
+    # One line for each tarball: the harness counts them.
+    assert sorted(done.stdout.splitlines()) == sorted(
+        f"downloaded {name}" for name in release.files if name.endswith(".tar.gz")
+    )
 
 
 def test_release_that_was_replaced_after_the_check_is_refused(

@@ -16,12 +16,16 @@ from harness.core.errors import HarnessError, ReleaseError
 from harness.core.regions import REPOSITORY
 from harness.machine import doctor
 
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
     """The command installs signal handlers; restore those of the tests."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in NUMBERS}
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

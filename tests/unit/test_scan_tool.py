@@ -122,13 +122,14 @@ def test_settings_in_the_environment_and_files_do_not_reach_trivy(
     """Settings that would weaken the gate are unset; registry credentials are kept."""
     monkeypatch.setenv("TRIVY_SEVERITY", "LOW")
     monkeypatch.setenv("TRIVY_PASSWORD", "secret")
-    script = 'case $1 in --version) echo "Version: 0.74.0" ;; *) echo "$@" "$PWD"'
+    script = 'case $1 in --version) echo "Version: 0.74.0" ;; *) echo "$@" "$TMPDIR" "$PWD"'
     program(path, "trivy", f'{script} "[$TRIVY_SEVERITY][$TRIVY_PASSWORD]" ;; esac')
     work = tmp_path / "work"
     work.mkdir()
     said = tool.find_trivy().run(["image"], cache=tmp_path / "db", directory=work)
     assert said.startswith(f"--cache-dir {tmp_path / 'db'} ")
-    assert said.split()[-2:] == [str(work), "[][secret]"]
+    assert said.split()[-3:] == [str(work / "tmp"), str(work), "[][secret]"]
+    assert (work / "tmp").is_dir()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.__main__ import run_to_exit_code
+from harness.cli.entry import run
 from harness.core.console import say
 from harness.core.proof import Status
 from harness.core.recorder import Recorder
@@ -135,4 +135,4 @@ def _exit_code(recorder: Recorder) -> int:
 
 
 if __name__ == "__main__":
-    run_to_exit_code(lambda: sys.exit(main()))
+    sys.exit(run(main))

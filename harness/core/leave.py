@@ -1,0 +1,45 @@
+"""Exit on a signal, with one sentence. Imports nothing slow: needed before the command line is."""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+INTERRUPTED = 130
+SENTENCE = "interrupted"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_DOCUMENT = b'{"error": {"exit_code": 130, "message": "interrupted"}}\n'
+
+
+def json_wanted() -> bool:
+    """Whether the command line has `--json`, before it is parsed."""
+    arguments = sys.argv[1:]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:end]
+
+
+def leave(*, document: bool) -> NoReturn:
+    """Exit immediately, without cleanup; `document` also prints the error as JSON."""
+    # Not `print`: a signal may arrive while the stream's buffer is locked.
+    if document:
+        _write(1, _DOCUMENT)
+    _write(2, f"error: {SENTENCE}\n".encode())
+    os._exit(INTERRUPTED)
+
+
+def leave_on_signals() -> None:
+    """Exit immediately on Ctrl+C or SIGTERM from now on: there is nothing to clean up yet."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: leave(document=json_wanted()))
+
+
+def ignore_signals() -> None:
+    """Ignore Ctrl+C and SIGTERM from now on: cleanup is done and the interpreter exits."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    with suppress(OSError):  # closed by the reader, or by the caller: `harness … >&-`
+        os.write(descriptor, data)
