@@ -1,9 +1,9 @@
 #!/bin/bash
-# Healthy means: every selected region answers on its public port. Quiet then; else names those that do not, exit 1.
-# All requests are on their way before the first answer is read. No program is started: one probe is one process.
+# Succeeds, without output, if every selected region responds on its public port; otherwise lists the others and exits 1.
+# Sends all requests before it reads the first response. Uses bash builtins only: a probe is one process.
 set -uo pipefail
 
-# usage: load_regions FILE    Fills ports[region] for the regions in FINFOCUS_REGIONS (all when empty).
+# usage: load_regions FILE    Fills ports[region] for the regions in FINFOCUS_REGIONS (all if empty).
 load_regions() {
   local region port rest
   while read -r region port rest; do
@@ -13,7 +13,7 @@ load_regions() {
   done <"$1"
 }
 
-# Sends the request of every region; sockets[region] is the open connection.
+# Sends a request to every region; sockets[region] is the open connection.
 send_all() {
   local region socket request=$'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
   for region in "${!ports[@]}"; do
@@ -25,7 +25,7 @@ send_all() {
 }
 
 # usage: answers REGION
-# With the health endpoint the answer is 200; without it the plugin answers 404, which still shows that it serves.
+# With the health endpoint the status must be 200; without it, any status below 500 shows that the plugin serves.
 answers() {
   local status _
   [[ -n ${sockets[$1]:-} ]] || return 1

@@ -1,55 +1,55 @@
--- logmux: the one writer of the container's stdout.
+-- logmux: the only writer of the container's stdout.
 --
--- Reads the output of every plugin from FIFOs, turns each line into a record that
--- names its region, and writes the lines to stdout one after the other.
+-- Reads the output of every plugin from FIFOs, adds the region to each line, and writes the
+-- lines to stdout one after the other.
 --
 --   lua5.3 logmux.lua --mark TOKEN --state DIR [--ignore PATTERN]... [--own NAME=PATH]... [NAME=PATH]...
 --
---   NAME=PATH        a stream and the region its lines belong to; a NAME may occur
---                    more than once (stdout and stderr of one plugin)
---   --own NAME=PATH  a stream of the container's own parts: a JSON object that has a
---                    "region" already keeps it, and text becomes the "message" of one
---   --ignore PATTERN text on such a stream that matches this Lua pattern is left out
---   --mark TOKEN     "\x1e" TOKEN "\n" in a stream says: a new process writes from here.
---                    What stands before it on its line is the end of a line that the
---                    process before did not finish; the mark itself is never written.
---   --state DIR      where the journal and the counters live; meant to be a tmpfs
+--   NAME=PATH        a stream and the region of its lines; a NAME may occur more than
+--                    once (stdout and stderr of one plugin)
+--   --own NAME=PATH  a stream of the container's own processes: a JSON object that has a
+--                    "region" keeps it, and text becomes the "message" of an object
+--   --ignore PATTERN text on such a stream that matches this Lua pattern is dropped
+--   --mark TOKEN     "\x1e" TOKEN "\n" in a stream means that a new process writes from
+--                    here on. Text before it on its line is a line that the previous
+--                    process did not finish; the mark itself is never written.
+--   --state DIR      directory of the journal and the counters, usually on a tmpfs
 --
--- What becomes of a line (its CR, if it ends in CR LF, is dropped):
---   a JSON object     stays byte for byte, but "region":"NAME", and, where absent,
---                     "timestamp" (the text of its "time", else now) and
---                     "level":"info" are put behind the first brace; a "region" of its
---                     own becomes "plugin_region" (or "plugin_region_2", ...)
+-- The output for a line (the CR of a CR LF is dropped):
+--   a JSON object     the same bytes, except that "region":"NAME" and, where absent,
+--                     "timestamp" (the text of its "time", else the current time) and
+--                     "level":"info" are inserted after the first brace; an existing
+--                     "region" is renamed "plugin_region" (or "plugin_region_2", ...)
 --   other valid JSON  becomes the "message" of such an object
---   anything else     is written as "[NAME] line"; on a stream of the container's own
---                     parts it becomes the "message" of an object, with a "level" by
---                     HAProxy's [ALERT], [WARNING] and [NOTICE], or the <0> to
---                     <6> before it, which is dropped
--- Valid means RFC 8259 on strict UTF-8. Nesting may be as deep as a line is long.
+--   anything else     "[NAME] line"; on a stream of the container's own processes it
+--                     becomes the "message" of an object. Its "level" comes from
+--                     HAProxy's [ALERT], [WARNING] and [NOTICE], or from a prefix <0>
+--                     to <6>, which is dropped.
+-- Valid means RFC 8259 in strict UTF-8. The depth of nesting is not limited.
 --
 -- Guarantees:
---   * A line of up to 4 MiB comes out whole. A longer one is written as several lines,
---     "[NAME] piece", each of 4 MiB but for the last.
---   * Nothing is dropped. While stdout is slow nothing is read, so the writers wait;
---     memory is bounded by one read per stream and the unfinished line it carries.
---   * A SIGKILL of this program loses, tears or doubles nothing once it is started
---     again with the same arguments, because the journal holds every byte read and not
---     yet written. Two gaps of some microseconds are left, as no system call closes
---     them: from a read to its journal entry, and from a write to its journal entry.
---   * The program ends when every stream has ended, and not by SIGTERM, SIGINT, SIGHUP
---     or SIGPIPE. A FIFO that nobody holds open for writing has ended, so the
+--   * A line of up to 4 MiB is written whole. A longer one is split into several lines,
+--     "[NAME] piece", each of 4 MiB except the last.
+--   * Nothing is dropped. While stdout blocks, nothing is read, so the plugins' writes
+--     block; memory is bounded by one read per stream and its unfinished line.
+--   * If this program is killed by SIGKILL and restarted with the same arguments, no line
+--     is lost, torn or duplicated, because the journal holds every byte that was read and
+--     not yet written. Two gaps of a few microseconds remain, which no system call can
+--     close: between a read and its journal entry, and between a write and its entry.
+--   * The program exits when every stream has ended; it ignores SIGTERM, SIGINT, SIGHUP
+--     and SIGPIPE. A FIFO that no process holds open for writing has ended, so the
 --     supervisor opens each one before it starts this program.
 --
 -- Files in DIR:
---   logmux.journal   the state at some moment, then what was read and written since;
---                    replaced about every MiB, removed at a clean end
+--   logmux.journal   a snapshot of the state, then everything read and written since;
+--                    replaced about every MiB, removed on a clean exit
 --   logmux.stats     "NAME lines bytes", one line per NAME, counted on the input without
---                    the marks; replaced at most once a second, and at the end
+--                    the marks; replaced at most once a second, and on exit
 --
--- Exit status: 0 all streams ended, 1 stdout is gone (the journal keeps the rest),
--- 64 bad arguments, 70 an error in this program.
+-- Exit status: 0 all streams ended, 1 stdout is closed (the journal keeps the rest),
+-- 64 invalid arguments, 70 internal error.
 
--- The modules are those beside this file, wherever it is started from.
+-- Modules are loaded from this file's directory, whatever the working directory is.
 package.path = (string.match(arg[0], "^.*/") or "./") .. "?.lua;" .. package.path
 
 local errno = require "posix.errno"
@@ -68,9 +68,8 @@ local find, match, sub, concat = string.find, string.match, string.sub, table.co
 local emit, is_worth_a_write = output.emit, output.is_worth_a_write
 local read, feed, finish = unistd.read, Streams.feed, Streams.finish
 
--- A collection of garbage begins with what package.loaded holds. Were the modules left in it, the
--- lines that output.lua gathers would be found early, outlive their write by a collection, and
--- take 3 to 5 % of the speed.
+-- Garbage collection starts at package.loaded. If the modules stay in it, the lines gathered in
+-- output.lua are marked early, survive their write by one cycle, and cost 3 to 5 % of the speed.
 for name in pairs(package.loaded) do
   if find(name, "^logmux%.") then
     package.loaded[name] = nil
@@ -96,7 +95,7 @@ end
 local function parse_stream(text, own)
   local name, path = match(text or "", "^([%w._-]+)=(.+)$")
   if not name then
-    return nil, "not a NAME=PATH: " .. (text or "nothing")
+    return nil, "invalid NAME=PATH: " .. (text or "none")
   end
   return { own = own, name = name, path = path }
 end
@@ -159,7 +158,7 @@ function Mux:close_stream(index, stream, now)
   self:settle(stream)
 end
 
--- poll says nothing of a FIFO that had no writer when it was opened: it is asked until it was found empty.
+-- poll does not report a FIFO that had no writer when it was opened, so it is read until it is found empty once.
 function Mux:settle(stream)
   if not stream.settled then
     stream.settled = true
@@ -183,7 +182,7 @@ function Mux:read_stream(index, stream, now)
   end
 end
 
--- One read per ready stream, so that a loud plugin does not keep the others waiting.
+-- One read per ready stream, so that a plugin that logs a lot does not delay the others.
 function Mux:round()
   self.ms = clock.now()
   local now = clock.rfc3339(self.ms)
@@ -222,7 +221,7 @@ local function new_mux(config)
   if not renewed and not full then
     stop(EXIT_USAGE, "cannot write to " .. config.dir)
   elseif not renewed then
-    emit(complaint("no room in " .. config.dir .. ": lines are lost if this program is killed"))
+    emit(complaint("no space in " .. config.dir .. ": lines are lost if this program is killed"))
   end
   local poll_set = {}
   for _, stream in ipairs(streams) do

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Downloads and checks the release tarball of every region, all at once; every region that fails is named.
+# Downloads and verifies the release tarballs of all regions in parallel; reports every region that fails.
 # usage: VERSION=v0.1.5 [TARGETARCH=amd64] [WITHOUT="REGION ..."] [CHECKSUMS_SHA256=HEX] RELEASE_BASE_URL=... \
 #     download.sh REGIONS_FILE OUTPUT_DIR
 #
-# OUTPUT_DIR/regions is the table of the image: REGIONS_FILE without the rows of WITHOUT.
-# OUTPUT_DIR/{region}/opt/finfocus/bin/finfocus-plugin-aws-public-{region} is what one image layer holds:
-# owner root, mode 0755 and one fixed time everywhere, so that the same inputs give the same layer.
+# OUTPUT_DIR/regions is the image's regions table: REGIONS_FILE without the regions in WITHOUT.
+# OUTPUT_DIR/{region}/opt/finfocus/bin/finfocus-plugin-aws-public-{region} is the content of one image layer:
+# owner root, mode 0755 and a fixed time, so that the same inputs produce the same layer.
 set -Eeuo pipefail
 
 readonly WITHOUT=${WITHOUT:-}
@@ -20,8 +20,8 @@ fail() {
   exit 1
 }
 
-# The architecture of the binaries, as Docker names it: TARGETARCH, or that of this machine when the
-# classic builder leaves it empty.
+# Prints the architecture of the binaries in Docker's notation: TARGETARCH, or this machine's if the classic
+# builder leaves it empty.
 target_arch() {
   case ${TARGETARCH:-$(uname -m)} in
     amd64 | x86_64) printf 'amd64' ;;
@@ -46,16 +46,16 @@ note_left_out() {
 }
 
 # usage: select_regions REGIONS_FILE
-# Sets regions to those of the table that WITHOUT, separated by blanks or commas, does not name, and writes the table
-# of these. The layer of a region that is left out has a note alone: the Dockerfile copies one for every region, and
-# the classic builder fails after a copy of nothing ("failed to get layer").
+# Sets regions to those of the table that are not in WITHOUT (separated by spaces or commas), and writes the image's
+# table. The layer of a region that is left out has only a note: the Dockerfile copies a layer for every region, and
+# the classic builder fails after an empty copy ("failed to get layer").
 select_regions() {
   local region
   local -a all without
   mapfile -t all < <(awk '!/^#/ && NF { print $1 }' "$1")
   read -r -d '' -a without <<<"${WITHOUT//,/ }" || true
   for region in ${without[@]+"${without[@]}"}; do
-    [[ " ${all[*]} " == *" $region "* ]] || fail "WITHOUT names $region, which is none of ${all[*]}"
+    [[ " ${all[*]} " == *" $region "* ]] || fail "WITHOUT has an unknown region, $region: use ${all[*]}"
   done
   regions=()
   for region in "${all[@]}"; do
@@ -66,7 +66,7 @@ select_regions() {
   awk -v without=" ${without[*]-} " '/^#/ || !NF || !index(without, " " $1 " ")' "$1" >"$output_dir/regions"
 }
 
-# Only what can pass is tried again: 429, 5xx and broken connections; another status is an answer.
+# Only transient failures are retried: HTTP 429, 5xx and broken connections. Any other status is final.
 # usage: may_pass WGET_OUTPUT
 may_pass() {
   [[ ! $1 =~ HTTP/[0-9.]+[[:space:]]+([0-9]+) ]] || ((BASH_REMATCH[1] == 429 || BASH_REMATCH[1] >= 500))
@@ -90,7 +90,7 @@ fetch() {
   done
 }
 
-# Only lines of the form that sha256sum(1) writes count, as in harness/build/assets.py.
+# Accepts only lines in the format of sha256sum(1), as harness/build/assets.py does.
 # usage: expected_checksum ASSET CHECKSUMS_FILE
 expected_checksum() {
   awk -v asset="$1" '
@@ -100,7 +100,7 @@ expected_checksum() {
   ' "$2"
 }
 
-# The provenance names the assets that were checked before the build: others must not get into the image.
+# The provenance lists the assets that were checked before the build, so no others may get into the image.
 check_checksums() {
   local actual
   [[ -n $CHECKSUMS_SHA256 ]] || return 0
@@ -111,8 +111,8 @@ check_checksums() {
 }
 
 # usage: elf_problem FILE ARCH
-# Prints what is wrong with FILE as an executable for ARCH, nothing when it is one (ELF-64 header:
-# magic, class, e_type at 16, e_machine at 18).
+# Prints why FILE is not an executable for ARCH; nothing if it is one (ELF-64 header: magic, class, e_type at 16,
+# e_machine at 18).
 elf_problem() {
   local -A machines=([amd64]=3e00 [arm64]=b700)
   local header
@@ -127,7 +127,7 @@ elf_problem() {
 }
 
 # usage: unpack TARBALL REGION ARCH
-# Prints what is wrong and returns 1, or puts the binary into the region's layer.
+# Puts the binary into the region's layer, or prints the problem and returns 1.
 unpack() {
   local tarball=$1 region=$2 arch=$3 binary=$NAME-$2 members member problem target
   target=$output_dir/$region/opt/finfocus/bin/$binary
@@ -156,7 +156,7 @@ unpack() {
 }
 
 # usage: prepare REGION ARCH
-# Prints nothing when the region's layer is ready, else what is wrong.
+# Creates the region's layer; prints the problem if it fails.
 prepare() {
   local region=$1 arch=$2 asset expected actual
   asset=$(asset_name "$region" "$arch")
@@ -179,18 +179,17 @@ prepare() {
 }
 
 # usage: download REGION ARCH
-# Writes to $work/REGION.problem what is wrong, or reports the tarball: the harness counts these lines.
+# Runs prepare; its problem goes to $work/REGION.problem. The harness counts the lines for its progress.
 download() {
   prepare "$1" "$2" >"$work/$1.problem"
   [[ -s $work/$1.problem ]] || printf 'downloaded %s\n' "$(asset_name "$1" "$2")"
 }
 
-# Prints how to build without the regions that the release does not have, when those are all that is wrong.
-# Needs bad, missing and regions.
+# Prints how to build without the missing regions, if nothing else is wrong. Reads bad, missing and regions.
 remedy() {
   ((bad == ${#missing[@]} && bad < ${#regions[@]})) || return 0
   read -r -d '' -a missing <<<"${WITHOUT//,/ } ${missing[*]}" || true
-  printf '. To leave out what the release does not have: --build-arg WITHOUT="%s"' "${missing[*]}"
+  printf '. To build without the missing regions: --build-arg WITHOUT="%s"' "${missing[*]}"
 }
 
 _main() {
@@ -210,13 +209,13 @@ _main() {
   for region in "${regions[@]}"; do
     message=$(<"$work/$region.problem")
     if [[ -n $message || ! -x $output_dir/$region/opt/finfocus/bin/$NAME-$region ]]; then
-      printf 'error: %s: %s\n' "$region" "${message:-stopped without a reason}" >&2
+      printf 'error: %s: %s\n' "$region" "${message:-failed without a message}" >&2
       bad=$((bad + 1))
       [[ ! $message =~ ( 404 |'is not in checksums.txt') ]] || missing+=("$region")
     fi
   done
   rm -rf "$work"
-  ((bad == 0)) || fail "$bad of ${#regions[@]} regions of $VERSION ($arch) cannot be built; they are named above$(remedy)"
+  ((bad == 0)) || fail "$bad of ${#regions[@]} regions of $VERSION ($arch) cannot be built; see above$(remedy)"
 }
 
 [[ ${BASH_SOURCE[0]} != "$0" ]] || _main "$@"

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Log lines of the preparation, one JSON object each on stdout. Sourced by prepare.sh.
+# Logging for prepare.sh: one JSON object per line on stdout.
 
-# usage: json_text TEXT    Sets REPLY to TEXT as the inside of a JSON string; what is not printable ASCII becomes `?`.
+# usage: json_text TEXT    Sets REPLY to TEXT escaped for a JSON string; anything but printable ASCII becomes `?`.
 json_text() {
   local text=$1 LC_ALL=C
   text=${text//\\/\\\\}

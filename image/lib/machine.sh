@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# What the container may use of the machine, as the kernel says. Sourced by prepare.sh.
+# CPU and memory available to the container, as the kernel reports them. Sourced by prepare.sh.
 
-# Measured with price lists of 140 MB in binaries of 158 MB: each region takes 560 MB at its start, four times its list.
+# Measured with 140 MB price lists in 158 MB binaries: a region needs 560 MB at startup, four times its list.
 readonly FF_CODE_BYTES=18000000 FF_LIST_FACTOR=4 FF_REGION_BYTES=8000000 FF_PARTS_BYTES=30000000
 FF_CGROUP=/sys/fs/cgroup
 
-# usage: first_word FILE    Sets REPLY to the first word of FILE; empty when there is no such file.
+# usage: first_word FILE    Sets REPLY to the first word of FILE; empty if FILE does not exist.
 first_word() {
   REPLY=''
   [[ ! -r $1 ]] || read -r REPLY _ <"$1" || true
 }
 
-# usage: cpu_set FILE    Sets REPLY to how many processors the list `Cpus_allowed_list` of FILE has, such as `0-3,8`.
+# usage: cpu_set FILE    Sets REPLY to the number of processors in the `Cpus_allowed_list` of FILE, such as `0-3,8`.
 # Format: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 cpu_set() {
   local line part count=0
@@ -25,8 +25,8 @@ cpu_set() {
   REPLY=$count
 }
 
-# usage: processors    Sets REPLY to the processors the container may use: its CPU set or its quota, rounded up.
-# Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files, and cpu.cfs_quota_us of version 1.
+# usage: processors    Sets REPLY to the smaller of the container's CPU set and its CPU quota, rounded up.
+# Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files; cpu.cfs_quota_us in version 1.
 processors() {
   local count quota='' period=''
   cpu_set /proc/self/status && count=$REPLY
@@ -42,16 +42,16 @@ processors() {
   ((quota >= count)) || REPLY=$quota
 }
 
-# usage: memory_limit    Sets REPLY to the container's memory limit in bytes; empty when it has none.
-# Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files, and memory.limit_in_bytes.
+# usage: memory_limit    Sets REPLY to the container's memory limit in bytes; empty if there is none.
+# Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files; memory.limit_in_bytes in version 1.
 memory_limit() {
   first_word "$FF_CGROUP/memory.max"
   [[ -n $REPLY ]] || first_word "$FF_CGROUP/memory/memory.limit_in_bytes"
-  # Version 1 writes "no limit" as a number of 19 digits.
+  # Version 1 reports "no limit" as a 19-digit number.
   [[ $REPLY =~ ^[0-9]{1,18}$ ]] || REPLY=''
 }
 
-# usage: memory_need    Sets REPLY to the bytes that the selected regions take at their start.
+# usage: memory_need    Sets REPLY to the bytes of memory that the selected regions need at startup.
 memory_need() {
   local size need=$FF_PARTS_BYTES region
   local -a binaries=() sizes
@@ -65,10 +65,10 @@ memory_need() {
   REPLY=$need
 }
 
-# Compares the memory limit with what the regions need, and warns when it is not enough.
+# Warns if the memory limit is lower than what the selected regions need.
 check_memory() {
   memory_limit && ff_memory_limit=$REPLY
   memory_need && ff_memory_need=$REPLY
   [[ -n $ff_memory_limit ]] && ((ff_memory_limit < ff_memory_need)) || return 0
-  log warn - "the memory limit is $((ff_memory_limit >> 20)) MiB and ${#ff_regions[@]} regions need about $((ff_memory_need >> 20)) MiB at their start: raise the limit, or run fewer regions with FINFOCUS_REGIONS"
+  log warn - "the memory limit is $((ff_memory_limit >> 20)) MiB and ${#ff_regions[@]} regions need about $((ff_memory_need >> 20)) MiB at startup: raise the limit, or run fewer regions with FINFOCUS_REGIONS"
 }

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# Makes the state directory: the streams and the proxy's configuration. Sourced by prepare.sh.
+# Creates the state directory with the FIFOs and the proxy's configuration. Sourced by prepare.sh.
 
 readonly FF_STATE_BYTES=131072 FF_PROXY_CONNECTIONS=4096 FF_PROXY_FILES=128
 
-# usage: make_state PARENT    Makes a directory of our own in PARENT, sets ff_state to it; fails unless there is room.
+# usage: make_state PARENT    Creates a directory in PARENT and sets ff_state; fails if there is too little space.
 make_state() {
   local room
   ff_state=$(mktemp -d "$1/finfocus.XXXXXX" 2>/dev/null) || return 1
@@ -16,7 +16,7 @@ make_state() {
   return 1
 }
 
-# Makes the FIFOs: two per region, those of the supervisor's and the proxy's lines, and `events`, which wakes the supervisor.
+# Creates the FIFOs: two per region, one each for the log of supervisor and proxy, and `events`, which wakes the supervisor.
 make_streams() {
   local region
   local -a fifos
@@ -30,7 +30,7 @@ make_streams() {
   mkfifo -m 600 "${fifos[@]}"
 }
 
-# usage: proxy_connections    Sets REPLY to the connections that the file limit allows: each takes two, the rest some.
+# usage: proxy_connections    Sets REPLY to the connections that the file limit allows: two files each, plus some for the proxy.
 proxy_connections() {
   local files
   files=$(ulimit -Hn)
@@ -38,21 +38,21 @@ proxy_connections() {
   [[ $files == unlimited ]] || ((files >= REPLY * 2 + FF_PROXY_FILES)) || REPLY=$(((files - FF_PROXY_FILES) / 2))
 }
 
-# Writes what haproxy.cfg and metrics.lua read from the environment; nothing of it reaches the plugins.
+# Writes the environment of haproxy.cfg and metrics.lua; the plugins do not get it.
 proxy_settings() {
   local bind=::
   [[ -e /proc/net/if_inet6 ]] || bind='*'
   proxy_connections
   printf 'global\n'
-  # A region's share, so that clients of one take no connection from another or from the metrics port.
+  # Each region has its share, so that its clients cannot use up the connections of the others or of the metrics port.
   printf '    setenv %s "%s"\n' FF_HOME "$ff_home" FF_STATE_DIR "$ff_state" FF_BIND "$bind" \
     FF_METRICS_PORT "$ff_metrics_port" FF_MAXCONN "$REPLY" FF_REGION_MAXCONN "$((REPLY * 15 / 16 / ${#ff_regions[@]}))" \
     FF_REGIONS "${ff_regions[*]}" FF_MEMORY_LIMIT "${ff_memory_limit:-0}" FF_MEMORY_NEED "$ff_memory_need"
 }
 
-# Writes the proxy's section for every selected region.
+# Writes the proxy's configuration for each selected region.
 proxy_regions() {
-  local region text template check='# no health endpoint: a connection is the check' protocol=''
+  local region text template check='# no health endpoint: checked by connecting' protocol=''
   if [[ ${FINFOCUS_PLUGIN_WEB_ENABLED:-} == true && ${FINFOCUS_PLUGIN_HEALTH_ENDPOINT:-} == true ]]; then
     check=$'option httpchk GET /healthz\n    http-check expect status 200'
     protocol='check-proto h1'

@@ -1,8 +1,8 @@
--- The clocks, in milliseconds.
+-- Clocks, in milliseconds.
 --
 --   now()        since 1970; jumps when the clock is set
---   uptime()     for durations: never jumps
---   rfc3339(ms)  what now() gave, as RFC 3339 writes it in UTC
+--   uptime()     monotonic, for durations
+--   rfc3339(ms)  a time from now() in RFC 3339 format, UTC
 
 local time = require "posix.time"
 

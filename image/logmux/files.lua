@@ -1,7 +1,7 @@
 -- Regular files.
 --
---   read(path)           all that is in it, or nil
---   write_all(fd, data)  writes the data; whether all of it was
+--   read(path)           the file's content, or nil
+--   write_all(fd, data)  writes the data; returns whether all of it was written
 
 local write = require("posix.unistd").write
 
@@ -15,7 +15,7 @@ local function read(path)
   return data
 end
 
--- They take a write whole unless the file system is full.
+-- A regular file takes a write in full unless the file system is full.
 local function write_all(fd, data)
   return write(fd, data) == #data
 end

@@ -1,25 +1,25 @@
--- The journal: what a program that was killed needs to go on where it was.
+-- The journal lets a restarted log writer continue where a killed one stopped.
 --
---   Journal.new(dir, streams, stats)    the state in DIR of these streams, of the counters
---                                       and of what output.lua has gathered
---   journal:replay(mark)                brings all of these to where a killed run left them
---   journal:renew()                     begins a new one; whether there is one now, and if
---                                       not, whether that is because the disk is full
---   journal:renew_if_long()             the same when it is time to, or when there is none
---   journal:add_read(index, ms, chunk)  for each read, before the chunk is fed to its stream
---   journal:add_written(bytes)          for each write to stdout
---   journal:remove()                    after a clean end
+--   Journal.new(dir, streams, stats)    a journal in DIR of the streams, the counters and
+--                                       the output gathered in output.lua
+--   journal:replay(mark)                restores these as a killed run left them
+--   journal:renew()                     starts a new journal; returns whether there is one
+--                                       now and, if not, whether the disk is full
+--   journal:renew_if_long()             the same if it is too long, or if there is none
+--   journal:add_read(index, ms, chunk)  records a read, before the stream gets the chunk
+--   journal:add_written(bytes)          records a write to stdout
+--   journal:remove()                    after a clean exit
 --
--- It is a file of records "KIND A B LENGTH\n" with LENGTH bytes of payload. It begins with
--- the state when it was made and goes on with what happened since:
---   count LINES BYTES        payload: the NAME they were counted for
---   stream INDEX CONTINUED   payload: NAME=PATH, what later records mean by INDEX
+-- The file has records "KIND A B LENGTH\n" with LENGTH bytes of payload. It begins with
+-- a snapshot of the state and continues with every event since:
+--   count LINES BYTES        payload: the NAME of the counter
+--   stream INDEX CONTINUED   payload: NAME=PATH of the stream that later records call INDEX
 --   held INDEX 0             payload: the unfinished line of the stream
---   pending WRITTEN 0        payload: output not yet written; WRITTEN bytes were
---   read INDEX MS            payload: what was read from the stream at MS; none: its end
---   wrote WRITTEN 0          so much of the output is written
--- WRITTEN counts from the very first start. A new journal replaces the old by a rename,
--- so at any moment there is a complete one.
+--   pending WRITTEN 0        payload: the output that follows the WRITTEN bytes
+--   read INDEX MS            payload: what was read from the stream at MS; empty at its end
+--   wrote WRITTEN 0          WRITTEN bytes of the output are written
+-- WRITTEN counts from the first start. A new journal replaces the old one by a rename,
+-- so there is always a complete one.
 
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
@@ -65,8 +65,8 @@ function Journal:snapshot()
   return concat(records)
 end
 
--- Without room the log goes on without a safety net, and has one again when there is room. A
--- journal that ends too early would make a restart write lines twice, so it goes.
+-- On a full disk logging continues without a journal until there is space again. An
+-- incomplete journal would make a restart write lines twice, so it is deleted.
 function Journal:give_up()
   if self.fd then
     unistd.close(self.fd)
@@ -90,7 +90,7 @@ function Journal:renew()
     unistd.close(self.fd)
   end
   self.fd, self.size = fd, #data
-  -- A long unfinished line is written again with each renewal: the longer, the rarer.
+  -- Each renewal writes the unfinished lines again, so long ones make renewals rarer.
   self.limit = JOURNAL_BYTES + 2 * #data
   return true
 end
@@ -105,7 +105,7 @@ function Journal:append(head, payload)
   if not self.fd then
     return false
   end
-  -- Two writes: joining them first would take longer than the second call.
+  -- Two writes are faster than joining the strings.
   if not write_all(self.fd, head) or (payload ~= "" and not write_all(self.fd, payload)) then
     self:give_up()
     return false
@@ -116,7 +116,7 @@ end
 
 function Journal:add_read(index, ms, chunk)
   local head = format("read %d %d %d\n", index, ms, #chunk)
-  -- Where the disk is full, a new journal has the room of the old one, which is gone.
+  -- On a full disk, a new journal can use the space of the old one.
   if self.fd and not self:append(head, chunk) and self:renew() then
     self:append(head, chunk)
   end
@@ -132,15 +132,15 @@ local function each_record(data)
   return function()
     local kind, a, b, length, at = match(data, "^(%l+) (%d+) (%d+) (%d+)\n()", pos)
     if not kind or at + length - 1 > #data then
-      return nil -- a record cut short by a kill is as good as none
+      return nil -- ignore a record that was cut short by a kill
     end
     pos = math.tointeger(at + length)
     return kind, math.tointeger(a), math.tointeger(b), sub(data, at, pos - 1)
   end
 end
 
--- What was not yet written is gathered again. A stream that is no longer among the arguments
--- is played to its end.
+-- Output that was not written is gathered again. A stream that is no longer among the
+-- arguments is replayed to its end.
 function Journal:replay(mark)
   local data = files.read(self.path)
   if not data then

@@ -1,9 +1,9 @@
--- JSON: a strict scanner that keeps positions, so that lines are spliced, not re-encoded.
+-- A strict JSON scanner that records positions, so that lines are spliced, not re-encoded.
 --
---   scan(text)   whether the text is JSON; if it is an object, also where its parts are,
---                as new_object says, which holds until the next scan
---   quote(text)  the text as a JSON string, whatever bytes it has
---   MAX_LEAVES   the positions of so many scalars are kept
+--   scan(text)   returns whether the text is JSON and, for an object, the positions of its
+--                parts (see new_object), which are valid until the next scan
+--   quote(text)  the text as a JSON string; any bytes are accepted
+--   MAX_LEAVES   number of scalars whose positions are recorded
 
 local tokens = require "logmux.tokens"
 
@@ -15,13 +15,13 @@ local COMMA, BRACKET_OPEN, BRACE_OPEN, BRACE_CLOSE = byte(",[{}", 1, -1)
 
 local PLAIN_MEMBER = '^"([%w_]+)"():()' .. tokens.PLAIN_STRING .. "(),"
 
--- What a scan finds:
+-- The result of a scan:
 --   open                         the opening brace
---   members                      how many keys of its own (not nested) it has, and for each
---   names, key_at, key_to          the name and the text of the key; _to is one behind
+--   members                      number of keys at the top level, and for each of them
+--   names, key_at, key_to          the name and the text of the key; _to is one past the end
 --   value_at, value_to             the text of the value
---   leaves, leaf_at, leaf_to     the scalars in it, at any depth; the first MAX_LEAVES only
---   index                        which member a name stands for
+--   leaves, leaf_at, leaf_to     the scalars at any depth; only the first MAX_LEAVES
+--   index                        number of the member by name
 local function new_object()
   return {
     open = 0,
@@ -31,13 +31,13 @@ local function new_object()
   }
 end
 
--- Lua allows a pattern some 200 repetitions, and a number takes up to three.
+-- A Lua pattern may have about 200 repetitions, and a number needs up to three.
 local MAX_LEAVES = 32
 local MAX_REUSED = 1024
 
--- To make these anew for each line would take longer than the scan.
+-- Reused, because creating these for each line would take longer than the scan.
 local object = new_object()
-local closers, depth = {}, 0 -- a stack of its own: deep nesting must not end the program
+local closers, depth = {}, 0 -- an explicit stack: deep nesting must not crash the program
 
 local function forget_object()
   local index, names = object.index, object.names
@@ -45,7 +45,7 @@ local function forget_object()
     index[names[i]] = nil
   end
   if object.members > MAX_REUSED then
-    object = new_object() -- lest one huge line keeps its memory for ever
+    object = new_object() -- so that one huge line does not keep its memory
   end
   if closers[MAX_REUSED] then
     closers = {}
@@ -68,8 +68,8 @@ local function add_leaf(at, to)
   end
 end
 
--- Most members are a plain name and a plain string: takes all those there are from pos on
--- with one match for each, and returns where the first other one is.
+-- Most members are a plain name and a plain string: takes these from pos on with one match
+-- each, and returns the position of the first other member.
 local function scan_plain_members(text, pos)
   while true do
     local name, key_to, value_at, value_to = match(text, PLAIN_MEMBER, pos)
@@ -96,11 +96,11 @@ local function scan_member(text, pos)
   return value_at
 end
 
--- Returns where the first value in the container that opens at pos is, or nil and, if it
--- is empty, where it closes.
+-- Returns the position of the first value in the container that opens at pos, or nil and,
+-- if it is empty, the position of its closer.
 local function scan_open(text, pos, opener)
   depth = depth + 1
-  closers[depth] = opener + 2 -- in ASCII each closer is two behind its opener
+  closers[depth] = opener + 2 -- in ASCII each closer is its opener plus two
   pos = skip_space(text, pos + 1)
   if byte(text, pos) == opener + 2 then
     return nil, pos
@@ -110,8 +110,8 @@ local function scan_open(text, pos, opener)
   return pos
 end
 
--- Given where a value ended, returns where the next is; nil and true at the end of the
--- text, nil if what follows is not JSON.
+-- Returns the position of the value after the one that ended at pos; nil and true at the
+-- end of the text; nil if the rest is not JSON.
 local function scan_next(text, pos)
   while true do
     local ended_at = pos

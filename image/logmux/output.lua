@@ -1,14 +1,14 @@
--- Output: lines are gathered until they are worth a write to stdout. The program has one
--- stdout, so this module has one such gathering.
+-- The output buffer: gathers lines until a write to stdout is worthwhile. The program has
+-- one stdout, so this module has one buffer.
 --
---   emit(line)            gathers the line, which has its newline
---   is_worth_a_write()    whether enough is gathered
---   pending()             what is gathered
---   take()                the same, and nothing is left
---   open(journal, stats)  makes stdout ready; returns what has
---     :flush()              writes all that is gathered, and tells the journal of each write;
---                           waits while stdout is full; false if nobody reads it any more
---     :close()              leaves stdout as it was found
+--   emit(line)            adds a line, with its newline
+--   is_worth_a_write()    whether the buffer is large enough to write
+--   pending()             the content of the buffer
+--   take()                the same, and empties the buffer
+--   open(journal, stats)  prepares stdout; returns an object with
+--     :flush()              writes the buffer and records each write in the journal; blocks
+--                           while stdout is full; returns false if stdout is closed
+--     :close()              restores the flags of stdout
 
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
@@ -31,7 +31,7 @@ end
 local function take()
   local data = concat(pending, "", 1, pending_count)
   if pending_bytes > 4 * FLUSH_BYTES then
-    pending = {} -- else the table would keep the longest lines alive
+    pending = {} -- otherwise the table keeps the longest lines in memory
   end
   pending_count, pending_bytes = 0, 0
   return data
@@ -53,8 +53,8 @@ function Stdout.open(journal, stats)
   self.flags = fcntl.fcntl(STDOUT, fcntl.F_GETFL)
   self.poll_set = { [STDOUT] = { events = { OUT = true } } }
   if self.flags then
-    -- Non-blocking, so that a write takes no longer than it takes to copy the bytes, and
-    -- a kill while a reader is slow meets the program in poll. No effect on files.
+    -- Non-blocking, so that a write takes only as long as copying the bytes, and a kill
+    -- while the reader is slow hits the program in poll. No effect on files.
     fcntl.fcntl(STDOUT, fcntl.F_SETFL, self.flags | fcntl.O_NONBLOCK)
   end
   return self

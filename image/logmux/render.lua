@@ -1,18 +1,18 @@
--- Rendering one line: what is written for it, by what it is.
+-- Renders one line, by its kind.
 --
---   object(stream, text, object, now)  a JSON object; `object` is what json.scan found in it
+--   object(stream, text, object, now)  a JSON object; `object` is the result of json.scan
 --   value(stream, text, now)           other JSON
 --   text(stream, text, now)            anything else
---   ignore(patterns)                   text on an own stream that matches one of these Lua patterns is left out
---   region_name(object, nth)           what the nth "region" key of the object is renamed to
+--   ignore(patterns)                   drop text on an own stream that matches one of these Lua patterns
+--   region_name(object, nth)           the new name of the object's nth "region" key
 --
--- Relies on the stream's `name`, `prefix` and `own`; `now` is the text of a time.
+-- Uses the stream's `name`, `prefix` and `own`; `now` is a formatted time.
 
 local json = require "logmux.json"
 
 local find, match, sub, concat = string.find, string.match, string.sub, table.concat
 
--- HAProxy's words on stderr, and the digits of its log (sd-daemon(3)).
+-- HAProxy's levels on stderr, and the digits in its log (sd-daemon(3)).
 local LEVELS = {
   EMERG = "error", ALERT = "error", WARNING = "warn", NOTICE = "info",
   ["0"] = "error", ["1"] = "error", ["2"] = "error", ["3"] = "error", ["4"] = "warn", ["5"] = "info", ["6"] = "info",
@@ -24,7 +24,7 @@ local function ignore(patterns)
   ignored = patterns
 end
 
--- A name for the nth "region" key of the object that none of its keys has.
+-- A name for the object's nth "region" key that no other key has.
 local function region_name(object, nth)
   local name, n = "plugin_region", 1
   while true do
@@ -39,7 +39,7 @@ local function region_name(object, nth)
   end
 end
 
--- The object's text behind its brace, with every "region" key renamed.
+-- The object's text after its brace, with every "region" key renamed.
 local function without_region(text, object)
   local parts, pos, regions = {}, object.open + 1, 0
   for i = 1, object.members do
@@ -79,7 +79,7 @@ local function render_value(stream, text, now)
   }
 end
 
--- The container's own parts speak JSON; what comes as text, such as an error of HAProxy, becomes a record.
+-- The container's own processes log JSON; text, such as an error of HAProxy, becomes an object.
 local function render_own_text(stream, text, now)
   for _, pattern in ipairs(ignored) do
     if find(text, pattern) then

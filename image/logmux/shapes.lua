@@ -1,18 +1,17 @@
--- Shapes: a plugin logs the same few sets of keys again and again with other values. For
--- such lines one comparison and one pattern do the work of the scanner and the renderer,
--- several times as fast. A shape has two parts:
---   lead     the first members as they stand, because loggers put their constants there;
---            each line that differs sooner than the one the shape was learnt from moves
---            the end of the lead back to the member it differs in
---   pattern  for the rest: the text between the values taken literally; only strings of
---            plain printable ASCII match, so what matches is known to be valid
+-- Shapes: a fast path. A plugin logs the same few sets of keys with different values. For
+-- such lines one comparison and one pattern replace the scanner and the renderer, several
+-- times as fast. A shape has two parts:
+--   lead     the first members, literally, because loggers put their constants there; a
+--            line that differs earlier ends the lead before the member that differs
+--   pattern  for the rest, with the text between the values taken literally; strings match
+--            only if they are plain printable ASCII, so a match is always valid JSON
 --
---   new(own, name)               those of one stream, none yet; `known` is the list of them
---   learn(shapes, text, object)  learns from a line; `object` is what json.scan found in it
---   splice(known, chunk, pos)    the line to write for the one that begins at pos and where
---                                the next begins, or nil if none of the known shapes fits
+--   new(own, name)               the shapes of one stream, none yet; `known` is the list
+--   learn(shapes, text, object)  learns from a line; `object` is the result of json.scan
+--   splice(known, chunk, pos)    renders the line at pos; returns it and the position of the
+--                                next line, or nil if no known shape fits
 --
--- What is written is what render.object writes for the line.
+-- The output is the same as that of render.object.
 
 local json = require "logmux.json"
 local render = require "logmux.render"
@@ -33,7 +32,7 @@ local function literal(text)
   return (gsub(text, "%W", "%%%0"))
 end
 
--- Each notation has a pattern of its own, as Lua's patterns know no alternatives.
+-- Each notation has its own pattern, because Lua's patterns have no alternation.
 local function number_pattern(text)
   local whole = find(text, "^-?0") and "%-?0" or "%-?[1-9]%d*"
   local fraction = find(text, ".", 1, true) and "%.%d+" or ""
@@ -50,7 +49,7 @@ local function leaf_pattern(text)
   return number_pattern(text)
 end
 
--- Whether all keys differ (then the index has them all) and the time is a scalar.
+-- Whether all keys are distinct (so that the index has them all) and the time is a scalar.
 local function is_regular(object)
   local distinct = 0
   for _ in pairs(object.index) do
@@ -65,7 +64,7 @@ local function is_regular(object)
   return false
 end
 
--- Only the common is worth a shape.
+-- Only common forms are worth a shape.
 local function is_typical(text, object)
   return object.open == 1 and object.leaves <= MAX_LEAVES and #text <= MAX_LEARN_BYTES
     and object.index.time and not object.index.timestamp
@@ -73,9 +72,9 @@ local function is_typical(text, object)
     and is_regular(object)
 end
 
--- The pattern for the text from pos to its end. Its captures are, in the order in which
--- they open: the rest of the line (in two parts, before and behind the name of a region
--- key to rename at `region`), the value of the time, and where the next line begins.
+-- The pattern for the text from pos to its end. Its captures, in the order in which they
+-- open: the rest of the line (in two parts, before and after the name of the region key to
+-- rename at `region`), the value of the time, and the position of the next line.
 local function pattern_for(text, object, pos, region)
   local region_at = region and object.key_at[region]
   local parts = { "^(" }
@@ -104,8 +103,8 @@ local function pattern_for(text, object, pos, region)
   return concat(parts)
 end
 
--- The splices: what to make of the captures of a shape's pattern. Each returns the line
--- to write and where the next line begins.
+-- The splices combine the captures of a shape's pattern. Each returns the line to write
+-- and the position of the next line.
 local function splice_whole(shape, rest, stamp, next_pos)
   return shape.open .. stamp .. shape.lead_out .. rest, next_pos
 end
@@ -125,8 +124,7 @@ local function splice_for(object, region)
   return object.index.time < region and splice_time_first or splice_region_first
 end
 
--- How many bytes of the text the lead may have: whole members before the time, and no
--- byte from `limit` on.
+-- The length of the lead: whole members before the time, ending before byte `limit`.
 local function lead_length(object, limit)
   local length = object.open
   for i = 1, object.index.time do
@@ -157,7 +155,7 @@ local function new_shape(shapes, text, object, skeleton, limit)
   if region and object.key_at[region] <= length then
     lead_out = sub(text, 2, object.key_at[region]) .. region_name(object, 1)
       .. sub(text, object.key_to[region] - 1, length)
-    region = nil -- done: none is left in the rest
+    region = nil -- renamed in the lead
   end
   return {
     skeleton = skeleton,
@@ -171,9 +169,9 @@ local function new_shape(shapes, text, object, skeleton, limit)
   }
 end
 
--- Where in the list a shape for the line goes, and the first byte that its lead must not
--- have. A stream whose lines have nothing in common must not pay for learning each of them:
--- the more shapes were pushed out, the rarer another is learnt.
+-- Returns the place in the list for the line's shape, and the first byte that its lead must
+-- not include. A stream whose lines have nothing in common must not pay for learning each
+-- of them: the more shapes are evicted, the rarer a new one is learnt.
 local function place_for(shapes, text, skeleton)
   local known = shapes.known
   for i, shape in ipairs(known) do

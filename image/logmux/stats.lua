@@ -1,12 +1,12 @@
--- Counters of lines and bytes, one for each name, and the file in which others read them.
+-- Counters of lines and bytes per name, and the file that publishes them.
 --
---   Stats.new(dir)       no counters yet, and their file in DIR
---   stats:counter(name)  the counter, { lines, bytes }, for whoever counts
---   stats.counters       all of them by name; stats.names has the names in order
---   stats:load()         sets those that there are to what the file says
+--   Stats.new(dir)       no counters yet; the file is in DIR
+--   stats:counter(name)  the counter { lines, bytes } of the name, created if it is new
+--   stats.counters       all counters by name; stats.names has the names in order
+--   stats:load()         sets the existing counters from the file
 --   stats:save()         writes the file
---   stats:touch()        says that something was counted
---   stats:tick()         saves if it is time to; returns for how long poll may sleep
+--   stats:touch()        notes that a counter has changed
+--   stats:tick()         saves if due; returns the milliseconds that poll may sleep, or -1
 
 local clock = require "logmux.clock"
 local files = require "logmux.files"
@@ -41,7 +41,7 @@ function Stats:load()
   end
 end
 
--- The counters tell how things go; a full disk must not stop the log for them.
+-- Errors are ignored: counters are not worth stopping the log on a full disk.
 function Stats:save()
   local lines = {}
   for i, name in ipairs(self.names) do

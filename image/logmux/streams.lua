@@ -1,14 +1,14 @@
--- Streams: from chunks to lines, which go to output.lua. What comes out depends on the chunks
--- and their times only, so that a replay of the journal makes the same bytes again.
+-- Streams split chunks into lines for output.lua. The output depends only on the chunks and
+-- their times, so that a replay of the journal produces the same bytes.
 --
---   open(specs, stats)              the streams for a list of { own, name, path }, ready to be
---                                   read at their `fd`; or nil and why not
---   new(own, name, path, counter)   a stream that cannot be read, for a replay
---   feed(stream, chunk, mark, now)  emits the lines that the chunk ends, keeps what is left
---   finish(stream, mark, now)       the stream has ended, and with it the line kept
---   hold(stream, text)              adds to the line kept
+--   open(specs, stats)              opens the streams of a list of { own, name, path } for
+--                                   reading at their `fd`; or nil and the reason
+--   new(own, name, path, counter)   a stream without a file, for a replay
+--   feed(stream, chunk, mark, now)  emits the lines that the chunk completes, holds the rest
+--   finish(stream, mark, now)       ends the stream: emits the held line
+--   hold(stream, text)              adds to the held line
 --
--- `mark` is the mark without its newline, `now` the text of the time of the chunk.
+-- `mark` is the mark without its newline, `now` the formatted time of the chunk.
 
 local fcntl = require "posix.fcntl"
 local json = require "logmux.json"
@@ -76,7 +76,7 @@ local function hold(stream, text)
   end
 end
 
--- Emits pieces of an overlong line while more than `reserve` bytes would stay behind them.
+-- Emits pieces of an overlong line while more than `reserve` bytes remain.
 local function emit_pieces(stream, text, reserve, now)
   local pos = 1
   while #text - pos + 1 > LINE_LIMIT + reserve do
@@ -109,7 +109,7 @@ local function end_line(stream, line, mark, now)
   end
 end
 
--- What is held back may end in a carriage return or a mark that is not text.
+-- The reserve may be a carriage return or a mark, which are not part of the line.
 local function emit_overlong(stream, mark, now)
   local reserve = #mark + 1
   if stream.held_bytes > LINE_LIMIT + reserve then
@@ -117,7 +117,7 @@ local function emit_overlong(stream, mark, now)
   end
 end
 
--- Emits the lines of the chunk from pos on that are complete; returns where the rest begins.
+-- Emits the complete lines of the chunk from pos on; returns the position of the rest.
 local function emit_lines(stream, chunk, pos, mark, now)
   local known, spliced = stream.shapes.known, 0
   while true do

@@ -1,11 +1,11 @@
--- The tokens of JSON, strictly as RFC 8259 has them. The text may be anything; what is no
--- token has no end. Ends are one behind the last byte.
+-- JSON tokens, strictly by RFC 8259. The text may be anything; without a valid token the
+-- end is nil. Ends are one past the last byte.
 --
---   skip_space(text, pos)     where the next token begins
+--   skip_space(text, pos)     the position of the next token
 --   scalar_end(text, pos)     the end of the string, number or literal at pos, or nil
---   key_end(text, pos)        the end of the key at pos and where its value begins, or nil
---   key_name(text, from, to)  what the key from there to there is called
---   is_utf8(text)             whether it is strict UTF-8, which the others do not ask
+--   key_end(text, pos)        the end of the key at pos and the position of its value, or nil
+--   key_name(text, from, to)  the name of the key between these positions
+--   is_utf8(text)             whether it is strict UTF-8, which the others do not check
 --   PLAIN_STRING              a pattern for a string; not every string fits
 --   LITERALS                  patterns for true, false and null, by their first byte
 
@@ -19,7 +19,7 @@ local PLAIN_STRING = '"[_-~#-[ !%]^]*"'
 
 local function skip_space(text, pos)
   local c = byte(text, pos)
-  -- Machine-written JSON has no space between tokens: spare it the pattern match.
+  -- Machine-written JSON has no space between tokens: skip the pattern match.
   if c and c <= 32 then
     return match(text, "^[ \t\r\n]*()", pos)
   end
@@ -82,7 +82,7 @@ local function key_end(text, pos)
   return after, skip_space(text, pos + 1)
 end
 
--- Lua 5.3 lets encoded surrogates pass, which RFC 3629 forbids.
+-- Lua 5.3 accepts encoded surrogates, which RFC 3629 forbids.
 local function is_utf8(text)
   return utf8.len(text) and not (find(text, "\xED", 1, true) and find(text, "\xED[\xA0-\xBF]"))
 end

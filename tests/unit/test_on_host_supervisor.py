@@ -131,7 +131,7 @@ def test_status_without_a_supervisor_is_1(tmp_path: Path) -> None:
         timeout=DEADLINE,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith("error: the supervisor does not run here")
+    assert done.stderr.startswith("error: the supervisor is not running here")
 
 
 def catches_sigterm(pid: int) -> bool:

@@ -35,7 +35,7 @@ def run(data: bytes) -> None:
     got = output.split(b"\n")
     assert got.pop() == b"", output
     if disk_full:
-        assert b"no room in dir" in got.pop(0)
+        assert b"no space in dir" in got.pop(0)
     wanted = [expected_line(line, REGION, own, NOW) for line in lines_of(text)]
     assert got == wanted, next(pair for pair in zip(got, wanted, strict=False) if len({*pair}) > 1)
     for line in got:
