@@ -1,23 +1,22 @@
--- PID 1 after the shell: starts the regions, the proxy in front of them and the log writer; starts again what fails;
--- stops them all.
+-- The supervisor, process 1 after entrypoint.sh: starts the log writer, the regions and the proxy in front of them,
+-- restarts those that fail, and stops them all.
 --
 --   lua5.3 -E supervisor.lua home=DIR metrics_port=PORT shell=PATH      started by entrypoint.sh
 --
--- Level-triggered: after every wake-up, whatever woke it, it takes the signals that came, reaps every child that has
--- ended, looks at what the regions and the proxy show, and lets step.lua decide. `poll` sleeps at most 0.25 s, so that a
--- wake-up that is lost costs time and nothing else.
+-- Level-triggered: after every wake-up, whatever its cause, it handles pending signals, reaps exited children, checks
+-- the regions and the proxy, and lets step.lua decide. `poll` sleeps at most 0.25 s, so a lost wake-up costs only time.
 
 local directory = string.match(arg[0], "^.*/") or "./"
 package.path = directory .. "?.lua;" .. package.path
 
--- First of all: until then process 1 loses a signal.
+-- First, because process 1 loses signals that have no handler.
 local signal = require "posix.signal"
 
-local came -- the first signal that asks to stop
+local came -- the first signal that requests a stop
 for _, name in ipairs { "SIGTERM", "SIGINT" } do
   signal.signal(signal[name], function() came = came or name end)
 end
--- Handled and not ignored: exec gives a child the default again. They would end the container where this is not PID 1.
+-- Without a handler they kill this process where it is not process 1. Not ignored, because exec passes that on.
 for _, name in ipairs { "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE" } do
   signal.signal(signal[name], function() end)
 end
@@ -88,15 +87,15 @@ function act.kill_strays(self)
   processes.kill_strays(self.name_of)
 end
 
--- Nothing is left when all goes well.
+-- Normally nothing is left to kill.
 function Supervisor:kill_all()
   for pid in pairs(self.name_of) do
     processes.kill(pid, "SIGKILL")
   end
 end
 
--- The last words come behind everything the log writer wrote. Nothing may read stdout: they wait for it a moment, again
--- when a signal has ended the wait.
+-- The last line follows everything that the log writer wrote. In case nothing reads stdout, the wait is short; it is
+-- repeated if a signal interrupts it.
 function act.exit(self, action)
   self:kill_all()
   pcall(self.files.remove, self.files) -- it may be gone
@@ -129,7 +128,7 @@ function Supervisor:reap()
   end
 end
 
--- A part that is stopped at two looks in a row is not just on its way to its end.
+-- Frozen means stopped at two checks in a row: at one check it may just be exiting.
 function Supervisor:look_at_parts()
   if now() < self.next_look then
     return
@@ -158,7 +157,7 @@ function Supervisor:look_at_regions()
   end
 end
 
--- A process drops its lifeline a moment before it can be reaped. One that closed it and lives on is not waited for long.
+-- A process closes its lifeline a moment before it can be reaped, or it closes it and keeps running: poll briefly.
 function Supervisor:sleep()
   local seconds = step.wait(self.state, now())
   if now() < self.ending_until then
@@ -172,7 +171,7 @@ function Supervisor:sleep()
     end
   end
   local reads = 0
-  -- Not until it is empty: something may write faster than this reads.
+  -- Bounded, because something may write faster than this reads.
   while reads < EVENT_READS and unistd.read(self.files.events, 4096) do
     reads = reads + 1
   end
@@ -198,10 +197,10 @@ end
 
 local function give_up(problem)
   io.stderr:write(Files.line_of { level = "error", region = "-", message = debug.traceback(problem) })
-  return "the supervisor failed: report the line before"
+  return "internal error in the supervisor: see the line before"
 end
 
--- Returns the settings; ends the process where there are none. Nothing runs yet.
+-- Returns the settings, or exits if prepare.sh fails. Nothing is running yet.
 local function prepared()
   local settings = read_settings.parse(arg, { regions = {} })
   read_settings.adopt_environment()
@@ -212,7 +211,7 @@ local function prepared()
   return settings
 end
 
--- An error of this program stops the container in order; a second one ends it at once, and with it all that runs.
+-- An internal error stops the container cleanly; a second one kills every process and exits.
 local function main()
   local made, supervisor = xpcall(new, give_up, prepared())
   if not made then

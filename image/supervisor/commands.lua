@@ -1,13 +1,13 @@
--- What runs under each name: of(settings) is name -> command, as processes.start takes it.
+-- The command of each process: of(settings) maps names to commands for processes.start.
 
 local BINARY = "/bin/finfocus-plugin-aws-public-"
--- What HAProxy prints of each change of a region's health and of each port that it closes, in the same words from 2.6 to
--- 3.4; no setting stops it. The supervisor says both, once, as JSON.
+-- HAProxy prints these for each change of a region's health and each port that it closes, in the same words from 2.6 to
+-- 3.4, and no setting disables them. The supervisor logs both events as JSON.
 local NOISE = {
   "Server region%-%S+/plugin is %u+", "backend '?region%-%S+ has no server available!", "Proxy %S+ stopped %(cumulated",
 }
 
--- Plugins of version 0.1.5 and before know no --port and read the variable, later ones take either.
+-- Plugins up to version 0.1.5 have no --port and read the variable; later ones accept both.
 local function plugin(settings, region, mark)
   local stream = settings.state .. "/" .. region.name
   return {
@@ -49,7 +49,7 @@ local function proxy(settings)
 end
 
 local function of(settings)
-  -- Tells the log writer where a new process begins; no line of a plugin has it by chance.
+  -- Marks for the log writer where a new process begins; random, so that no plugin prints it by accident.
   local mark = settings.state:match "[^.]*$" .. settings.state:byte(-1)
   local commands = { ["log-writer"] = log_writer(settings, mark), proxy = proxy(settings) }
   for _, region in ipairs(settings.regions) do

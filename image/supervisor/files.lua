@@ -1,17 +1,17 @@
 -- The files in the state directory, and the streams.
 --
---   open(settings)              opens all streams, so that neither the death of a plugin nor that of the log writer
---                               closes one, and what is in it is read by the next log writer
---   files:close_streams()       ends this process's part of the plugins' streams
---   files:say(action)           one JSON line for the log writer; kept while its stream is full
---   files:flush()               writes what was kept; returns whether nothing is left
+--   open(settings)              opens all streams: they stay open when a plugin or the log writer exits, and the next
+--                               log writer reads what is left in them
+--   files:close_streams()       closes this process's ends of the plugins' streams
+--   files:say(action)           logs one JSON line; kept while the log writer's stream is full
+--   files:flush()               writes the kept lines; returns whether none is left
 --   files:publish(state)        writes the table that `status` and the proxy's metrics read
---   files:health()              what the proxy has written since the last call: { up, check }, by region; else nil
+--   files:health()              the health file, if it changed since the last call: up and check by region; else nil
 --   files:remove()              removes the directory
 --
 -- state      a line per process: NAME KIND STATE PID STARTS FAILURES STARTED_AT READY_SECONDS, `-` for none
 -- health     a line per region: NAME 0|1 CHECK, written by metrics.lua
--- Both have a fixed length and are written in place: that works when the file system is full.
+-- Both have a fixed length and are written in place, which works on a full file system.
 
 local dirent = require "posix.dirent"
 local fcntl = require "posix.fcntl"
@@ -40,8 +40,8 @@ local function open(settings)
   return self
 end
 
--- What a FIFO holds is lost when nothing has it open, and the log writer may have to be started again: it is held open
--- for reading, which ends no stream later.
+-- The content of a FIFO is lost when no process has it open, and the log writer may need a restart. So the FIFOs stay
+-- open for reading, which does not keep their end from being seen.
 function Files:close_streams()
   for name, fd in pairs(self.streams) do
     if name ~= "events" then

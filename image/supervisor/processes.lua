@@ -1,14 +1,14 @@
--- Starts, signals and reaps processes. Each child holds one end of a pipe, its lifeline: its end wakes `poll`.
+-- Starts, signals and reaps processes. Each child holds one end of a pipe, its lifeline; `poll` wakes when it exits.
 --
---   spawn(run)           calls run(WRITER) in a child, which must end in exec -> process ID, READER of that pipe; nil and
---                        why not
---   start(command)       { path, arguments, out, err, mark, environ, expendable } -> process ID, lifeline; nil and why not
---   kill(pid, signal)    by the signal's name; no error when it has ended
---   status_of(how, code) the exit status as a shell has it, of what `wait` returned
---   reap()               process ID and status of one child that has ended, orphans included; nil when there is none
+--   spawn(run)           calls run(WRITER) in a child, which must end in exec -> process ID, READER of that pipe; or nil
+--                        and the reason
+--   start(command)       { path, arguments, out, err, mark, environ, expendable } -> process ID, lifeline; or nil, reason
+--   kill(pid, signal)    by the signal's name; no error if the process has exited
+--   status_of(how, code) the shell's exit status for the results of `wait`
+--   reap()               process ID and status of one exited child, adopted orphans included; nil if there is none
 --   listens(port)        whether something accepts connections on 127.0.0.1:port
 --   is_stopped(pid)      whether SIGSTOP has stopped it
---   kill_strays(kept)    ends every process but `kept` (a set of process IDs) where all are the container's own
+--   kill_strays(kept)    kills every process except `kept` (a set of process IDs), if this is process 1
 
 local dirent = require "posix.dirent"
 local fcntl = require "posix.fcntl"
@@ -20,8 +20,8 @@ local wait = require "posix.sys.wait"
 
 local CANNOT_EXECUTE, CONNECT_MICROSECONDS = 126, 10000
 
--- When memory runs out, the kernel takes a plugin rather than the proxy or the log writer, which serve all:
--- proc(5), oom_score_adj; any process may raise its own. Kubernetes may have set it to the highest value already.
+-- When memory runs out, the kernel should kill a plugin rather than the proxy or the log writer, which serve all
+-- regions. Any process may raise its own oom_score_adj (proc(5)); Kubernetes may have set it to the maximum already.
 local function offer_to_oom_killer()
   local file = io.open("/proc/self/oom_score_adj", "r+")
   if file then
@@ -40,9 +40,9 @@ local function redirect(path, flags, fd)
   end
 end
 
--- In the child. The supervisor's own descriptors close themselves at exec.
+-- Runs in the child. The supervisor's own descriptors are close-on-exec.
 local function become(command)
-  -- A group of its own: Ctrl+C on a terminal reaches the supervisor alone, which stops the rest in order.
+  -- Its own process group: Ctrl+C on a terminal reaches only the supervisor, which stops the others in order.
   unistd.setpid("p", 0, 0)
   redirect("/dev/null", fcntl.O_RDONLY, unistd.STDIN_FILENO)
   if command.out then
@@ -109,14 +109,14 @@ local function listens(port)
   if not fd then
     return false
   end
-  -- The answer comes at once, later on a busy machine, and never when the queue of connections is full: connect(2).
+  -- Without it, connect(2) blocks while the queue of connections is full.
   socket.setsockopt(fd, socket.SOL_SOCKET, socket.SO_SNDTIMEO, 0, CONNECT_MICROSECONDS)
   local done = socket.connect(fd, { family = socket.AF_INET, addr = "127.0.0.1", port = port })
   unistd.close(fd)
   return done ~= nil
 end
 
--- The state is the first letter behind the name in parentheses, which may contain anything: proc(5).
+-- proc(5): the state is the letter after the name in parentheses, which may contain anything.
 local function is_stopped(pid)
   local file = io.open("/proc/" .. pid .. "/stat", "r")
   local text = file and file:read "a" or ""

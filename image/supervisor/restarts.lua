@@ -1,21 +1,21 @@
--- The restart policy, and the limits of time that make a running region a failed one.
+-- The restart policy, and the time limits after which a running region counts as failed.
 --
---   failed(state, entry, status, now, act)   a process ended that should run: it pauses, waits, or the container stops
---   judge(state, entry, now, act)            takes note of readiness; kills a region that is over its time
+--   failed(state, entry, status, now, act)   a process exited unexpectedly: restart it, or stop the container
+--   judge(state, entry, now, act)            notes readiness; kills a region that exceeds a time limit
 
 local stopping = require "supervisor.stopping"
 
--- From one start of the proxy or the log writer to the next: one that ends at once, where every start counts as stable,
--- would be started as fast as the processor allows.
+-- Minimum seconds between two starts of the proxy or the log writer. With a stable time of 0, one that exits at once would
+-- otherwise restart in a busy loop.
 local PART_SECONDS = 0.2
 
--- Seconds before the next start: 0.2, 0.4, 0.8 and so on to 25.6.
+-- The backoff in seconds: 0.2, 0.4, 0.8 and so on, up to 25.6.
 local function pause(failures)
   return 0.2 * 2 ^ (math.min(failures, 8) - 1)
 end
 
--- Seconds without a failure: a region's count from when it was ready, or one that hangs at every start would never use
--- up its restarts.
+-- Seconds without a failure. For a region they count from readiness, so that one that hangs at every start exceeds its
+-- restart limit.
 local function good_seconds(entry, now)
   if entry.kind == "region" and not entry.ready_seconds then
     return 0
@@ -32,7 +32,7 @@ local function failed(state, entry, status, now, act)
   local message = string.format("%s exited (code %d): ", entry.name, status)
   if entry.failures > settings.max_restarts then
     entry.state = "failed"
-    message = message .. "no restart left, stopping every region"
+    message = message .. "restart limit reached, stopping all regions"
     act("say", { level = "error", region = region, message = message })
     stopping.begin(state, now, {
       code = 1, region = region,
@@ -48,7 +48,7 @@ local function failed(state, entry, status, now, act)
   else
     entry.due = math.max(now, entry.started_at + PART_SECONDS)
     entry.state = now < entry.due and "backoff" or "waiting"
-    message = message .. "started again"
+    message = message .. "restarting"
   end
   act("say", { level = "warn", region = region, message = message })
 end
@@ -86,7 +86,7 @@ local function judge(state, entry, now, act)
   if entry.state == "starting" and now - entry.started_at >= settings.startup_seconds then
     kill(entry, act, string.format(" is not ready %d s after its start", settings.startup_seconds))
   elseif entry.failing_since and now - entry.failing_since >= settings.unhealthy_seconds then
-    kill(entry, act, string.format(" fails its health check for %d s", settings.unhealthy_seconds))
+    kill(entry, act, string.format(" has failed its health check for %d s", settings.unhealthy_seconds))
   end
 end
 

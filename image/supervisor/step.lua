@@ -1,38 +1,38 @@
 -- The supervisor's decisions as one pure function: no process, no clock, no file.
 --
 --   new(settings)                 the state before anything runs
---   step(state, event, now)       the next state and the list of actions; `now` in seconds of a clock that never jumps
---   fail(state, words, now)       the state in which all stops because the supervisor itself failed
+--   step(state, event, now)       the next state and the list of actions; `now` is in seconds of a monotonic clock
+--   fail(state, words, now)       the state that stops the container after an internal error
 --   wait(state, now)              seconds until something is due, at most 0.25
 --
 -- A process is { name, kind, state, pid, starts, failures, started_at, ... }; its kind is `region`, `proxy` or
 -- `log-writer`, its state one of
---   waiting    to be started: for its turn, or for a process that the kernel refused
---   starting   runs and is not ready
---   ready      runs and serves; a region that was ready and fails its health check stays in it with `failing_since`
---   backoff    ended, pauses before its next start
---   stopping   runs and is to end
---   stopped    has ended as asked
+--   waiting    not started: it is not its turn, or fork failed
+--   starting   running, not ready yet
+--   ready      running and serving; a region that fails its health check stays in it, with `failing_since`
+--   backoff    exited, paused before its next start
+--   stopping   running, requested to exit
+--   stopped    exited as requested
 --   failed     exceeded its restart limit
 -- Events: { kind = ... }
 --   tick                          time has passed
---   started {name, pid, wall}     what the action asked for; `wall` is the time of day
---   refused {name, reason}        no process could be started
---   exited {name, status}         its process has ended; 128 and the signal's number when a signal ended it
+--   started {name, pid, wall}     the action `start` succeeded; `wall` is the wall-clock time
+--   refused {name, reason}        fork failed
+--   exited {name, status}         its process exited; the status is 128 plus the signal's number after a signal
 --   listening {name}              the plugin accepts connections: its price lists are parsed
 --   health {up, check}            region -> whether the proxy's last check passed, and the proxy's word for it
 --   frozen {name}                 a part is stopped by SIGSTOP
 --   signal {signal}               the container was asked to stop
 -- Actions: start {name}, signal {name, pid, signal}, say {level, region, message, extra}, close_streams, kill_strays,
 -- exit {code, words, region}.
--- An action whose effect can be lost, such as a signal between fork and exec, is asked for again until it shows.
+-- An action whose effect can be lost, such as a signal between fork and exec, is repeated until it takes effect.
 
 local gate = require "supervisor.gate"
 local restarts = require "supervisor.restarts"
 local stopping = require "supervisor.stopping"
 
 local MAX_WAIT, REFUSED_SECONDS = 0.25, 10
-local NO_PROCESS = "no process can be started: raise the limit of processes"
+local NO_PROCESS = "no process can be started: raise the process limit"
 
 local function new(settings)
   local state = { phase = "running", settings = settings, order = {}, process = {}, last_writers = 0 }
@@ -86,7 +86,7 @@ function on.refused(state, event, now, act)
   entry.state = "waiting"
   state.refused_since = state.refused_since or now
   if now - state.refused_since >= REFUSED_SECONDS then
-    act("say", { level = "error", region = "-", message = NO_PROCESS .. ": stopping every region" })
+    act("say", { level = "error", region = "-", message = NO_PROCESS .. ": stopping all regions" })
     stopping.begin(state, now, { code = 1, words = NO_PROCESS, region = "-" })
   end
 end
@@ -108,7 +108,7 @@ end
 function on.health(state, event)
   for name, up in pairs(event.up) do
     local entry = state.process[name]
-    -- Anything in the container can write the file that this comes from.
+    -- Any process in the container can write the health file.
     if entry then
       entry.up, entry.check = up, event.check[name]
     end
@@ -162,7 +162,7 @@ local function converge(state, now, act)
   end
 end
 
--- Whether all is ready: time alone then changes nothing, which spares the copy four times a second.
+-- Whether all is ready: then a tick changes nothing, and the state need not be copied four times a second.
 local function is_settled(state)
   for _, entry in pairs(state.process) do
     if entry.state ~= "ready" or entry.killed or entry.kind == "region" and not entry.up then
@@ -186,13 +186,13 @@ local function step(state, event, now)
   return next_state, actions
 end
 
--- The state after an error of the program itself.
+-- The state after an internal error.
 local function fail(state, words, now)
   local next_state = copy(state)
   if next_state.phase == "running" then
     stopping.begin(next_state, now, { code = 1, words = words, region = "-" })
   elseif next_state.phase == "done" then
-    next_state.phase = "flush" -- the exit has failed, and is asked for again
+    next_state.phase = "flush" -- the exit failed: request it again
   end
   return next_state
 end

@@ -1,13 +1,13 @@
--- The stop, in phases: `front` the proxy takes no new request and answers those it has; `regions` the plugins end;
--- `parts` the rest of the proxy; `flush` the log writer writes what is left; `done`.
+-- The shutdown, in phases: `front` the proxy accepts no new requests and completes those it has; `regions` the plugins
+-- exit; `parts` the proxy exits; `flush` the log writer writes what is left; `done`.
 --
--- The proxy goes first because a plugin that is told meanwhile would leave a request that comes just then without an
--- answer for a second (Go's HTTP/2 at its end).
+-- The proxy stops first because a plugin that is shutting down leaves a new request unanswered for a second (Go's
+-- HTTP/2 server).
 --
 --   begin(state, now, verdict)        from `running` to `front`; `verdict` is { code, words, region }
---   exited(state, entry, status)      a process ended during the stop; no status when it could not be started
---   converge(state, now, act)         asks for what is due; SIGTERM and SIGKILL again and again, until they show
---   LOOK_SECONDS                      how often
+--   exited(state, entry, status)      a process exited during the shutdown; status is nil if it could not be started
+--   converge(state, now, act)         requests the actions that are due; repeats SIGTERM and SIGKILL until they work
+--   LOOK_SECONDS                      interval between two calls
 
 local LOOK_SECONDS, FRONT_SECONDS, DRAIN_SECONDS, HARD_SECONDS, LAST_WRITERS = 0.05, 0.2, 0.2, 0.3, 3
 
@@ -43,7 +43,7 @@ local function tell(state, kind, signal, act)
     local entry = state.process[name]
     if entry.kind == kind and entry.pid then
       found = true
-      -- What SIGSTOP has stopped ends only when it goes on.
+      -- A process stopped by SIGSTOP does not exit before SIGCONT.
       act("signal", { name = name, pid = entry.pid, signal = "SIGCONT" })
       act("signal", { name = name, pid = entry.pid, signal = signal })
     end
@@ -66,10 +66,10 @@ end
 
 local phases = {}
 
--- Each returns the next phase when its own is over.
+-- Each returns the next phase when it is complete.
 function phases.front(state, now, act)
   local proxy = state.process.proxy
-  -- Once only: a second SIGUSR1 ends HAProxy, and the requests it has. A lost one costs no more than this phase.
+  -- Only once: a second SIGUSR1 makes HAProxy exit at once and drop its requests. A lost one costs only this phase.
   if proxy.pid and not proxy.told then
     proxy.told = true
     tell(state, "proxy", "SIGUSR1", act)

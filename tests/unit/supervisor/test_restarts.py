@@ -43,7 +43,7 @@ def test_fr_017_one_failure_too_many_stops_all_with_code_1() -> None:
     assert words(actions)[0] == (
         "error",
         "us-east-1",
-        "us-east-1 exited (code 3): no restart left, stopping every region",
+        "us-east-1 exited (code 3): restart limit reached, stopping all regions",
     )
     for name in ("proxy", "eu-west-1", "log-writer"):
         actions = decider.exited(name, 0)
@@ -138,7 +138,7 @@ def test_fr_017_a_part_starts_again_at_once_within_its_budget(part: str) -> None
         decider.now += 0.2
         actions = decider.exited(part)
         assert starts(actions) == [part]
-        assert words(actions) == [("warn", "-", f"{part} exited (code 1): started again")]
+        assert words(actions) == [("warn", "-", f"{part} exited (code 1): restarting")]
         decider.started(part)
         assert decider.state_of(part) == "ready"
     actions = decider.exited(part)

@@ -151,7 +151,7 @@ def test_a_hung_region_is_killed() -> None:
     assert signals(decider.tick(2.9)) == []
     actions = decider.tick(0.1)
     assert signals(actions) == [("us-east-1", "SIGKILL")]
-    assert words(actions)[0][2] == "us-east-1 fails its health check for 3 s: killed"
+    assert words(actions)[0][2] == "us-east-1 has failed its health check for 3 s: killed"
 
 
 def test_a_recovery_begins_the_time_of_a_hung_region_anew() -> None:

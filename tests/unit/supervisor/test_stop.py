@@ -239,7 +239,7 @@ def test_no_process_possible_ends_with_1_and_the_remedy() -> None:
             ended += of_kind(decider.tick(0.1), "exit")
     assert decider.now == pytest.approx(1010, abs=1)
     assert ended[0]["code"] == 1
-    assert "raise the limit of processes" in str(ended[0]["words"])
+    assert "raise the process limit" in str(ended[0]["words"])
 
 
 def test_a_second_signal_changes_nothing(decider: Decider) -> None:
