@@ -1,9 +1,9 @@
 #!/bin/bash -p
-# Checks the settings, makes the streams and writes the proxy's configuration; started by the supervisor.
+# Validates the settings, creates the FIFOs and writes the proxy's configuration; the supervisor runs it.
 #
 #   prepare.sh METRICS_PORT    writes the supervisor's settings to descriptor 3, one per line
 #
-# Exit code 64: a setting is wrong; the last line on stdout says which.
+# Exit code 64: invalid setting; the last line on stdout names it.
 set -Eeuo pipefail
 set +o posix
 
@@ -20,7 +20,7 @@ _load_parts() {
 }
 
 # usage: _main METRICS_PORT
-# Variables are prefixed: bash imports the container's environment, which must not clash with them.
+# The prefix avoids clashes with the container's environment, which bash imports.
 _main() {
   ff_home=${BASH_SOURCE[0]%/*} ff_metrics_port=$1
   PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

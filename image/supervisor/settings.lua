@@ -1,9 +1,9 @@
--- The settings: what the shell has checked, and the environment that the container was given.
+-- The settings that prepare.sh has validated, and the container's environment.
 --
 --   parse(words)           adds NAME=VALUE and REGION:PORT to the settings; `regions` is the list of { name, port } in
---                          start order, `port` is where the plugin listens
---   adopt_environment()    makes the environment on standard input this process's own, byte for byte
---   prepare(settings)      runs prepare.sh and adds what it has written; returns its exit code
+--                          start order, `port` is the plugin's own
+--   adopt_environment()    replaces this process's environment by the one on standard input, byte for byte
+--   prepare(settings)      runs prepare.sh and adds its output; returns its exit code
 
 local errno = require "posix.errno"
 local stdlib = require "posix.stdlib"
@@ -37,7 +37,7 @@ local function adopt_environment()
 end
 
 local function become(settings, writer)
-  unistd.setpid("p", 0, 0) -- Ctrl+C on a terminal reaches the supervisor alone
+  unistd.setpid("p", 0, 0) -- Ctrl+C on a terminal reaches only the supervisor
   if writer ~= OUTPUT then
     unistd.dup2(writer, OUTPUT)
     unistd.close(writer)
@@ -45,7 +45,7 @@ local function become(settings, writer)
   unistd.exec(settings.shell, { "-p", settings.home .. "/prepare.sh", tostring(settings.metrics_port) })
 end
 
--- A signal that comes meanwhile ends a wait early.
+-- A signal can interrupt the read.
 local function read_all(fd)
   local text = {}
   while true do
