@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -35,13 +36,22 @@ class _End:
     sentence: str = ""  # for stderr
 
 
-def run() -> int:
-    """Run the command line; print the sentence of an error and return the exit code."""
+def _command_line() -> object:
+    # The name, so that completion and usage texts do not depend on how it was started. Typer
+    # prints usage errors itself, but not as JSON.
+    return app(prog_name="harness", standalone_mode=not json_wanted())
+
+
+def run(command: Callable[[], object] = _command_line) -> int:
+    """Run `command`, by default the command line; return its documented exit code.
+
+    SIGTERM and Ctrl+C unwind it. An error is printed as one sentence, never as a traceback.
+    """
     output.reset()
     _interrupted_at.clear()
     try:
         _listen()
-        end = _command()
+        end = _end_of(command)
         # Inside the block, so that a signal until here is handled below.
         ignore_signals()
     except KeyboardInterrupt:  # cleanup is done
@@ -53,12 +63,10 @@ def run() -> int:
     return end.code
 
 
-def _command() -> _End:
+def _end_of(command: Callable[[], object]) -> _End:
     try:
-        # The name, so that completion and usage texts do not depend on how it was started. Typer
-        # prints usage errors itself, but not as JSON.
-        code = app(prog_name="harness", standalone_mode=not json_wanted())
-        return _ended(code or 0)
+        code = command()
+        return _ended(code if isinstance(code, int | str) else 0)
     except SystemExit as end:
         return _ended(end.code or 0)
     except HarnessError as error:

@@ -306,7 +306,7 @@ def test_fr_018_missing_regions_come_with_the_argument_that_leaves_them_out(
 @pytest.mark.parametrize(
     ("without", "words"),
     [
-        pytest.param("us-east-1 mars", "WITHOUT has an unknown region, mars: use us-east-1 ", id="one"),
+        pytest.param("us-east-1 mars", "unknown region, mars: use us-east-1 ", id="one"),
         pytest.param(",".join(NAMES), "WITHOUT leaves out every region", id="all"),
     ],
 )
