@@ -166,7 +166,7 @@ def test_wait_release_prints_what_is_complete(call: Any, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("ok", [True, False], ids=["ok", "missing"])
 def test_doctor_prints_its_findings(ok: bool, call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The findings are the document; a missing requirement is only an exit code."""
-    finding = doctor.Finding(name="engine", ok=ok, optional=False, found="none", remedy="install")
+    finding = doctor.Diagnosis(name="engine", ok=ok, optional=False, found="none", remedy="install")
     monkeypatch.setattr(doctor, "examine", lambda: [finding])
     code, document, said = call("doctor")
     validator("doctor").validate(document)
