@@ -266,8 +266,13 @@ def test_run_and_logs_take_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         image_commands, "container_engine", lambda: nullcontext(SimpleNamespace(client=None))
     )
-    monkeypatch.setattr(foreground, "run", lambda *_, as_json: given.append(as_json) or 7)
-    monkeypatch.setattr(foreground, "show_logs", lambda *_, as_json, **__: given.append(as_json))
+
+    def record(*_: object, as_json: bool, **__: object) -> int:
+        given.append(as_json)
+        return 7
+
+    monkeypatch.setattr(foreground, "run", record)
+    monkeypatch.setattr(foreground, "show_logs", record)
     for arguments, code in ((["run", "image"], 7), (["logs", "-"], 0)):
         with pytest.raises(SystemExit) as end:
             app([*arguments, "--json"])
