@@ -1,9 +1,8 @@
 """The command `rescan`."""
 
-import json
-
 from harness.cli.expand import expanded
 from harness.cli.options import Json
+from harness.cli.output import print_json
 from harness.rescan import job
 
 
@@ -12,4 +11,4 @@ def rescan(*, config: job.RescanConfig, as_json: Json = False) -> None:
     """Scan every supported image of the registry again, and keep one issue per finding."""
     found = job.rescan(config)
     if as_json:
-        print(json.dumps(found.to_json_dict()))
+        print_json(found.to_json_dict())

@@ -1,10 +1,11 @@
 """Benchmark the image: `python -m tests.bench [VERSION] [--full-size [--settle SECONDS]]`."""
 
 import argparse
+import sys
 from pathlib import Path
 
-from harness.cli.entry import run
 from harness.build.assets import LOCAL_VERSION
+from harness.cli.entry import run
 from harness.core.stages import StandInPolicy
 from harness.pipeline import BuildConfig
 

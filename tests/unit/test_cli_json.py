@@ -31,8 +31,12 @@ from harness.machine import doctor
 from harness.publish.plan import TagPolicy, make_plan
 from harness.report.json_report import load_schema as load_proof_schema
 from harness.report.sample import sample_proof
+from harness.rescan import job
+from harness.rescan.issues import Change
 from tests.unit.release.fake_registry import fake_registry
 from tests.unit.release.made import VERSION, both, client_of, proof_of, publish_to, scanned
+from tests.unit.rescan.findings import finding, problem
+from tests.unit.rescan.findings import image as published_image
 from tests.unit.scan_reports import binary, result, scan_report, vulnerability
 
 
@@ -153,6 +157,23 @@ def test_release_prints_what_it_published_planned_or_sealed(
     code, document, _ = call("release", VERSION, "--export", str(tmp_path / "x"))
     validator("release").validate(document)
     assert (code, document["seal"]) == (0, images[0].digest)
+
+
+def test_rescan_prints_images_findings_and_issues(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document has what was found, and what happened to the issues."""
+    found = job.Rescan(
+        images=(published_image(),),
+        scans=((published_image(), scan_report()),),
+        failures=(),
+        problems=(problem(finding()),),
+        changes=(Change(title="CVE-1", what="opened", number=7),),
+    )
+    monkeypatch.setattr(job, "rescan", lambda _: found)
+    code, document, _ = call("rescan")
+    validator("rescan").validate(document)
+    assert (code, document["issues"][0]["what"]) == (0, "opened")
 
 
 def test_wait_release_prints_what_is_complete(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
