@@ -28,6 +28,7 @@ from harness.core.errors import ReleaseError
 from harness.core.proof import Proof
 from harness.engine import foreground
 from harness.machine import doctor
+from harness.publish.chart import make_chart
 from harness.publish.plan import TagPolicy, make_plan
 from harness.report.json_report import load_schema as load_proof_schema
 from harness.report.sample import sample_proof
@@ -147,7 +148,9 @@ def test_release_prints_what_it_published_planned_or_sealed(
     validator("release").validate(document)
     assert (code, document["tags"]) == (0, list(published.tags))
 
-    monkeypatch.setattr(releasing, "release", lambda *_, show_plan, **__: show_plan(plan))
+    monkeypatch.setattr(
+        releasing, "release", lambda *_, show_plan, **__: show_plan(plan, make_chart(plan))
+    )
     code, document, _ = call("release", VERSION, "--dry-run")
     validator("release").validate(document)
     assert (code, document["dry_run"]) == (0, True)
