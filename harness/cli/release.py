@@ -52,9 +52,12 @@ def release_notes(
     *,
     github: Annotated[str, typer.Option(help="Repository on GitHub: OWNER/NAME.")],
     github_api: GitHubApi = API,
+    as_json: Json = False,
 ) -> None:
     """Put the release page, proofs and SBOMs into the notes and assets of the GitHub release."""
-    notes.release_notes(output, github, api=github_api)
+    url = notes.release_notes(output, github, api=github_api)
+    if as_json:
+        print_json({"url": url})
 
 
 @expanded

@@ -17,7 +17,7 @@ import pytest
 import typer
 from referencing import Registry, Resource
 
-from harness import __main__, pipeline
+from harness import __main__, notes, pipeline
 from harness import release as releasing
 from harness.cli import image as image_commands
 from harness.cli import machine as machine_commands
@@ -160,6 +160,14 @@ def test_release_prints_what_it_published_planned_or_sealed(
     code, document, _ = call("release", VERSION, "--export", str(tmp_path / "x"))
     validator("release").validate(document)
     assert (code, document["seal"]) == (0, images[0].digest)
+
+
+def test_release_notes_prints_the_url(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document has the URL of the GitHub release."""
+    monkeypatch.setattr(notes, "release_notes", lambda *_, **__: "https://github.com/o/n")
+    code, document, _ = call("release-notes", "out", "--github", "o/n")
+    validator("release-notes").validate(document)
+    assert (code, document) == (0, {"url": "https://github.com/o/n"})
 
 
 def test_rescan_prints_images_findings_and_issues(
