@@ -6,6 +6,7 @@ an image that lacks regions.
 """
 
 import argparse
+import json
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,12 @@ from harness.core.sections import outdated
 from harness.core.settings import BASE_IMAGE, Kind, Setting, load_settings
 from harness.kubernetes.chart import outdated_chart, write_chart
 
-FILES = (IMAGE_DIRECTORY / "Dockerfile", REPOSITORY / "docs" / "reference.md")
+FILES = (
+    IMAGE_DIRECTORY / "Dockerfile",
+    REPOSITORY / "docs" / "reference.md",
+    REPOSITORY / "deploy" / "compose" / "compose.yaml",
+)
+TASK_DEFINITION = REPOSITORY / "deploy" / "ecs" / "task-definition.json"
 PROJECT = REPOSITORY / "pyproject.toml"
 LOCKED = REPOSITORY / "requirements" / "release.in"
 
@@ -39,6 +45,9 @@ def sections(regions: Sequence[Region], settings: Mapping[str, Setting]) -> Mapp
         ),
         "ports": f'ARG PORTS="{" ".join(str(region.port) for region in regions)}"',
         "regions": f'ARG REGIONS="${{WITHOUT:+{ALL_BUT}}}${{WITHOUT:-{names}}}"',
+        "compose ports": "\n".join(
+            f'      - "127.0.0.1:{region.port}:{region.port}" # {region.name}' for region in regions
+        ),
         "table of ports": "\n".join(
             ["| port | what |", "|---|---|"]
             + [f"| {region.port} | {region.name} |" for region in regions]
@@ -73,11 +82,34 @@ def _row(setting: Setting) -> str:
     return f"| `{setting.name}` | {setting.default}{unit} | {minimum} | {setting.description} |"
 
 
+def outdated_task_definition(path: Path, regions: Sequence[Region], *, write: bool) -> list[Path]:
+    """Return the ECS task definition if its port mappings differ; rewrite them if `write`.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_PortMapping.html
+    """
+    text = path.read_text(encoding="utf-8")
+    task = json.loads(text)
+    task["containerDefinitions"][0]["portMappings"] = [
+        *(
+            {"name": region.name, "containerPort": region.port, "protocol": "tcp"}
+            for region in regions
+        ),
+        {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "tcp"},
+    ]
+    expected = json.dumps(task, indent=2) + "\n"
+    if text == expected:
+        return []
+    if write:
+        path.write_text(expected, encoding="utf-8")
+    return [path]
+
+
 def _of_checkout(*, check: bool) -> int:
     """Update the generated files, or only compare them; return 1 if `check` finds a difference."""
     regions = load_regions()
     different = outdated(FILES, sections(regions, load_settings()), write=not check)
     different += outdated_chart(regions, write=not check)
+    different += outdated_task_definition(TASK_DEFINITION, regions, write=not check)
     project = dependencies(PROJECT.read_text(encoding="utf-8"))
     locked = outdated([LOCKED], project, write=not check)
     for path in [*different, *locked]:
