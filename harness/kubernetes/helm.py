@@ -23,8 +23,8 @@ from harness.core.locks import exclusive
 from harness.core.process import run
 
 PINNED = "4.3.1"
-OLDEST = (3, 18)
-"""The first Helm that validates values as the pinned one does."""
+OLDEST = (3, 17)
+"""The oldest minor version that was seen to render the same manifests as the pinned one."""
 INSTALL = "https://helm.sh/docs/intro/install/"
 _TOOL = GoTool(
     package="helm.sh/helm/v4/cmd/helm",
