@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from .row import EVERY, Row
+from .row import EVERY, RESTARTS, Row
 from .rows_regions import ONE
 from .world import PROXY, WRITER, World
 
@@ -26,7 +26,7 @@ def _hit(signal: str, word: str, times: int, world: World) -> None:
 
 
 def _hit_to_death(word: str, world: World) -> None:
-    _hit("KILL", word, 3, world)
+    _hit("KILL", word, RESTARTS, world)
     world.send("KILL", word)
     world.container.wait_dead(10)
 
@@ -62,7 +62,7 @@ def _proxy() -> Iterator[Row]:
     yield Row(
         name="proxy-killed-too-often",
         requirement="FR-017",
-        done="kill -9 of the proxy, four times",
+        done=f"kill -9 of the proxy, {RESTARTS + 1} times",
         promised="the container exits with code 1; the last line names the proxy",
         act=partial(_hit_to_death, PROXY),
         hit=EVERY,
@@ -103,7 +103,7 @@ def _writer() -> Iterator[Row]:
     yield Row(
         name="log-writer-killed-too-often",
         requirement="FR-017",
-        done="kill -9 of the log writer, four times",
+        done=f"kill -9 of the log writer, {RESTARTS + 1} times",
         promised="the container exits with code 1; the last line names the log writer",
         act=partial(_hit_to_death, WRITER),
         doubles_lines=True,
