@@ -122,6 +122,14 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def registries(session: nox.Session) -> None:
+    """Publish to real registries, signed with cosign 2 and 3; kill it at every request."""
+    session.install("-e", ".[test]")
+    parts = session.posargs or ["tests/unit/release", "tests/e2e/release"]
+    session.run("pytest", "-m", "registries", *parts, interrupt_timeout=PATIENCE)
+
+
+@nox.session
 def stress(session: nox.Session) -> None:
     """Stop and restart 10,000 child processes on busy cores; `-- --lives 60` is shorter."""
     session.install("-e", ".[test]")

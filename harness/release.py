@@ -27,13 +27,13 @@ from harness.publish.push import PublishedImage, publish
 from harness.publish.record import RECORD, Record, only_release
 from harness.publish.results import write_results
 from harness.publish.seal import SealedImage, check_export, seal, unseal
-from harness.publish.sign import Signer
+from harness.publish.sign import KEY, Signer
 from harness.publish.tags import ImageVersion, parse, previous
 from harness.publish.trial import pull_and_run
 from harness.registry import Credentials, RegistryClient, Repository, Transport, find_credentials
 from harness.registry.credentials import GITHUB
 from harness.scan import ScanOptions, scan
-from harness.stand_ins.registry import local_registry
+from harness.stand_ins.registry import Profile, local_registry
 
 LOCAL = "localhost"
 REPOSITORY = f"rshade/{REPOSITORY_NAME}"
@@ -72,6 +72,10 @@ class ReleaseConfig:
     unsigned: Annotated[
         bool, typer.Option("--unsigned", help="Do not sign, although there is a key or identity.")
     ] = False
+    profile: Annotated[
+        Profile,
+        typer.Option("--registry-profile", help="What --registry localhost starts or imitates."),
+    ] = Profile.GHCR
     tags: TagPolicy = field(default_factory=TagPolicy)
     scan: Annotated[ScanOptions, Omit("cache", "stand_ins")] = field(default_factory=ScanOptions)
     output: Annotated[Path, typer.Option(help="Directory for records, sealed images, page.")] = (
@@ -148,9 +152,7 @@ def release(
         _registry(config) as access,
         RegistryClient(Transport(access.repository, access.credentials, ca=access.ca)) as client,
     ):
-        signer = Signer.from_environ(
-            os.environ, offline=access.repository.on_loopback, unsigned=config.unsigned
-        )
+        signer = _signer(config, access)
         record = _record(config)
         images = _sealed(engine, config, record)
         if config.dry_run:
@@ -178,6 +180,15 @@ def _publish_chart(plan: Plan, access: Access, record: Record, signer: Signer) -
     chart = make_chart(plan)
     with RegistryClient(Transport(chart.repository, access.credentials, ca=access.ca)) as client:
         return publish_chart(chart, client, record=record, signer=signer, ca=access.ca)
+
+
+def _signer(config: ReleaseConfig, access: Access) -> Signer:
+    """Choose how to sign; a rehearsal without a key makes one, so that it signs as a release."""
+    if config.registry == LOCAL and not (config.unsigned or config.dry_run or os.environ.get(KEY)):
+        return Signer.with_new_key()
+    return Signer.from_environ(
+        os.environ, offline=access.repository.on_loopback, unsigned=config.unsigned
+    )
 
 
 @contextmanager
@@ -281,7 +292,8 @@ def _registry(config: ReleaseConfig) -> Iterator[Access]:
         found = find_credentials(repository.host, os.environ)
         yield Access(repository=repository, credentials=found, ca=config.ca)
         return
-    with local_registry(config.output / "registry", keep=config.resume) as local:
+    directory = config.output / "registry"
+    with local_registry(directory, profile=config.profile, keep=config.resume) as local:
         repository = Repository.from_names(local.host, config.repository)
         say(f"  stand-in: registry in place of {local.stand_in.replaces}: {local.stand_in.why}")
         yield Access(repository=repository, credentials=local.credentials, ca=local.ca)

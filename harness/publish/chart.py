@@ -22,9 +22,11 @@ from harness.core.temporary import temporary_directory
 from harness.kubernetes.chart import IGNORED, write_chart
 from harness.kubernetes.names import APP
 from harness.oci import Descriptor, MediaType, canonical_json
+from harness.publish.attest import ATTESTATIONS, sign_and_attach
 from harness.publish.plan import Plan
 from harness.publish.record import Record
 from harness.publish.sign import Signer
+from harness.publish.statements import signature_of
 from harness.publish.tags import check_version_tag, released
 from harness.registry import RegistryClient, Repository
 
@@ -92,6 +94,7 @@ class PublishedChart:
 
     chart: Chart
     signature: str  # for people
+    verification: tuple[tuple[str, ...], ...] = ()  # the command that verifies it
 
 
 def chart_repository(images: Repository) -> Repository:
@@ -195,11 +198,14 @@ def publish_chart(
             client.check_blob(descriptor)
         client.push_manifest(chart.manifest, MediaType.MANIFEST)
         client.settle(chart.digest, chart.digest)
-    signed = record.steps.get("chart signed") == chart.digest
-    signature = signer.sign(chart.name, client.transport.auth.credentials, ca, signed=signed)
+    described = Descriptor.of(chart.manifest, MediaType.MANIFEST)
+    statement = signature_of("signature-chart", described, chart.repository)
+    place = record.path.parent / ATTESTATIONS
+    sign_and_attach([statement], client, signer, place, ca=ca, resumed=record.resumed)
     record.done("chart signed" if signer.how else "chart not signed", chart.digest)
     client.push_manifest(chart.manifest, MediaType.MANIFEST, chart.tag)
     client.settle(chart.tag, chart.digest, before=before)
     record.done(f"chart {chart.version}", chart.digest)
     say(f"  oci://{chart.repository}:{chart.tag} → {chart.digest}")
-    return PublishedChart(chart=chart, signature=signature)
+    verification = tuple(tuple(command) for command in signer.commands(chart.name, ca)[:1])
+    return PublishedChart(chart=chart, signature=signer.summary, verification=verification)

@@ -5,16 +5,17 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.core.decode import member
 from harness.core.text import human_size
 from harness.core.untrusted import MALFORMED
 from harness.oci.layout import REGION_ANNOTATION, ImageLayout
-from harness.publish.plan import ARTIFACTS, Plan
+from harness.publish.plan import Plan
 from harness.publish.push import PublishedImage
-from harness.publish.regional import SBOM
 from harness.publish.seal import SealedImage
-from harness.publish.sign import KEY, verify_identity
+from harness.publish.sign import PUBLIC_KEY
+from harness.publish.statements import KINDS
 from harness.publish.tags import of_region
 from harness.registry import RegistryClient
 from harness.report.markdown_templates import markdown_environment
@@ -25,7 +26,7 @@ Sizes = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """How a reader verifies the signature."""
+    """How a reader verifies signature and attestations."""
 
     why: str  # what was signed, or why nothing was
     commands: Sequence[str] = ()  # for the image and its chart; none without a signature
@@ -35,7 +36,7 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
     """Render the page; `before` is the previous release and its sizes, as from `sizes_of`."""
     plan = published.plan
     environment = markdown_environment("harness.publish")
-    environment.filters |= {"cell": _cell, "image_size": _image_size, "attachment": _attachment}
+    environment.filters |= {"cell": _cell, "image_size": _image_size}
     environment.filters["of_region"] = of_region
     text = environment.get_template("page.md").render(
         plan=plan,
@@ -44,8 +45,7 @@ def render_page(published: PublishedImage, before: tuple[str, Sizes] | None) -> 
         stand_ins=_once_each(plan),
         coverage=plan.images[0].proof.coverage,
         verification=_verification(published),
-        platforms={i.image.manifest.digest: str(i.image.platform) for i in plan.images},
-        sbom_type=ARTIFACTS[SBOM],
+        attested=_attested(plan) if published.verification else [],
         before=before[0] if before else "",
         regions=_sizes(plan, before),
     )
@@ -104,29 +104,49 @@ def _image_size(image: ImageLayout) -> str:
     return human_size(sum(blob.size for blob in image.blobs))
 
 
-def _attachment(artifact_type: str) -> str:
-    """The file name of an attachment of this type."""
-    return {kind: name for name, kind in ARTIFACTS.items()}[artifact_type]
-
-
 def _cell(text: Any) -> str:
     return " ".join(str(text).replace("|", r"\|").split())
 
 
 def _verification(published: PublishedImage) -> Verification:
-    names = [published.plan.name]
-    if published.chart:
-        names.append(published.chart.chart.name)
-    if published.signature.startswith("not "):
+    """Return the commands that the release ran itself."""
+    if not published.verification:
         why = f"This release is {published.signature}. Compare the digest above instead."
         return Verification(why=why)
-    if "key" in published.signature:
-        verify = ["cosign", "verify", "--key", "cosign.pub"]
-        why = f"Signed with the key whose private half is `{KEY}` of the release job."
-    else:
-        verify = ["cosign", "verify", *verify_identity(published.identity)]
+    if published.identity:
         why = f"Signed with the identity of the release job, `{published.identity}`."
-    return Verification(why=why, commands=[shlex.join([*verify, name]) for name in names])
+    else:
+        why = f"Signed with the key whose public half is `{PUBLIC_KEY}`."
+    chart = published.chart.verification if published.chart else ()
+    commands = [shlex.join(command) for command in (*published.verification, *chart)]
+    if published.identity:
+        commands.append(shlex.join(gh_command(published.plan.name, published.identity)))
+    return Verification(why=why, commands=tuple(commands))
+
+
+def gh_command(name: str, identity: str) -> list[str]:
+    """Return the command that verifies the provenance of `name` with GitHub's command line.
+
+    https://cli.github.com/manual/gh_attestation_verify
+    """
+    repository = "/".join(urlsplit(identity).path.split("/")[1:3])
+    command = ["gh", "attestation", "verify", f"oci://{name}", "--repo", repository]
+    return [*command, "--cert-identity", identity]
+
+
+def _attested(plan: Plan) -> list[tuple[str, str, str]]:
+    """Return kind, subjects and predicate type of each attestation."""
+    names = {i.image.manifest.digest: str(i.image.platform) for i in plan.images}
+    names[plan.index.digest] = "index"
+    return [
+        (
+            KINDS[statement.predicate_type],
+            ", ".join(names.get(s.digest, "") for s in statement.subjects if s.digest in names),
+            statement.predicate_type,
+        )
+        for statement in plan.statements
+        if statement.predicate_type in KINDS
+    ]
 
 
 def _sizes(plan: Plan, before: tuple[str, Sizes] | None) -> dict[str, list[str]]:

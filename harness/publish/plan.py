@@ -11,8 +11,8 @@ from harness.core.stages import Architecture
 from harness.core.text import human_size
 from harness.oci import Descriptor, ImageLayout, MediaType
 from harness.oci.layout import index_of
-from harness.publish.regional import PROOF, SBOM
-from harness.publish.seal import PROVENANCE, REVISION, SealedImage
+from harness.publish.seal import REVISION, SealedImage
+from harness.publish.statements import Statement, statements_of
 from harness.publish.tags import (
     ImageVersion,
     TagPlan,
@@ -21,14 +21,8 @@ from harness.publish.tags import (
     parse,
     plan_tags,
 )
-from harness.registry import Artifact, RegistryClient, Repository
+from harness.registry import RegistryClient, Repository
 
-TITLE = "org.opencontainers.image.title"
-ARTIFACTS = {
-    SBOM: "application/vnd.cyclonedx+json",
-    PROVENANCE: "application/vnd.in-toto+json",
-    PROOF: "application/vnd.finfocus.proof.v1+json",
-}
 _CARRIED_OVER = tuple(
     f"org.opencontainers.image.{name}"
     for name in ("title", "description", "version", "revision", "created", "source", "licenses")
@@ -75,7 +69,7 @@ class Plan:
     images: tuple[SealedImage, ...]
     index: Descriptor
     index_data: bytes
-    artifacts: tuple[Artifact, ...]
+    statements: tuple[Statement, ...]  # to be signed
     tags: TagPlan
     regional: tuple[RegionalPlan, ...] = ()
 
@@ -112,7 +106,12 @@ def make_plan(
         images=ordered,
         index=index,
         index_data=data,
-        artifacts=tuple(artifact for image in ordered for artifact in _artifacts(image)),
+        statements=statements_of(
+            ordered,
+            index,
+            {made.region: made.index for made in regional},
+            client.repository,
+        ),
         tags=plan_moves(version, index.digest, client, policy),
         regional=regional,
     )
@@ -140,9 +139,9 @@ def render_plan(plan: Plan) -> str:
         lines.append(f"    image ID {image.image.config.digest}; {image.proof.verdict}")
         lines.append(f"    scan {image.scan['verdict']}")
     lines.append(f"  index        {plan.index.digest}")
-    for artifact in plan.artifacts:
-        kind, subject = artifact.artifact_type, artifact.subject.digest
-        lines.append(f"  attached     {artifact.descriptor.digest}  {kind} to {subject[:19]}")
+    for statement in plan.statements:
+        subjects = " and ".join(subject.digest[:19] for subject in statement.subjects)
+        lines.append(f"  statement    {statement.name} about {subjects}")
     for region in plan.regional:
         size = human_size(region.size)
         lines.append(f"  index        {region.index.digest}  {size}  {region.region}")
@@ -240,20 +239,3 @@ def _regional(images: Sequence[SealedImage], tag: str) -> Iterator[RegionalPlan]
             index=Descriptor.of(data, MediaType.INDEX),
             index_data=data,
         )
-
-
-def _artifacts(image: SealedImage) -> list[Artifact]:
-    made = []
-    for name, kind in ARTIFACTS.items():
-        path = image.file(name)
-        content = Descriptor.of(path.read_bytes(), kind, annotations={TITLE: name})
-        made.append(
-            Artifact(
-                path=path,
-                content=content,
-                artifact_type=kind,
-                subject=image.image.manifest,
-                annotations={TITLE: f"{image.architecture} {name}"},
-            )
-        )
-    return made

@@ -19,8 +19,16 @@ RECORD_VERSION = 1
 class Record:
     """The record of one release in its output directory; every change is written immediately."""
 
-    def __init__(self, path: Path, content: dict[str, Any], *, written: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        content: dict[str, Any],
+        *,
+        written: bool = True,
+        resumed: bool = False,
+    ) -> None:
         self.path = path
+        self.resumed = resumed  # whether an earlier run wrote it
         self._written = written
         self._content = content
 
@@ -67,7 +75,7 @@ class Record:
                 f"{path} is for {found[1]} to {found[2]}, not {version} to {repository}:"
                 " start without --resume, or set --output to the directory of that release"
             )
-        return cls(path, content)
+        return cls(path, content, resumed=True)
 
     @property
     def sources(self) -> tuple[Path, ...]:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ def write_results(
 ) -> None:
     """Write the page, `published.json`, one proof per architecture, and the assets to `output`.
 
-    The proofs contain the image's digest in the registry. The page is also appended to the file
-    named by `GITHUB_STEP_SUMMARY` in `environ`.
+    The proofs contain the image's digest in the registry; `subjects.txt` lists the digests to
+    attest, and `subjects-ARCH.txt` those of one architecture's SBOM. The page is also appended to
+    the file named by `GITHUB_STEP_SUMMARY` in `environ`.
     """
     plan = published.plan
     output.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,26 @@ def write_results(
         write_whole(assets / f"{stem}-proof.json", render_json(proof))
         write_whole(assets / f"{stem}-proof.html", render_html(proof))
         shutil.copyfile(image.file(SBOM), assets / f"{stem}-{SBOM}")
+        _write_subjects(published, [image.image.manifest.digest, plan.index.digest], output, image)
+    manifests = [image.image.manifest.digest for image in plan.images]
+    _write_subjects(published, [plan.index.digest, *manifests], output)
     write_whole(output / PUBLISHED, json.dumps(to_json_dict(published), indent=2) + "\n")
     write_whole(output / PAGE, page)
     append_summary(page, environ)
     say(f"✓ {plan.tag} is published: {plan.name}\n  page: {output / PAGE}")
+
+
+def _write_subjects(
+    published: PublishedImage,
+    digests: Sequence[str],
+    output: Path,
+    image: SealedImage | None = None,
+) -> None:
+    """Write `digests` as subjects for https://github.com/actions/attest, like sha256sum does."""
+    name = f"subjects-{image.architecture}.txt" if image else "subjects.txt"
+    repository = published.plan.repository
+    lines = [f"{digest.removeprefix('sha256:')}  {repository}\n" for digest in digests]
+    write_whole(output / name, "".join(lines))
 
 
 def to_json_dict(published: PublishedImage) -> dict[str, Any]:
@@ -63,6 +80,7 @@ def to_json_dict(published: PublishedImage) -> dict[str, Any]:
         "index": plan.index.to_json_dict(),
         "tags": list(published.tags),
         "signature": published.signature,
+        "verification": [list(command) for command in published.verification],
         "trial": published.trial,
         "chart": _published_chart(published.chart) if published.chart else None,
         **_contents(plan, published.tags),
@@ -106,6 +124,7 @@ def _contents(plan: Plan, tags: Iterable[str]) -> dict[str, Any]:
                 "platform": str(image.image.platform),
                 "manifest": image.image.manifest.digest,
                 "config": image.image.config.digest,
+                "layers": [layer.digest for layer in image.image.layers],
                 "tested_image_id": image.proof.image.image_id,
                 "seal": image.digest,
                 "proof": image.proof.verdict,
@@ -130,14 +149,13 @@ def _contents(plan: Plan, tags: Iterable[str]) -> dict[str, Any]:
             }
             for made in plan.regional
         ],
-        "artifacts": [
+        "statements": [
             {
-                "type": artifact.artifact_type,
-                "manifest": artifact.descriptor.digest,
-                "content": artifact.content.digest,
-                "subject": artifact.subject.digest,
+                "name": statement.name,
+                "type": statement.predicate_type,
+                "subjects": [subject.digest for subject in statement.subjects],
             }
-            for artifact in plan.artifacts
+            for statement in plan.statements
         ],
     }
 

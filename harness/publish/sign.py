@@ -1,32 +1,36 @@
-"""Sign the index with cosign, with a key or the identity of a GitHub Actions job.
+"""Sign the statements of a release with cosign, with a key or the identity of a GitHub Actions job.
 
-https://docs.sigstore.dev/cosign/signing/signing_with_containers/. The key stays in the environment
-variable that cosign reads; the registry password is passed in a file with mode 0600.
+cosign only signs (`attest-blob`) and verifies; the harness pushes the bundles. cosign's own push
+reads the list of referrers, adds an entry and writes it back, so that on a registry which shows
+writes late one attestation replaces another. The key stays in the environment variable that cosign
+reads; the registry password is passed in a file with mode 0600.
 """
 
 import base64
 import json
 import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.core.console import step
-from harness.core.errors import EnvironmentMissingError
-from harness.core.process import run
+from harness.core.errors import EnvironmentMissingError, RegistryError
+from harness.core.files import write_whole
 from harness.core.temporary import temporary_directory
-from harness.registry import Credentials
+from harness.core.untrusted import UNREADABLE
+from harness.publish.cosign import Cosign, find_cosign
+from harness.publish.statements import SIGNATURE, TYPES, Statement, payload_of
+from harness.registry import Credentials, Repository, Secret
 
 KEY = "COSIGN_PRIVATE_KEY"
 PASSWORD = "COSIGN_PASSWORD"
+PUBLIC_KEY = "cosign.pub"
 ISSUER = "https://token.actions.githubusercontent.com"
 _IDENTITY = "ACTIONS_ID_TOKEN_REQUEST_URL"
-_KEY_REFERENCE = f"env://{KEY}"
-INSTALL = "https://docs.sigstore.dev/cosign/system_config/installation/"
+_KEY_OPTION = ("--key", f"env://{KEY}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,8 @@ class Signer:
     why_not: str = ""
     offline: bool = False  # no transparency log: for registries on loopback
     identity: str = ""  # of the certificate of a keyless signature
+    cosign: Cosign | None = None  # None if not signed
+    held: Mapping[str, Secret] = field(default_factory=dict)  # a key made for a rehearsal
 
     @classmethod
     def from_environ(
@@ -54,47 +60,151 @@ class Signer:
             how = "keyless"
         if not how:
             return cls(how="", why_not=f"neither {KEY} nor a GitHub Actions identity is set")
-        if shutil.which("cosign") is None:
-            raise EnvironmentMissingError(
-                f"{KEY if how == 'key' else _IDENTITY} is set, but cosign is not installed:"
-                f" install it ({INSTALL}), or publish without a signature with --unsigned"
-            )
-        return cls(how=how, offline=offline, identity=_identity(environ) if how != "key" else "")
+        identity = _identity(environ) if how != "key" else ""
+        return cls(how=how, offline=offline, identity=identity, cosign=find_cosign())
 
-    def sign(
-        self, name: str, credentials: Credentials | None, ca: Path | None, *, signed: bool = False
-    ) -> str:
-        """Sign the image `name`, a reference by digest, and verify the signature in the registry.
+    @classmethod
+    def with_new_key(cls) -> "Signer":
+        """Return a signer with a key that exists only for this run: for rehearsals."""
+        cosign = find_cosign()
+        password = secrets.token_urlsafe(24)
+        with temporary_directory("key") as directory:
+            environ = {PASSWORD: password}
+            cosign.run(["cosign", "generate-key-pair"], environ=environ, cwd=directory)
+            key = (directory / "cosign.key").read_text(encoding="utf-8")
+        held = {KEY: Secret(key), PASSWORD: Secret(password)}
+        return cls(how="key", offline=True, cosign=cosign, held=held)
 
-        If it is already `signed`, by the run that is resumed, the signature is only verified.
-        Returns a summary for people; raises `CommandError` if cosign fails.
-        """
+    @property
+    def summary(self) -> str:
+        """How the release is signed, for people."""
         if not self.how:
             return f"not signed: {self.why_not}"
-        with step(f"signing {name}"), _docker_config(name, credentials) as environ:
-            command = ["cosign", "sign", "--yes", *_trust(ca)]
-            if self.how == "key":
-                command += ["--key", _KEY_REFERENCE, f"--tlog-upload={_word(not self.offline)}"]
-            if not signed:
-                run([*command, name], environ=environ)
-            self._verify(name, ca, environ)
         log = "" if self.offline else ", recorded in the transparency log"
         return f"signed with {'a key' if self.how == 'key' else 'the identity of the job'}{log}"
 
-    def _verify(self, name: str, ca: Path | None, environ: Mapping[str, str]) -> None:
-        """Verify the signature in the registry, with the key or by the identity."""
-        if self.how != "key":
-            verify = ["cosign", "verify", *verify_identity(self.identity), *_trust(ca), name]
-            run(verify, environ=environ)
-            return
-        public = run(["cosign", "public-key", "--key", _KEY_REFERENCE], environ=environ)
-        with tempfile.NamedTemporaryFile("w", suffix=".pub", encoding="utf-8") as file:
-            file.write(public)
-            file.flush()
-            command = ["cosign", "verify", "--key", file.name, *_trust(ca)]
+    def sign(
+        self, statements: Sequence[Statement], directory: Path, *, resumed: bool
+    ) -> dict[str, Path]:
+        """Sign `statements` and return their Sigstore bundles, in `directory`, by name.
+
+        What the `resumed` run signed is not signed again. With a key, its public half is written to
+        `PUBLIC_KEY` beside them. Raises `CommandError` if cosign fails.
+        """
+        if self.cosign is None:
+            return {}
+        directory.mkdir(parents=True, exist_ok=True)
+        bundles = {s.name: directory / f"{s.name}.sigstore.json" for s in statements}
+        with (
+            step(f"signing {len(statements)} statements"),
+            temporary_directory("sign") as work,
+        ):
+            reused = self._same_key(directory, work) and resumed
             if self.offline:
-                command.append("--insecure-ignore-tlog=true")
-            run([*command, name], environ=environ)
+                self.cosign.prepare_offline(work)
+            for statement in statements:
+                bundle = bundles[statement.name]
+                if not (reused and statement.is_in(payload_of(bundle))):
+                    self._sign(statement, bundle, work)
+        return bundles
+
+    def _same_key(self, directory: Path, work: Path) -> bool:
+        """Write the public key; return whether it is that of the earlier run."""
+        if self.how != "key":
+            return True
+        path = directory / PUBLIC_KEY
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        public = self._run(["cosign", "public-key", *_KEY_OPTION], cwd=work)
+        write_whole(path, public)
+        return public == before
+
+    def _sign(self, statement: Statement, bundle: Path, work: Path) -> None:
+        assert self.cosign
+        (work / "statement.json").write_bytes(statement.content)
+        made = work / "bundle.json"
+        options = _KEY_OPTION if self.how == "key" else ()
+        command = self.cosign.attest(
+            Path("statement.json"), Path(made.name), *options, offline=self.offline
+        )
+        self._run(command, cwd=work)
+        if not statement.is_in(payload_of(made)):
+            raise EnvironmentMissingError(
+                f"{self.cosign.path} signed something else than {statement.name}: install another"
+                " version of cosign"
+            )
+        # The name appears with its whole content, which a resumed run relies on.
+        partial = bundle.with_name(f".{bundle.name}")
+        partial.write_bytes(made.read_bytes())
+        partial.replace(bundle)
+
+    def commands(self, name: str, ca: Path | None) -> list[list[str]]:
+        """Return the commands that verify the image `name` and print its attestations.
+
+        They run beside `PUBLIC_KEY`.
+        """
+        if self.cosign is None:
+            return []
+        by = ["--key", PUBLIC_KEY] if self.how == "key" else verify_identity(self.identity)
+        options = [*by, *(["--registry-cacert", str(ca.resolve())] if ca else [])]
+        return [
+            self.cosign.verify(name, options, offline=self.offline),
+            *(
+                self.cosign.verify_attestation(name, kind, options, offline=self.offline)
+                for kind in TYPES.values()
+            ),
+        ]
+
+    def verify(
+        self,
+        statements: Sequence[Statement],
+        repository: Repository,
+        directory: Path,
+        credentials: Credentials | None,
+        ca: Path | None,
+    ) -> None:
+        """Verify with cosign that the registry has each of `statements` for each subject, signed.
+
+        Raises `CommandError` if cosign refuses, and `RegistryError` if one is not there.
+        """
+        subjects = dict.fromkeys(s.digest for statement in statements for s in statement.subjects)
+        with (
+            step("verifying signature and attestations"),
+            _docker_config(repository.host, credentials) as environ,
+        ):
+            for digest in subjects:
+                name = repository.at(digest)
+                about = [s for s in statements if digest in {d.digest for d in s.subjects}]
+                commands = zip((SIGNATURE, *TYPES), self.commands(name, ca), strict=True)
+                for kind, command in commands:
+                    if expected := [s for s in about if s.predicate_type == kind]:
+                        found = self._run(command, cwd=directory, environ=environ)
+                        _compare(kind, found, expected, name)
+
+    def _run(
+        self, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str] | None = None
+    ) -> str:
+        assert self.cosign
+        secret = {name: value.reveal() for name, value in self.held.items()}
+        given = {PASSWORD: os.environ.get(PASSWORD, ""), **(environ or {}), **secret}
+        return self.cosign.run(command, environ=given, cwd=cwd)
+
+
+def _compare(kind: str, found: str, expected: Sequence[Statement], name: str) -> None:
+    """Raise `RegistryError` unless cosign's output has every statement that is `expected`."""
+    try:
+        if kind == SIGNATURE:
+            # cosign accepts any signed attestation as a signature; only its type tells them apart.
+            there = any(s["critical"]["type"] == SIGNATURE for s in json.loads(found))
+        else:
+            payloads = [json.loads(line)["payload"] for line in found.splitlines() if line]
+            there = all(any(s.is_in(payload) for payload in payloads) for s in expected)
+    except UNREADABLE:
+        there = False
+    if not there:
+        raise RegistryError(
+            f"{name} does not have every statement of type {kind} that was attached to it:"
+            " continue with --resume, which attaches them again"
+        )
 
 
 def _identity(environ: Mapping[str, str]) -> str:
@@ -124,26 +234,16 @@ def verify_identity(identity: str) -> list[str]:
     ]
 
 
-def _word(value: bool) -> str:  # noqa: FBT001
-    return "true" if value else "false"
-
-
-def _trust(ca: Path | None) -> list[str]:
-    return ["--registry-cacert", str(ca)] if ca else []
-
-
 @contextmanager
-def _docker_config(name: str, credentials: Credentials | None) -> Iterator[dict[str, str]]:
+def _docker_config(host: str, credentials: Credentials | None) -> Iterator[dict[str, str]]:
     """Yield an environment with the registry credentials; argv is readable by every user."""
-    environ = {PASSWORD: os.environ.get(PASSWORD, "")}
     if credentials is None or credentials.identity_token:
-        yield environ
+        yield {}
         return
-    with temporary_directory("sign") as directory:
+    with temporary_directory("login") as directory:
         pair = f"{credentials.username}:{credentials.secret.reveal()}"
         auth = base64.b64encode(pair.encode()).decode()
         path = directory / "config.json"
         path.touch(mode=0o600)
-        host = name.partition("/")[0]
         path.write_text(json.dumps({"auths": {host: {"auth": auth}}}), encoding="utf-8")
-        yield {**environ, "DOCKER_CONFIG": str(directory)}
+        yield {"DOCKER_CONFIG": str(directory)}

@@ -49,6 +49,7 @@ class TagPlan:
 
     moves: tuple[TagMove, ...]
     stays: tuple[tuple[str, str], ...] = ()
+    owners: tuple[tuple[str, str], ...] = ()  # tags that stay, and the newer release's tag
 
 
 def plan_tags(
@@ -75,12 +76,14 @@ def plan_tags(
     if moves[0].before is None:
         _check_next(ours, found)
     stays: list[tuple[str, str]] = []
+    owners: list[tuple[str, str]] = []
     for tag, family in _wanted(ours.version, floating=floating):
         newer = [v for v in found if not v.version.prerelease and v > ours and family(v.version)]
         if ours.version.prerelease:
             stays.append((tag, f"{ours.tag} is a prerelease"))
         elif newer:
             stays.append((tag, f"{max(newer).tag} is newer"))
+            owners.append((tag, max(newer).tag))
         elif tag == LATEST and latest is False:
             stays.append((tag, "--no-latest was given"))
         else:
@@ -89,7 +92,7 @@ def plan_tags(
         raise UsageError(
             f"cannot move latest to {ours.tag}: {dict(stays)[LATEST]}; remove --latest"
         )
-    return TagPlan(moves=tuple(moves), stays=tuple(stays))
+    return TagPlan(moves=tuple(moves), stays=tuple(stays), owners=tuple(owners))
 
 
 def check_version_tag(tag: str, digest: str, current: Callable[[str], str | None]) -> str | None:

@@ -1,13 +1,14 @@
-"""Attach artifacts to a manifest: SBOM, provenance, proof.
+"""Attach artifacts to a manifest: signature, SBOM, provenance, proof.
 
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#listing-referrers. For
 registries without a referrers API it uses the referrers tag schema, as the specification requires.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -67,16 +68,21 @@ class Artifact:
         )
 
 
-def attach(client: RegistryClient, artifact: Artifact, empty_blob: Path) -> None:
-    """Push `artifact` with its file, and list it as a referrer of its subject.
-
-    `empty_blob` is a file that contains `EMPTY`.
-    """
-    client.push_blob(Descriptor.of(EMPTY, MediaType.EMPTY), empty_blob)
-    client.push_blob(artifact.content, artifact.path)
-    answer = client.push_manifest(artifact.manifest, MediaType.MANIFEST)
-    if answer.headers.get("OCI-Subject") != artifact.subject.digest:
-        _list_by_tag(client, artifact)
+def attach(client: RegistryClient, artifacts: Sequence[Artifact]) -> None:
+    """Push `artifacts` with their files, and list each as a referrer of its subject."""
+    with TemporaryDirectory() as directory:
+        empty = Path(directory) / "empty"
+        empty.write_bytes(EMPTY)
+        client.push_blob(Descriptor.of(EMPTY, MediaType.EMPTY), empty)
+    for content, path in {a.content.digest: (a.content, a.path) for a in artifacts}.values():
+        client.push_blob(content, path)
+    unlisted: dict[str, list[Descriptor]] = {}
+    for artifact in artifacts:
+        answer = client.push_manifest(artifact.manifest, MediaType.MANIFEST)
+        if answer.headers.get("OCI-Subject") != artifact.subject.digest:
+            unlisted.setdefault(artifact.subject.digest, []).append(artifact.descriptor)
+    for subject, descriptors in unlisted.items():
+        _list_by_tag(client, subject, descriptors)
 
 
 def referrers(client: RegistryClient, digest: str) -> tuple[Descriptor, ...]:
@@ -120,13 +126,14 @@ def _tag_for(digest: str) -> str:
     return digest.replace(":", "-")
 
 
-def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
-    tag = _tag_for(artifact.subject.digest)
+def _list_by_tag(client: RegistryClient, subject: str, descriptors: Sequence[Descriptor]) -> None:
+    tag = _tag_for(subject)
     data = client.manifest(tag)
-    listed = {entry.digest: entry for entry in (_entries(data) if data else [])}
-    if artifact.descriptor.digest in listed:
+    there = {entry.digest: entry for entry in (_entries(data) if data else [])}
+    listed = {**{descriptor.digest: descriptor for descriptor in descriptors}, **there}
+    if len(listed) == len(there):
         return
-    listed[artifact.descriptor.digest] = artifact.descriptor
+    listed = {**there, **listed}
     index: dict[str, Any] = {
         "schemaVersion": 2,
         "mediaType": MediaType.INDEX,
@@ -134,7 +141,7 @@ def _list_by_tag(client: RegistryClient, artifact: Artifact) -> None:
     }
     made = canonical_json(index)
     client.push_manifest(made, MediaType.INDEX, tag)
-    # The next artifact is added to this list, so a registry that lags must show it first.
+    # Later artifacts are added to this list, so a registry that lags must show it first.
     client.settle(tag, sha256(made), before=sha256(data) if data else None)
 
 

@@ -44,6 +44,7 @@ echo "VERSION=$version" >>"$GITHUB_ENV"
 WRITES = {
     "docker-publish": {
         ("build", "security-events"),
+        ("publish", "attestations"),
         ("publish", "id-token"),
         ("publish", "packages"),
         ("notes", "contents"),
@@ -88,9 +89,13 @@ if session == "release" and "--export" in arguments:
     sealed = pathlib.Path(arguments[arguments.index("--export") + 1])
     sealed.mkdir(parents=True)
     (sealed / "seal.json").write_text(arch)
+    (sealed / "sbom.cdx.json").write_text("{{}}")
 if session == "release" and "--from" in arguments:
-    pathlib.Path("release-out").mkdir()
-    pathlib.Path("release-out/published.json").write_text("{{}}")
+    out = pathlib.Path("release-out")
+    out.mkdir()
+    (out / "published.json").write_text("{{}}")
+    for name in ("subjects", "subjects-amd64", "subjects-arm64"):
+        (out / (name + ".txt")).write_text("a" * 64 + "  ghcr.io/owner/image\\n")
 """
 
 # pip needs an index; what it would install is not tested here.
@@ -301,6 +306,27 @@ def test_cosign_is_installed_where_the_identity_is() -> None:
     (cosign,) = [n for n, s in enumerate(names) if "cosign-installer" in s]
     (publication,) = [n for n, s in enumerate(names) if "--from" in s]
     assert cosign < publication
+
+
+def test_provenance_and_sboms_are_attested_after_the_publication(machine: Machine) -> None:
+    """At GitHub: index and manifests have provenance, and each architecture's SBOM its subjects."""
+    run = machine.run(PUBLISH, released())
+    assert run.results["publish"] == SUCCESS, run.explain()
+    steps = jobs(PUBLISH)["publish"]["steps"]
+    attests = [step for step in steps if "actions/attest@" in step.get("uses", "")]
+    assert {step["if"] for step in attests} == {"${{ !inputs.dry-run }}"}
+    attested = [step["with"] for step in attests]
+    assert attested == [
+        {"subject-checksums": "release-out/subjects.txt"},
+        *(
+            {
+                "subject-checksums": f"release-out/subjects-{architecture}.txt",
+                "sbom-path": f"sealed/sealed-{architecture}/sbom.cdx.json",
+            }
+            for architecture in Architecture
+        ),
+    ]
+    assert run.explain().count("the subjects are") == 3
 
 
 def test_owner_with_capitals_is_published_in_lower_case(machine: Machine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -96,11 +97,26 @@ def _install_cosign(options: Mapping[str, str], place: Place) -> str:
     return "nothing is signed here"
 
 
+def _attest(options: Mapping[str, str], place: Place) -> str:
+    """Check what the action would check: https://github.com/actions/attest#usage."""
+    try:
+        text = (place.workspace / options["subject-checksums"]).read_text(encoding="utf-8")
+        if "sbom-path" in options:
+            json.loads((place.workspace / options["sbom-path"]).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ActionError(f"nothing to attest: {error}") from error
+    subjects = text.splitlines()
+    if not subjects or not all(re.fullmatch(r"[0-9a-f]{64}  \S+", line) for line in subjects):
+        raise ActionError(f"{options['subject-checksums']} has other lines than sha256sum's")
+    return f"nothing is signed here; the subjects are {', '.join(subjects)}"
+
+
 _ACTIONS: dict[str, Callable[[Mapping[str, str], Place], str]] = {
     "actions/checkout": _checkout,
     "actions/setup-python": _setup_python,
     "actions/upload-artifact": _upload,
     "actions/download-artifact": _download,
+    "actions/attest": _attest,
     "sigstore/cosign-installer": _install_cosign,
     "github/codeql-action/upload-sarif": _upload_sarif,
 }

@@ -13,16 +13,19 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
+from harness.core.process import ensure_tools
 from harness.core.proof import Proof, StandIn
 from harness.core.regions import Region
 from harness.core.stages import Architecture, BuiltImage, VerifiedImage
 from harness.engine.provision import Engine
 from harness.oci import ImageLayout
 from harness.publish.seal import SealedImage, seal
-from harness.stand_ins.registry import LocalRegistry, local_registry
+from harness.stand_ins.registry import LocalRegistry, Profile, local_registry
 from harness.verify.regional import verify_region
 from tests.unit.release.made import is_of_region
 
@@ -114,10 +117,22 @@ def _small(
     return VerifiedImage(built=built, proof=replace(proof, image=about))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _skopeo() -> None:
+    """The independent client."""
+    ensure_tools({"skopeo": "skopeo"}, wanted_for="looking at the registry")
+
+
 @pytest.fixture
-def registry(tmp_path: Path) -> Iterator[LocalRegistry]:
+def profile() -> Profile:
+    """The registry of a test, unless it is parametrized."""
+    return Profile.DOCKER
+
+
+@pytest.fixture
+def registry(profile: Profile, tmp_path: Path) -> Iterator[LocalRegistry]:
     """A temporary registry with TLS and tokens."""
-    with local_registry(tmp_path / "registry") as running:
+    with local_registry(tmp_path / "registry", profile=profile) as running:
         yield running
 
 
@@ -151,8 +166,11 @@ class Cli:
         version: str = VERSION,
         environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it and return the result, whatever its exit code."""
-        return subprocess.run(
+        """Run it and return the result, whatever its exit code.
+
+        After a publication skopeo copies it away and must find exactly what was planned.
+        """
+        done = subprocess.run(
             self.command(*arguments, version=version),
             env={**self.environ, **(environ or {})},
             capture_output=True,
@@ -160,6 +178,25 @@ class Cli:
             timeout=300,
             check=False,
         )
+        path = self.output / "published.json"
+        if done.returncode == 0 and path.exists() and "--dry-run" not in arguments:
+            self.check_copy(json.loads(path.read_bytes()))
+        return done
+
+    def check_copy(self, published: Mapping[str, Any]) -> None:
+        """Check with an independent program that the registry has exactly the planned digests."""
+        index = published["index"]["digest"]
+        planned = {index}
+        for image in published["images"]:
+            planned |= {image["manifest"], image["config"], *image["layers"]}
+        with TemporaryDirectory() as directory:
+            name = f"docker://{self.registry.host}/{REPOSITORY}@{index}"
+            done = self.skopeo("copy", "--all", "--preserve-digests", name, f"oci:{directory}:copy")
+            assert done.returncode == 0, done.stderr
+            listed = json.loads(Path(directory, "index.json").read_bytes())["manifests"]
+            found = {f"sha256:{path.name}" for path in Path(directory).glob("blobs/sha256/*")}
+        assert [entry["digest"] for entry in listed] == [index]
+        assert found == planned
 
     def skopeo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run skopeo, an independent client, with the same login and CA."""

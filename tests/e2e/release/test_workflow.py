@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.process import ensure_tools
 from harness.core.regions import REPOSITORY as CHECKOUT
 from harness.core.regions import load_regions
 from harness.core.stages import Architecture, asset_name
@@ -24,12 +23,6 @@ from .conftest import REPOSITORY, Cli, Sealed
 
 PUBLISH = CHECKOUT / ".github" / "workflows" / "docker-publish.yml"
 TOKEN = "token-of-the-test"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _skopeo() -> None:
-    """The independent client."""
-    ensure_tools({"skopeo": "skopeo"}, wanted_for="looking at the registry")
 
 
 @pytest.fixture
@@ -83,6 +76,7 @@ def test_fr_010_workflow_publishes_both_architectures(
     assert cli.tags() == {VERSION, "latest"}
     published = json.loads((run.artifacts / "published" / "published.json").read_bytes())
     digest = published["index"]["digest"]
+    cli.check_copy(published)
     name = f"docker://{cli.registry.host}/{REPOSITORY}:latest"
     seen = cli.skopeo("inspect", "--raw", name).stdout
     assert f"sha256:{hashlib.sha256(seen.encode()).hexdigest()}" == digest

@@ -21,7 +21,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from harness.stand_ins.registry.behaviour import BEHAVIOURS, Behaviour
+
 USER, PASSWORD = "releaser", "correct-horse-battery"
+STATE = "/_attached/"
+"""For the fake cosign, which may run in another process."""
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
@@ -46,11 +50,28 @@ class Fault:
 class FakeRegistry:
     """State, faults and log of one fake registry."""
 
-    def __init__(self, *, auth: str = "", referrers_api: bool = False, lag: int = 0) -> None:
-        self.lag = lag  # reads that do not see a write yet
+    profile = ""
+    """Of registries that are made without one; see `BEHAVIOURS`."""
+
+    def __init__(
+        self,
+        *,
+        auth: str | None = None,
+        referrers_api: bool | None = None,
+        lag: int | None = None,
+        profile: str | None = None,
+    ) -> None:
+        name = self.profile if profile is None else profile
+        self.behaviour = behaviour = BEHAVIOURS[name] if name else Behaviour()
+        self.lag = behaviour.lag if lag is None else lag  # reads that do not see a write yet
         self.unseen: dict[str, tuple[int, str]] = {}  # reads left, and what they see
-        self.auth = auth  # "", "basic" or "bearer"
-        self.referrers_api = referrers_api
+        # "", "basic" or "bearer"
+        self.auth = ("bearer" if name else "") if auth is None else auth
+        self.referrers_api = (
+            behaviour.referrers == "api" if referrers_api is None else referrers_api
+        )
+        self.uses: dict[str, int] = {}  # of tokens
+        self.answers = 0
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.types: dict[str, str] = {}  # of manifests, when they are not OCI's
@@ -61,6 +82,7 @@ class FakeRegistry:
         self.log: list[str] = []
         self.ranges: list[str] = []  # of bodies; ghcr.io refuses them over 4 MiB
         self.received = 0  # bytes of blobs
+        self.stored: list[str] = []  # digests of finished uploads
         self.half: list[str] = []
         self.moves: list[tuple[str, str]] = []
         self.on_tag: Callable[[str], None] = lambda _: None  # called after a tag was set
@@ -69,6 +91,8 @@ class FakeRegistry:
         self.server.daemon_threads = True
         self.host = f"127.0.0.1:{self.server.server_port}"
         self.url = f"http://{self.host}"
+        # Another host, as github.com is for ghcr.io.
+        self.web_page = f"http://localhost:{self.server.server_port}/packages"
 
     def asked(self, pattern: str) -> int:
         """Return how many requests matched."""
@@ -103,6 +127,18 @@ class FakeRegistry:
         listed = [*plain.get("layers", []), *plain.get("manifests", [])]
         listed += [plain[key] for key in ("config",) if key in plain]
         return [entry["digest"] for entry in listed]
+
+    def attached(self, digest: str) -> list[str]:
+        """Return the payloads of the bundles that are listed for a manifest."""
+        if self.referrers_api:
+            plain = [json.loads(data) for data in self.manifests.values()]
+            listed = [m for m in plain if m.get("subject", {}).get("digest") == digest]
+        else:
+            index = self.manifests.get(self.tags.get(digest.replace(":", "-"), ""), b"{}")
+            entries = json.loads(index).get("manifests", [])
+            listed = [json.loads(self.manifests[entry["digest"]]) for entry in entries]
+        bundles = [json.loads(self.blobs[m["layers"][0]["digest"]]) for m in listed]
+        return [bundle["dsseEnvelope"]["payload"] for bundle in bundles]
 
     def complete(self, digest: str) -> bool:
         """Return whether everything below the manifest with `digest` is present and correct."""
@@ -159,6 +195,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         path, self.fault = urlsplit(self.path).path, None
+        if path.startswith(STATE):
+            with self.fake.lock:
+                found = self.fake.attached(path.removeprefix(STATE))
+            return self._answer(200, json.dumps(found).encode())
         line = f"{self.command} {path}"
         with self.fake.lock:
             self.fake.log.append(line)
@@ -168,6 +208,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.reset_after >= 0:
             return self._reset_after(path, fault.reset_after)
         body = self._body()
+        if not fault and self.fake.behaviour.is_busy(len(self.fake.log)):
+            return self._answer(429, b"{}", {"Retry-After": "0"})
         if fault and fault.status:
             errors = {"errors": [{"code": "TEST", "message": self._echo()}]}
             return self._answer(fault.status, json.dumps(errors).encode(), fault.headers)
@@ -203,7 +245,11 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/token":
             allowed = given == BASIC
         elif self.fake.auth == "bearer":
-            allowed = given.removeprefix("Bearer ") in self.fake.tokens
+            token = given.removeprefix("Bearer ")
+            allowed = token in self.fake.tokens
+            self.fake.uses[token] = self.fake.uses.get(token, 0) + 1
+            if self.fake.uses[token] >= self.fake.behaviour.token_requests:
+                self.fake.tokens.discard(token)
         else:
             allowed = not self.fake.auth or given == BASIC
         if not allowed:
@@ -218,6 +264,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.fake.tokens.add(token)
             return self._answer(200, json.dumps({"token": token, "expires_in": 300}).encode())
         kind = re.search(r"/(blobs/uploads|blobs|manifests|tags|referrers)/", path)
+        if path == "/packages":  # of the registry's web site
+            return self._answer(200, b"<html></html>", {"Content-Type": "text/html"})
         if kind is None:
             return self._answer(200, b"{}")
         last = path.rpartition("/")[2]
@@ -244,6 +292,9 @@ class _Handler(BaseHTTPRequestHandler):
         start = self.headers.get("Content-Range", f"{len(data)}-").partition("-")[0]
         if int(start) != len(data):
             return self._answer(416, b"")
+        if "Content-Range" in self.headers and len(body) > self.fake.behaviour.most_ranged:
+            error = {"code": "REQUESTED_RANGE_NOT_SATISFIABLE", "message": "limit of 4.00MiB"}
+            return self._answer(416, json.dumps({"errors": [error]}).encode())
         data += body
         self.fake.received += len(body)
         if self.command == "PATCH":
@@ -253,6 +304,7 @@ class _Handler(BaseHTTPRequestHandler):
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
             return self._answer(400, b'{"errors":[{"code":"DIGEST_INVALID"}]}')
         self.fake.blobs[digest] = bytes(data)
+        self.fake.stored.append(digest)
         self.fake.wrote(digest)
         return self._answer(201, b"", {"Docker-Content-Digest": digest})
 
@@ -278,6 +330,9 @@ class _Handler(BaseHTTPRequestHandler):
             digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
             if not all(self.fake.complete(part) for part in self.fake.parts(body)):
                 self.fake.half.append(digest)
+                if self.fake.behaviour.checks_parts:
+                    error = b'{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}'
+                    return self._answer(400, error)
             self.fake.wrote(reference, self.fake.tags.get(reference, ""))
             self.fake.manifests[digest] = body
             self.fake.types[digest] = self.headers["Content-Type"]
@@ -301,6 +356,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _referrers(self, digest: str, _body: bytes) -> None:
         if not self.fake.referrers_api:
+            if self.fake.behaviour.referrers == "web page":
+                return self._answer(303, b"", {"Location": self.fake.web_page})
             return self._answer(404, b"404 page not found")
         found = []
         for key, data in self.fake.manifests.items():
@@ -316,7 +373,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._reset()
         if fault and fault.lie and "Docker-Content-Digest" in sent:
             sent["Docker-Content-Digest"] = f"sha256:{'0' * 64}"
-        if fault and fault.bare:
+        self.fake.answers += 1
+        bare = self.fake.behaviour.is_bare(self.fake.answers) and not fault
+        if bare or (fault and fault.bare):
             sent.pop("Docker-Content-Digest", None)
         if fault and fault.corrupt and body:
             body = bytes([body[0] ^ 1]) + body[1:]

@@ -30,13 +30,17 @@ from harness.registry import (
 from harness.scan import ScannedImage
 from tests.unit.scan_reports import sbom, scan_report
 
+from .fake_cosign import signer_of
 from .fake_registry import PASSWORD, USER, FakeRegistry
 from .saved import layers, saved
 
 VERSION = "v1.2.3"
 BASE = default_base()
 REGIONS = load_regions()[:3]
-QUICK = RetryPolicy(attempts=3, pause=0.001, longest_pause=2)
+QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=2)
+UNSIGNED = Signer(how="", why_not="a test")
+SIGNED = False
+"""Whether a publication is signed if its test does not say; it doubles the time."""
 HELD = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
 
 
@@ -185,7 +189,7 @@ def publish_to(
             client,
             record=record,
             policy=policy or TagPolicy(),
-            signer=signer or Signer(how="", why_not="a test"),
+            signer=signer or (signer_of(registry) if SIGNED else UNSIGNED),
             trial=trial or _no_trial,
         )
 

@@ -32,6 +32,7 @@ from harness.publish.sign import Signer
 from harness.publish.tags import TagMove, TagPlan
 from harness.registry import RegistryClient, Repository, Transport
 
+from .fake_cosign import signer_of
 from .fake_registry import FakeRegistry, Fault, fake_registry
 from .made import HELD, QUICK, REGIONS, VERSION, both, client_of, publish_to
 
@@ -153,7 +154,7 @@ def test_a_chart_that_cannot_be_signed_gets_no_tag(
 
     monkeypatch.setattr(Signer, "sign", fail)
     with fake_registry() as registry, pytest.raises(RegistryError, match="no signature"):
-        push(registry, make_chart(published.plan), tmp_path)
+        push(registry, make_chart(published.plan), tmp_path, signer_of(registry))
     assert registry.tags == {}
 
 

@@ -267,18 +267,13 @@ def test_artifacts_are_listed_for_their_subject(api: bool, tmp_path: Path) -> No
     with fake_registry(referrers_api=api) as registry, client_of(registry) as client:
         subject = Descriptor.of(b'{"layers":[]}', MediaType.MANIFEST)
         client.push_manifest(b'{"layers":[]}', MediaType.MANIFEST)
-        empty = tmp_path / "empty"
-        empty.write_bytes(b"{}")
         for name in ("sbom", "proof", "sbom"):
             path = tmp_path / name
             path.write_text(name, encoding="utf-8")
             content = Descriptor.of(name.encode(), f"application/{name}")
             kind = f"application/vnd.test.{name}"
-            attach(
-                client,
-                Artifact(path=path, content=content, artifact_type=kind, subject=subject),
-                empty,
-            )
+            made = Artifact(path=path, content=content, artifact_type=kind, subject=subject)
+            attach(client, [made])
         found = referrers(client, subject.digest)
         assert [f.artifact_type for f in found] == [
             "application/vnd.test.sbom",

@@ -1,0 +1,105 @@
+"""Move the tags of a release, also while another version is published."""
+
+from collections.abc import Callable
+
+from harness.core.console import say, step
+from harness.core.errors import RegistryError
+from harness.oci import MediaType
+from harness.publish.plan import Plan, RegionalPlan, TagPolicy, plan_moves
+from harness.publish.record import Record
+from harness.publish.tags import TagMove, TagPlan, of_region, plan_of_region
+from harness.registry import RegistryClient
+from harness.registry.transport import MayPassError
+
+_ROUNDS = 5  # of planning the moving tags again
+
+
+def move_tags(
+    plan: Plan, client: RegistryClient, record: Record, policy: TagPolicy
+) -> tuple[str, ...]:
+    """Set each tag and read it back; the version's tag first, so that `latest` follows it.
+
+    Each is preceded by the same tag of every region's image: who sees a version can pull its
+    regions. The tags are planned again before the first move, before the moving tags, and after
+    them: this version or a newer one may have been published since the last plan. A moving tag that
+    should have gone to a newer version is handed over to it. Every publisher sets its version's tag
+    before `latest`, so the last one to set `latest` sees all others.
+    """
+
+    def again() -> TagPlan:
+        return plan_moves(plan.version, plan.index.digest, client, policy)
+
+    _move(plan, again(), {plan.tag}, client, record, lambda _: False)
+    moved: set[str] = set()
+    for _ in range(_ROUNDS):
+        tags = again()
+        lost = {tag: owner for tag, owner in tags.owners if tag in moved}
+        open_ones = {move.tag for move in tags.moves[1:]} - moved
+        if not lost and not open_ones:
+            break
+        if open_ones:
+            _move(plan, tags, open_ones, client, record, lambda tag: tag in dict(again().owners))
+        for tag, owner in lost.items():
+            for made in plan.regional:
+                _hand_over(of_region(tag, made.region), of_region(owner, made.region), client)
+            _hand_over(tag, owner, client)
+            say(f"  tag {tag} → {owner}, which was published meanwhile")
+        moved = (moved | open_ones) - set(lost)
+    for tag, why in tags.stays:
+        say(f"  tag {tag} unchanged: {why}")
+    return tuple(move.tag for move in tags.moves)
+
+
+def _move(  # noqa: PLR0917
+    plan: Plan,
+    tags: TagPlan,
+    chosen: set[str],
+    client: RegistryClient,
+    record: Record,
+    taken: Callable[[str], bool],
+) -> None:
+    """Set the `chosen` tags of `tags`; first check the tags of all regions.
+
+    A tag that another publisher has set meanwhile is an error, unless it is `taken`: a newer
+    version owns it.
+    """
+    positions = [number for number, move in enumerate(tags.moves) if move.tag in chosen]
+    regional = [
+        (made, plan_of_region(made.region, tags, made.index.digest, client.tag_digest).moves)
+        for made in plan.regional
+    ]
+    if regional:
+        with step("tagging the images of single regions"):
+            for made, moves in regional:
+                for number in positions:
+                    _set(made, moves[number], tags.moves[number].tag, client, taken)
+    for number in positions:
+        move = tags.moves[number]
+        _set(plan, move, move.tag, client, taken)
+        record.done(f"tag {move.tag}", plan.index.digest)
+        say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")
+
+
+def _set(
+    made: Plan | RegionalPlan,
+    move: TagMove,
+    tag: str,
+    client: RegistryClient,
+    taken: Callable[[str], bool],
+) -> None:
+    client.push_manifest(made.index_data, MediaType.INDEX, move.tag)
+    try:
+        client.settle(move.tag, made.index.digest, before=move.before)
+    except RegistryError:
+        if not taken(tag):
+            raise
+
+
+def _hand_over(tag: str, owner: str, client: RegistryClient) -> None:
+    """Set `tag`, which this run has set, to what `owner`, a tag of a newer release, names."""
+    for attempt in client.transport.retrying():
+        with attempt:
+            data = client.manifest(owner)
+            if data is None:
+                raise MayPassError(f"{client.repository.at(owner)} is listed, but not there")
+            client.push_manifest(data, MediaType.INDEX, tag)

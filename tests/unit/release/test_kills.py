@@ -1,0 +1,208 @@
+"""A publication that is killed, and two at the same time: no wrong tag, and a second run ends it.
+
+The long forms run in `nox -s registries`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from harness.publish.plan import TagPolicy
+from harness.publish.record import RECORD
+from harness.publish.seal import SealedImage
+from harness.stand_ins.registry.behaviour import ZOT, Profile
+
+from .fake_cosign import signer_of
+from .fake_registry import FakeRegistry, fake_registry
+from .made import REGIONS, VERSION, both, is_of_region, publish_to
+
+LONG = pytest.mark.registries
+PROFILES = [Profile.GHCR, Profile.DOCKER, ZOT]
+MOST_REQUESTS = 1000
+OLDER, NEWER = "v1.2.3", "v1.2.4"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[SealedImage]:
+    """A sealed image for each architecture."""
+    return both(tmp_path_factory.mktemp("sealed"))
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> list[SealedImage]:
+    """The images of the next version."""
+    return both(tmp_path_factory.mktemp("newer"), version=NEWER, seed=9)
+
+
+def killed(registry: FakeRegistry, images: list[SealedImage], output: Path, after: int) -> bool:
+    """Publish in a process that is killed after an answer; return whether it got that far."""
+    child = os.fork()
+    if child == 0:
+        try:
+            _dying(after)
+            publish_to(registry, images, output, signer=signer_of(registry))
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def _dying(after: int) -> None:
+    """Let this process be killed when the answer with the number `after` arrives."""
+    real, number = requests.Session.request, 0
+
+    def request(self: requests.Session, *arguments: Any, **options: Any) -> requests.Response:
+        nonlocal number
+        answer = real(self, *arguments, **options)
+        number += 1
+        if number > after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    requests.Session.request = request  # type: ignore[method-assign]
+
+
+def check_tags(registry: FakeRegistry, when: str) -> None:
+    """Check that no tag names what is incomplete or was not verified before the tag was set."""
+    assert registry.half == [], when
+    tags = [tag for tag in registry.tags if not tag.startswith("sha256-")]
+    if not tags:
+        return
+    tagged = re.compile(rf"PUT .*/manifests/({VERSION}|latest)")
+    first = next(i for i, line in enumerate(registry.log) if tagged.match(line))
+    before = "\n".join(registry.log[:first])
+    for tag in tags:
+        index = registry.tags[tag]
+        assert registry.complete(index), f"{tag}, {when}"
+        regional = is_of_region(tag)
+        assert len(registry.attached(index)) == (3 if regional else 7), f"{tag}, {when}"
+        manifests = registry.parts(registry.manifests[index])
+        for manifest in manifests:
+            assert len(registry.attached(manifest)) == (0 if regional else 3), f"{tag}, {when}"
+            assert f"GET /v2/owner/image/manifests/{manifest}" in before, when
+            for blob in registry.parts(registry.manifests[manifest]):
+                assert f"GET /v2/owner/image/blobs/{blob}" in before, when
+
+
+def kill_and_finish(
+    profile: str, images: list[SealedImage], directory: Path, after: int
+) -> FakeRegistry | None:
+    """Kill one publication, then finish it; return None if it ended before."""
+    output = directory / f"{after}"
+    with fake_registry(profile=profile) as registry:
+        if not killed(registry, images, output, after):
+            return None
+        when = f"{profile}, killed after answer {after}: {registry.log[-1]}"
+        check_tags(registry, when)
+        resume = (output / RECORD).exists()
+        published = publish_to(registry, images, output, resume=resume, signer=signer_of(registry))
+        check_tags(registry, f"finished after: {when}")
+        assert published.tags == (VERSION, "latest"), when
+        assert registry.tags[VERSION] == registry.tags["latest"] == published.plan.index.digest
+        return registry
+
+
+def test_killed_publication_leaves_no_unverified_tag(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """In the middle of the blobs and of the attestations; the next test has all requests."""
+    for after in (40, 110):
+        assert kill_and_finish(Profile.GHCR, images, tmp_path, after)
+
+
+@pytest.mark.registries
+@pytest.mark.parametrize("profile", PROFILES)
+def test_publication_killed_at_every_request(
+    profile: str, images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Whatever answer it was killed after: no tag is wrong, and a second run finishes it."""
+    for after in range(MOST_REQUESTS):
+        if kill_and_finish(profile, images, tmp_path, after) is None:
+            break
+    else:
+        pytest.fail(f"no end after {MOST_REQUESTS} requests")
+    print(f"{profile}: killed after each of {after} answers")
+    assert after > 100
+
+
+def two_at_once(
+    profile: str, older: list[SealedImage], newer: list[SealedImage], directory: Path
+) -> None:
+    """Publish two versions in two threads, which share no lock, as two machines do."""
+    with fake_registry(profile=profile) as registry:
+        errors: list[BaseException] = []
+        ready = threading.Barrier(2)
+
+        def run(version: str, images: list[SealedImage]) -> None:
+            try:
+                publish_to(
+                    registry,
+                    images,
+                    directory / version,
+                    version=version,
+                    policy=TagPolicy(floating=True),
+                    trial=lambda _: f"both are here: {ready.wait(60)}",
+                )
+            except BaseException as error:  # shown below
+                errors.append(error)
+                ready.abort()
+
+        threads = [
+            threading.Thread(target=run, args=pair) for pair in ((OLDER, older), (NEWER, newer))
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not errors, errors
+        tags = registry.tags
+        assert tags["latest"] == tags["v1.2"] == tags["v1"] == tags[NEWER] != tags[OLDER]
+        for region in REGIONS:
+            assert tags[f"latest-{region.name}"] == tags[f"{NEWER}-{region.name}"]
+
+
+def test_latest_is_the_newer_of_two_that_are_published_at_once(
+    images: list[SealedImage], newer: list[SealedImage], tmp_path: Path
+) -> None:
+    """Without any lock between them; the next test does it fifty times."""
+    two_at_once(Profile.GHCR, images, newer, tmp_path)
+
+
+@pytest.mark.registries
+@pytest.mark.parametrize("profile", PROFILES)
+def test_latest_is_the_newer_of_two_fifty_times(
+    profile: str, images: list[SealedImage], newer: list[SealedImage], tmp_path: Path
+) -> None:
+    """Fifty pairs of publications."""
+    for number in range(50):
+        two_at_once(profile, images, newer, tmp_path / f"{number}")
+
+
+@pytest.mark.parametrize("moment", ["before-latest", "after-latest"])
+def test_latest_that_was_set_too_late_is_handed_over(
+    moment: str, images: list[SealedImage], newer: list[SealedImage], tmp_path: Path
+) -> None:
+    """The newer version appears between the plan of `latest` and the end: it has the last word."""
+    with fake_registry() as registry:
+        publish_to(registry, newer, tmp_path / "newer", version=NEWER)
+        digest = registry.tags.pop(NEWER)
+        del registry.tags["latest"]
+        old = {"before-latest": "", "after-latest": digest}[moment]
+
+        def appears(tag: str) -> None:
+            if tag == "latest" and NEWER not in registry.tags:
+                registry.tags[NEWER] = digest
+                registry.tags["latest"] = old or registry.tags["latest"]
+
+        registry.on_tag = appears
+        published = publish_to(registry, images, tmp_path / "older")
+        assert registry.tags["latest"] == digest
+        assert published.tags == (VERSION,)
