@@ -16,7 +16,7 @@ from harness.core.regions import load_regions
 from harness.core.stages import Architecture, asset_name
 from harness.stand_ins.release import serve_directory
 from tests.workflows import local_nox
-from tests.workflows.runner import SUCCESS, Event, Runner, WorkflowRun
+from tests.workflows.runner import SKIPPED, SUCCESS, Event, Runner, WorkflowRun
 
 from ..conftest import VERSION
 from .conftest import REPOSITORY, Cli, Sealed
@@ -93,6 +93,7 @@ def test_fr_010_dry_run_by_hand_publishes_nothing(
     inputs = {"version": VERSION, "dry-run": True, "latest": "never"}
     event = Event(name="workflow_dispatch", inputs=inputs, token=TOKEN)
     run = execute(event, sealed, cli, release_url, tmp_path)
+    assert run.results.pop("notes") == SKIPPED, "nothing was published"
     assert set(run.results.values()) == {SUCCESS}, run.explain()
     plan = next(s.output for s in run.steps if s.name == "Publish the sealed images")
     assert VERSION in plan
