@@ -68,14 +68,50 @@ local function is_ready(region)
   return passes(server_stats(region))
 end
 
--- A fixed length, written in place in one piece: that works when the file system is full.
+-- A region that waits for its turn would fail its check 20 times a second. Where no region is ready this many seconds
+-- after the start, each takes longer than that from its own start: those that wait are not checked until they start. The
+-- check of a server whose check was enabled again comes within `inter`, 1 s, so that it is not seen ready later.
+local LONG_START_SECONDS = 1
+local began, is_long_start, any_ready = nil, false, false
+local unchecked, row_of = {}, {} -- by region
+
+local function check_only_started()
+  local moment = core.now()
+  local now = moment.sec + moment.usec / 1e6
+  began = began or now
+  if not is_long_start then
+    is_long_start = not any_ready and now - began >= LONG_START_SECONDS
+    return
+  end
+  local processes = read_processes()
+  for _, region in ipairs(REGIONS) do
+    -- A region that ended a moment ago may still be ready by its last check.
+    local waits = (processes[region] or NONE).state == "waiting" and not row_of[region].ready
+    if waits ~= (unchecked[region] or false) then
+      local server = core.backends["region-" .. region].servers.plugin
+      unchecked[region] = waits
+      if waits then
+        server:check_disable()
+      else
+        server:check_enable()
+      end
+    end
+  end
+end
+
+-- A fixed length, written in place in one piece: that works when the file system is full. The statistics of a server
+-- have a hundred values: those of one that is not checked do not change.
 local function health_rows()
   local rows, all_ready = {}, true
   for index, region in ipairs(REGIONS) do
-    local stats = server_stats(region)
-    local ready, check = passes(stats), (stats.check_status or ""):gsub("[^%w]", "")
-    all_ready = all_ready and ready
-    rows[index] = string.format("%-40s %d %-16s\n", region, ready and 1 or 0, check)
+    if not unchecked[region] then
+      local stats = server_stats(region)
+      local ready, check = passes(stats), (stats.check_status or ""):gsub("[^%w]", "")
+      row_of[region] = { ready = ready, text = string.format("%-40s %d %-16s\n", region, ready and 1 or 0, check) }
+    end
+    local row = row_of[region]
+    any_ready, all_ready = any_ready or row.ready, all_ready and row.ready
+    rows[index] = row.text
   end
   return table.concat(rows), all_ready
 end
@@ -89,9 +125,13 @@ local function put(name, text, mode)
 end
 
 core.register_task(function()
-  local written
+  local written, all_ready
   while true do
-    local rows, all_ready = health_rows()
+    if not all_ready then
+      check_only_started()
+    end
+    local rows
+    rows, all_ready = health_rows()
     if rows ~= written then
       put("health", rows, "r+")
       put("events", "\n", "r+")

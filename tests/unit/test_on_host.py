@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from socket import create_server
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.core.regions import PLUGIN_PORT_OFFSET
 from harness.core.settings import MAX_RESTARTS, default_number
 from harness.core.wait import wait_until
 from harness.verify.probe import get_status
@@ -158,6 +162,29 @@ def test_region_that_is_down_answers_503_with_its_name(tmp_path: Path) -> None:
         assert answer.json() == {"error": "region is starting", "region": "eu-west-1"}
         assert get(running.port("us-east-1"), "/healthz").status_code == 200
         assert get(running.metrics_port, "/readyz").status_code == 503
+        assert running.stop() == 0
+
+
+def test_a_region_that_waits_long_for_its_turn_is_not_checked(tmp_path: Path) -> None:
+    """Starts that take over a second: no check reaches a waiting region, which is ready later."""
+    delays = {"STANDIN_START_DELAY": "2500ms", "FINFOCUS_START_PARALLEL": "1"}
+    with on_host(tmp_path, **delays) as running:
+        wait_until(
+            lambda: get_status(running.metrics_port, "/livez"),
+            timeout=DEADLINE,
+            what="the proxy answers",
+            explain=running.text,
+        )
+        last = running.port("sa-east-1") + PLUGIN_PORT_OFFSET
+        checked_at = time.monotonic()
+        with create_server(("127.0.0.1", last)) as listener:
+            listener.settimeout(0.02)
+            while get_status(running.metrics_port, "/readyz/us-east-1") != 200:
+                with suppress(TimeoutError):
+                    listener.accept()[0].close()
+                    checked_at = time.monotonic()
+        assert time.monotonic() - checked_at > 0.5
+        running.await_ready()
         assert running.stop() == 0
 
 
