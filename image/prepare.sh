@@ -28,6 +28,8 @@ _main() {
   _load_parts "$ff_home"
   load_settings
   check_memory
+  limit_connections
+  limit_requests
   make_streams
   write_proxy_config
   print_settings >&3

@@ -147,7 +147,7 @@ _READY = '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}'
 def _started_again(port: int, region: str) -> bool:
     lines = body_of(f"http://{LOOPBACK}:{port}/metrics").decode().splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if line and line[0] != "#")
-    return float(values[f'finfocus_region_restarts_total{{region="{region}"}}']) > 0
+    return float(values[f'finfocus_region_restarts_total{{finfocus_region="{region}"}}']) > 0
 
 
 def _spend_budget(stage: Stage) -> None:

@@ -152,7 +152,9 @@ def _metrics(stage: Stage, local: dict[int, int]) -> None:
         text = body_of(f"http://{LOOPBACK}:{local[METRICS_PORT]}/metrics").decode()
         families = list(text_string_to_metric_families(text))
         samples = [sample for family in families for sample in family.samples]
-        up = {s.labels["region"]: s.value for s in samples if s.name == "finfocus_region_up"}
+        up = {
+            s.labels["finfocus_region"]: s.value for s in samples if s.name == "finfocus_region_up"
+        }
         _expect_all_up(stage, up, finding)
         finding.measured = f"{len(families)} families, {len(samples)} samples"
 

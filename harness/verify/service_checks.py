@@ -218,7 +218,7 @@ def _samples(container: RunningContainer, ending: str) -> Iterator[tuple[str, fl
             raise HarnessError(f"metric family {family.name} appears twice")
         seen.add(family.name)
         for sample in family.samples:
-            if sample.name.endswith(f"_{ending}") and "region" in sample.labels:
-                region = sample.labels["region"]
+            if sample.name.endswith(f"_{ending}") and "finfocus_region" in sample.labels:
+                region = sample.labels["finfocus_region"]
                 totals[region] = totals.get(region, 0.0) + sample.value
     yield from totals.items()

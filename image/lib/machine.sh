@@ -67,8 +67,12 @@ memory_need() {
 
 # Warns if the memory limit is lower than what the selected regions need.
 check_memory() {
+  local victim='one region after another'
   memory_limit && ff_memory_limit=$REPLY
   memory_need && ff_memory_need=$REPLY
   [[ -n $ff_memory_limit ]] && ((ff_memory_limit < ff_memory_need)) || return 0
-  log warn - "the memory limit is $((ff_memory_limit >> 20)) MiB and ${#ff_regions[@]} regions need about $((ff_memory_need >> 20)) MiB at startup: raise the limit, or run fewer regions with FINFOCUS_REGIONS"
+  # https://docs.kernel.org/admin-guide/cgroup-v2.html: set by Kubernetes 1.28 and later.
+  first_word "$FF_CGROUP/memory.oom.group"
+  [[ $REPLY != 1 ]] || victim='the whole container'
+  log warn - "the memory limit is $((ff_memory_limit >> 20)) MiB and ${#ff_regions[@]} regions need about $((ff_memory_need >> 20)) MiB at startup; when it runs out, the kernel kills $victim: raise the limit, or run fewer regions with FINFOCUS_REGIONS"
 }

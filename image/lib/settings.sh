@@ -113,6 +113,8 @@ load_settings() {
   read_table "$ff_home/regions"
   select_regions "${FINFOCUS_REGIONS:-}"
   read_numbers "$ff_home/settings"
+  [[ ${FINFOCUS_ACCESS_LOG:-false} =~ ^(true|false)$ ]] ||
+    bad_setting "FINFOCUS_ACCESS_LOG is '$FINFOCUS_ACCESS_LOG': use true or false"
   check_binaries
   check_ports
 }

@@ -21,7 +21,8 @@ local wait = require "posix.sys.wait"
 local CANNOT_EXECUTE, CONNECT_MICROSECONDS = 126, 10000
 
 -- When memory runs out, the kernel should kill a plugin rather than the proxy or the log writer, which serve all
--- regions. Any process may raise its own oom_score_adj (proc(5)); Kubernetes may have set it to the maximum already.
+-- regions. Any process may raise its own oom_score_adj (proc(5)). Not on Kubernetes: since 1.28, with cgroup version 2,
+-- the kernel kills the whole container (memory.oom.group), and without requests and limits every process has the maximum.
 local function offer_to_oom_killer()
   local file = io.open("/proc/self/oom_score_adj", "r+")
   if file then

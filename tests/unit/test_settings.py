@@ -102,14 +102,16 @@ def test_name_and_version_of_a_base(reference: str, short: str) -> None:
     assert name_and_version(reference) == short
 
 
-def test_the_supervisor_reads_every_number_and_no_other() -> None:
+def test_every_number_is_read_and_no_other() -> None:
     """A row without a use, and a use without a row, is a mistake."""
+    shell = (IMAGE_DIRECTORY / "lib" / "state.sh").read_text(encoding="utf-8")
     sources = [IMAGE_DIRECTORY / "supervisor.lua", *(IMAGE_DIRECTORY / "supervisor").glob("*.lua")]
     used = {
         name
         for path in sources
         for name in re.findall(r"\bsettings\.(?!cfg)([a-z_]+)", path.read_text(encoding="utf-8"))
     }
+    used |= set(re.findall(r"ff_setting\[([a-z_]+)\]", shell))
     numbers = {setting.short_name for setting in load_settings().values() if setting.kind.numeric}
     assert used - NO_SETTINGS == numbers
     assert set(fixed_numbers()) == numbers - {"start_parallel"}

@@ -94,6 +94,18 @@ def test_a_memory_limit_below_the_need_is_one_warning(file: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("group", "victim"), [("0", "one region after another"), ("1", "the whole container")]
+)
+def test_the_memory_warning_says_what_the_kernel_kills(
+    group: str, victim: str, tmp_path: Path
+) -> None:
+    """With memory.oom.group, as on Kubernetes 1.28 and later, one region takes all others along."""
+    write(tmp_path, {"memory.max": f"{64 * MIB}\n", "memory.oom.group": f"{group}\n"})
+    line = json.loads(check_memory(tmp_path / "home", tmp_path, {"us-east-1": 158_000_000}))
+    assert f"the kernel kills {victim}:" in line["message"]
+
+
+@pytest.mark.parametrize(
     "files",
     [
         pytest.param({}, id="no-cgroup"),
@@ -115,14 +127,20 @@ def test_a_small_binary_needs_no_price_list(tmp_path: Path) -> None:
     assert check_memory(tmp_path / "home", tmp_path, {"us-east-1": 1000}) == ""
 
 
-def proxy_settings(files: str, state: Path) -> dict[str, str]:
+def proxy_settings(files: str, state: Path, **environ: str) -> dict[str, str]:
     """Return the variables in the settings file under a limit of open files."""
     script = f"""
     ulimit -n {files}
     ff_state='{state}' ff_regions=(us-east-1 eu-west-1) ff_memory_limit= ff_memory_need=77
+    read_numbers "$ff_home/settings"
+    limit_connections
+    limit_requests
     proxy_settings
     """
-    head, *rows = bash(script).stdout.splitlines()
+    done = bash(script, **environ)
+    if done.returncode:
+        return {"message": json.loads(done.stdout)["message"], "code": str(done.returncode)}
+    head, *rows = done.stdout.rstrip().splitlines()
     assert head == "global"
     words = [row.split(maxsplit=2) for row in rows]
     assert {word[0] for word in words} == {"setenv"}
@@ -137,12 +155,42 @@ def test_proxy_settings_file(tmp_path: Path) -> None:
     assert found == {
         "FF_STATE_DIR": str(tmp_path),
         "FF_METRICS_PORT": "9090",
-        "FF_MAXCONN": str((1024 - 128) // 2),
-        "FF_REGION_MAXCONN": str((1024 - 128) // 2 * 15 // 16 // 2),
+        "FF_MAXCONN": "480",
+        "FF_REGION_CONNECTIONS": "198",
+        "FF_REGION_ACCEPTED": "223",
+        "FF_REGION_MAXCONN": "224",
         "FF_REGIONS": "us-east-1 eu-west-1",
         "FF_MEMORY_LIMIT": "0",
         "FF_MEMORY_NEED": "77",
+        "FF_RESTART_LIMIT": "3",
+        "FF_ACCESS_LOG": "0",
     }
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted", "served"),
+    [("20000", "", 1000), ("20000", "2000", 2000), ("2048", "100", 100), ("1024", "", 198)],
+)
+def test_connections_of_a_region_follow_the_setting_and_the_file_limit(
+    tmp_path: Path, files: str, wanted: str, served: int
+) -> None:
+    """All that is accepted has its two files, and the metrics port keeps some connections."""
+    found = proxy_settings(
+        files, tmp_path, **({"FINFOCUS_MAX_CONNECTIONS": wanted} if wanted else {})
+    )
+    assert int(found["FF_REGION_CONNECTIONS"]) == served
+    assert served < int(found["FF_REGION_ACCEPTED"]) < int(found["FF_REGION_MAXCONN"])
+    assert 2 * int(found["FF_MAXCONN"]) + 64 <= int(files)
+    assert int(found["FF_MAXCONN"]) - 2 * int(found["FF_REGION_MAXCONN"]) >= 16
+
+
+@pytest.mark.parametrize(("files", "wanted"), [("64", ""), ("32", ""), ("70", ""), ("1024", "500")])
+def test_too_few_files_are_a_wrong_setting(tmp_path: Path, files: str, wanted: str) -> None:
+    """A limit of 64 files or less, or one too low for the setting, exits with 64 and the fix."""
+    environ = {"FINFOCUS_MAX_CONNECTIONS": wanted} if wanted else {}
+    found = proxy_settings(files, tmp_path, **environ)
+    assert found["code"] == "64"
+    assert files in found["message"] and "--ulimit nofile=" in found["message"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +209,7 @@ def test_fr_009_proxy_checks_the_health_endpoint_only_where_it_is_on(
     environ: dict[str, str], check: bool, protocol: bool
 ) -> None:
     """FR-009 (health endpoint): with it on, the check is a request, otherwise a connection."""
-    text = bash("ff_regions=(us-west-2); proxy_regions", **environ).stdout
+    text = bash("ff_regions=(us-west-2); ff_rotation=; proxy_regions", **environ).stdout
     assert "@" not in text.replace("@-", "")
     assert ("option httpchk GET /healthz" in text) == check
     assert ("check-proto h1" in text) == protocol

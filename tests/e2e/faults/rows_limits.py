@@ -227,6 +227,19 @@ def rows() -> Iterator[Row]:
             fast=files == 256,
         )
     yield Row(
+        name="files-too-few",
+        requirement="SC-003",
+        done="--ulimit nofile=64:64",
+        promised="exit code 64; the last line says what to do",
+        act=_start_and_end,
+        ready_seconds=0,
+        ends=True,
+        exit_code=64,
+        stop_seconds=30,
+        extra={"ulimits": [{"Name": "nofile", "Soft": 64, "Hard": 64}]},
+        last_words="raise it with --ulimit nofile=",
+    )
+    yield Row(
         name="shm-full-at-start",
         requirement="SC-002",
         done="/dev/shm has no room for a page",

@@ -119,7 +119,7 @@ def _readyz(world: World) -> dict[str, Any]:
 
 def _states(world: World) -> dict[str, str]:
     text = requests.get(world.container.url(METRICS_PORT, "/metrics"), timeout=5).text
-    pattern = r'^finfocus_region_state\{region="([^"]+)",state="(\w+)"\} 1$'
+    pattern = r'^finfocus_region_state\{finfocus_region="([^"]+)",state="(\w+)"\} 1$'
     return dict(re.findall(pattern, text, re.MULTILINE))
 
 

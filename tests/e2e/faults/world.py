@@ -38,7 +38,7 @@ READY_SECONDS = 10.0  # SC-002
 SUPERVISOR, PROXY, WRITER = "supervisor.lua", "haproxy -db", "logmux.lua"
 
 _ENDED = re.compile(r"(\S+) exited \(code")
-_SAMPLE = r'^finfocus_region_{}\{{region="([^"]+)"[^}}]*\}} (\d+)$'
+_SAMPLE = r'^finfocus_region_{}\{{finfocus_region="([^"]+)"[^}}]*\}} (\d+)$'
 
 
 def _said_at(line: LogLine) -> float:

@@ -308,11 +308,17 @@ def test_labels_reach_what_the_operator_selects(helm: Helm) -> None:
 
 
 def test_the_rules_and_the_dashboard_are_the_files(helm: Helm) -> None:
-    """The PrometheusRule has exactly the groups of the rules file, and the ConfigMap the file."""
-    objects = rendered(helm, TAG, *EVERYTHING)
+    """The PrometheusRule has the file and the regions, the ConfigMap the dashboard."""
+    objects = rendered(helm, TAG, *EVERYTHING, "--set=regions={us-east-1,eu-west-1}")
     (rule,) = of_kind(objects, "PrometheusRule")
     rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text(encoding="utf-8"))
-    assert rule["spec"] == rules
+    *shared, expected = rule["spec"]["groups"]
+    assert {"groups": shared} == rules
+    assert [row["labels"] for row in expected["rules"]] == [
+        {"namespace": "finfocus", "finfocus_region": region}
+        for region in ("us-east-1", "eu-west-1")
+    ]
+    assert {row["record"] for row in expected["rules"]} == {"finfocus_region_expected"}
     (dashboard,) = of_kind(objects, "ConfigMap")
     (text,) = dashboard["data"].values()
     file = (CHART / "files" / "dashboard.json").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ local REGIONS = { "us-east-1", "eu-west-1" }
 
 return function(version, stats, process, log_writer_pid, path, durations, healthy)
   local environment = {
-    FF_STATE_DIR = "dir", FF_REGIONS = table.concat(REGIONS, " "), FF_MEMORY_LIMIT = "0", FF_MEMORY_NEED = "1",
-    FINFOCUS_IMAGE_VERSION = version,
+    FF_HOME = "home", FF_STATE_DIR = "dir", FF_REGIONS = table.concat(REGIONS, " "), FF_MEMORY_LIMIT = "0",
+    FF_MEMORY_NEED = "1", FF_REGION_CONNECTIONS = "2", FF_RESTART_LIMIT = "3", FINFOCUS_IMAGE_VERSION = version,
   }
   local log_writer = "log-writer log-writer ready " .. log_writer_pid .. " 1 0 1.5 -\n"
   local files = { ["dir/logmux.stats"] = stats, ["dir/state"] = process .. "\n" .. log_writer }
@@ -50,12 +50,19 @@ return function(version, stats, process, log_writer_pid, path, durations, health
   end
 
   local life = coroutine.create(function()
+    for name in pairs(package.loaded) do
+      if name:find "^metrics%." then
+        package.loaded[name] = nil
+      end
+    end
     program()
     local task = coroutine.create(watch)
     assert(coroutine.resume(task))
     for index = 1, #durations do
       local microseconds = durations:byte(index) ^ 3
-      observe({ f = { date = function() return microseconds end }, get_var = function() return 0 end }, REGIONS[1])
+      local vars = { ["txn.took"] = microseconds, ["txn.rpc"] = "Name", ["txn.code"] = path }
+      local fetches = { status = function() return 400 end }
+      observe({ f = fetches, get_var = function(_, name) return vars[name] end }, REGIONS[1])
     end
     return answer("metrics"), answer("readyz"), answer("livez")
   end)

@@ -25,7 +25,9 @@ def run(data: bytes) -> None:
     samples = samples_of(text)
     wanted = version if valid(version) else re.sub(rb"[\x80-\xff]", b"?", version)
     for region in REGIONS:
-        (info,) = (s for s in samples["finfocus_build_info"] if s.labels["region"] == region)
+        (info,) = (
+            s for s in samples["finfocus_build_info"] if s.labels["finfocus_region"] == region
+        )
         assert info.labels["version"] == wanted.decode(), info
         counted = {name: lines for name, lines, _ in re.findall(rb"(\S+) (\d+) (\d+)", stats)}
         (logged,) = of_region(samples["finfocus_region_log_lines_total"], region)
@@ -36,6 +38,10 @@ def run(data: bytes) -> None:
     )
     (count,) = of_region(samples["finfocus_region_request_duration_seconds_count"], REGIONS[0])
     assert count.value == len(durations)
+    calls = of_region(samples["finfocus_region_rpcs_total"], REGIONS[0])
+    assert all(re.fullmatch(r"[a-z_]{2,19}", sample.labels["code"]) for sample in calls)
+    assert len(calls) <= 3
+    assert sum(sample.value for sample in calls) == len(durations)
     assert ready in {200, 404, 503} and isinstance(json.loads(ready_body), dict)
     assert live in {200, 503} and isinstance(json.loads(live_body), dict)
     assert live == (200 if json.loads(live_body)["live"] else 503)
@@ -63,7 +69,7 @@ def samples_of(text: bytes) -> dict[str, list[Sample]]:
 
 def of_region(samples: list[Sample], region: str) -> list[Sample]:
     """Return the samples of one region."""
-    return [sample for sample in samples if sample.labels["region"] == region]
+    return [sample for sample in samples if sample.labels["finfocus_region"] == region]
 
 
 def check_histogram(buckets: list[Sample]) -> None:

@@ -1,0 +1,85 @@
+-- Which regions are ready by HAProxy's checks. Writes `health` into the state directory, a line per region: NAME 0|1
+-- CHECK, whether the last check passed and HAProxy's word for it; and wakes the supervisor through `events`.
+--
+--   is_ready(region)    whether the region's last check passed
+--   watch()             never returns: run it as a task
+
+local state = require "metrics.state"
+
+local function server(region)
+  return core.backends["region-" .. region].servers.plugin
+end
+
+-- HAProxy calls a server up until its first check is done.
+local function passes(stats)
+  return stats.status:sub(1, 2) == "UP" and (stats.check_status or ""):find("^%*? ?L[47]OK") ~= nil
+end
+
+local function is_ready(region)
+  return passes(server(region):get_stats())
+end
+
+-- A region that waits for its turn would fail its check 20 times a second. Where no region is ready this many seconds
+-- after the start, each takes longer than that from its own start: those that wait are not checked until they start. The
+-- check of a server whose check was enabled again comes within `inter`, 1 s, so that it is not seen ready later.
+local LONG_START_SECONDS = 1
+local began, is_long_start, any_ready = nil, false, false
+local unchecked, row_of = {}, {} -- by region
+
+local function check_only_started()
+  local moment = core.now()
+  local now = moment.sec + moment.usec / 1e6
+  began = began or now
+  if not is_long_start then
+    is_long_start = not any_ready and now - began >= LONG_START_SECONDS
+    return
+  end
+  local processes = state.processes()
+  for _, region in ipairs(state.regions) do
+    -- A region that ended a moment ago may still be ready by its last check.
+    local waits = processes[region].state == "waiting" and not row_of[region].ready
+    if waits ~= (unchecked[region] or false) then
+      unchecked[region] = waits
+      if waits then
+        server(region):check_disable()
+      else
+        server(region):check_enable()
+      end
+    end
+  end
+end
+
+-- The statistics of a server have a hundred values: those of one that is not checked do not change.
+local function rows()
+  local text, all_ready = {}, true
+  for index, region in ipairs(state.regions) do
+    if not unchecked[region] then
+      local stats = server(region):get_stats()
+      local ready, check = passes(stats), (stats.check_status or ""):gsub("[^%w]", "")
+      row_of[region] = { ready = ready, text = string.format("%-40s %d %-16s\n", region, ready and 1 or 0, check) }
+    end
+    local row = row_of[region]
+    any_ready, all_ready = any_ready or row.ready, all_ready and row.ready
+    text[index] = row.text
+  end
+  return table.concat(text), all_ready
+end
+
+local function watch()
+  local written, all_ready
+  while true do
+    if not all_ready then
+      check_only_started()
+    end
+    local text
+    text, all_ready = rows()
+    if text ~= written then
+      state.put("health", text)
+      state.put("events", "\n")
+      written = text
+    end
+    core.msleep(all_ready and 500 or 50)
+  end
+end
+
+return { is_ready = is_ready, watch = watch }

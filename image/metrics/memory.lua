@@ -1,0 +1,28 @@
+-- The container's memory, as the kernel says.
+--
+--   working_set()    bytes that the kernel cannot just drop, as Kubernetes counts them; nil where it does not say
+--
+-- Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files, and the older files of version 1.
+
+local state = require "metrics.state"
+
+local CGROUP = "/sys/fs/cgroup/"
+local SOURCES = {
+  { usage = CGROUP .. "memory.current", stat = CGROUP .. "memory.stat", cache = "inactive_file (%d+)" },
+  {
+    usage = CGROUP .. "memory/memory.usage_in_bytes", stat = CGROUP .. "memory/memory.stat",
+    cache = "total_inactive_file (%d+)",
+  },
+}
+
+local function working_set()
+  for _, source in ipairs(SOURCES) do
+    local usage = tonumber(state.read(source.usage))
+    if usage then
+      local cache = tonumber((state.read(source.stat) or ""):match("%f[%w_]" .. source.cache)) or 0
+      return math.max(0, usage - cache)
+    end
+  end
+end
+
+return { working_set = working_set }
