@@ -82,7 +82,7 @@ def test_fr_001_another_base_is_one_line(tmp_path: Path) -> None:
     directory = table(tmp_path, text.replace(default_base(), "mirror/alpine:3.99@sha256:1a"))
     assert default_base(directory) == "mirror/alpine:3.99@sha256:1a"
     outdated(copies, sections(load_regions(), load_settings(directory)), write=True)
-    dockerfile, reference = (path.read_text(encoding="utf-8") for path in copies)
+    dockerfile, reference, *_ = (path.read_text(encoding="utf-8") for path in copies)
     assert re.findall("ARG BASE_IMAGE=(.*)", dockerfile) == [default_base(directory)]
     assert f"starts from `{default_base(directory)}`" in reference
     with pytest.raises(UsageError, match="BASE_IMAGE is missing"):
@@ -124,7 +124,7 @@ def test_a_new_setting_is_found_as_a_difference(tmp_path: Path) -> None:
     flag = "FINFOCUS_PLUGIN_NEW true - flag what it is\n"
     settings = load_settings(table(tmp_path, text + ROW + flag))
     assert outdated(copies, sections(load_regions(), settings), write=True) == copies
-    dockerfile, reference = (path.read_text(encoding="utf-8") for path in copies)
+    dockerfile, reference, *_ = (path.read_text(encoding="utf-8") for path in copies)
     assert "_ENDPOINT=true \\\n    FINFOCUS_PLUGIN_NEW=true\n" in dockerfile
     assert "| `FINFOCUS_X_SECONDS` | 5 s | 1 s | what it is |" in reference
     assert default_number(MAX_RESTARTS) == load_settings()[MAX_RESTARTS].number
