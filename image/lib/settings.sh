@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Reads and checks the settings; a wrong one ends the container with exit 64. Sourced by prepare.sh.
+# Reads and validates the settings; an invalid one exits with 64. Sourced by prepare.sh.
 
 readonly FF_EXIT_USAGE=64
 readonly FF_PLUGIN_PORT_OFFSET=10000
@@ -22,7 +22,7 @@ read_table() {
   done <"$1"
 }
 
-# usage: select_regions LIST    Fills ff_regions with the regions of the comma list, with all when it is empty.
+# usage: select_regions LIST    Fills ff_regions from the comma-separated LIST; with all regions if it is empty.
 select_regions() {
   local -a wanted
   local region
@@ -66,7 +66,7 @@ read_numbers() {
   done <"$1"
 }
 
-# usage: listening_ports    Fills ff_listening with the TCP ports that something in this network namespace listens on.
+# usage: listening_ports    Fills ff_listening with the TCP ports of the listeners in this network namespace.
 # Format: https://www.kernel.org/doc/Documentation/networking/proc_net_tcp.txt (state 0A is LISTEN).
 listening_ports() {
   local table row
@@ -75,10 +75,10 @@ listening_ports() {
   declare -gA ff_listening=()
   for table in /proc/net/tcp /proc/net/tcp6; do
     [[ -r $table ]] || continue
-    # Not `read` in a loop: it seeks back after each line, and the kernel then makes the table anew. With a few
+    # Not `read` in a loop: it seeks back after each line, and the kernel then generates the table again. With a few
     # thousand connections, as in the host's network, that took a minute.
     mapfile -t -s 1 -n 4096 rows <"$table"
-    # Those that listen come first, and more of them would be no port of ours.
+    # Listening sockets come first.
     for row in "${rows[@]}"; do
       [[ $row =~ $listening ]] || break
       ff_listening[$((16#${BASH_REMATCH[1]}))]=1
@@ -94,7 +94,7 @@ check_ports() {
       [[ -z ${ff_listening[$port]:-} ]] || bad_setting "port $port of $region is in use: free it or leave the region out with FINFOCUS_REGIONS"
     done
   done
-  [[ -z ${ff_listening[$ff_metrics_port]:-} ]] || bad_setting "port $ff_metrics_port of the metrics is in use: free it"
+  [[ -z ${ff_listening[$ff_metrics_port]:-} ]] || bad_setting "metrics port $ff_metrics_port is in use: free it"
 }
 
 # The table lists every region of the release; the image of one region has only that binary.

@@ -1,11 +1,11 @@
--- Which waiting process starts now. A plugin parses its price lists before it listens, for seconds of processor time:
--- started all at once on two cores, twelve share them and the first is ready no sooner than the last. So at most
--- `start_parallel` regions parse at a time, first starts and restarts alike, in the order of the table.
+-- Decides which waiting process starts next. A plugin parses its price lists before it listens, which takes seconds of
+-- CPU time: if twelve start at once on two cores, the first is ready no sooner than the last. So at most `start_parallel`
+-- regions parse at a time, in the order of the table, for first starts and restarts alike.
 --
---   open(state, now, act)      asks for the starts that are due
---   look_seconds(entry, now)   when to look next whether a starting region listens
+--   open(state, now, act)      requests the starts that are due
+--   look_seconds(entry, now)   seconds until the next check whether a starting region listens
 
--- A start that takes longer than this, for a cold page cache or a hung plugin, no longer keeps the next one waiting.
+-- A start that takes longer than this, because of a cold page cache or a hung plugin, no longer delays the next one.
 local FAIR_SECONDS = 10
 
 local function is_busy(entry, now)
@@ -22,14 +22,14 @@ local function open(state, now, act)
     local is_region = entry.kind == "region"
     if entry.state == "waiting" and (not is_region or limit == 0 or busy < limit) then
       busy = busy + (is_region and 1 or 0)
-      -- That the process before listened says nothing of this one.
+      -- `listening` was true of the previous process.
       entry.state, entry.listening = "starting", nil
       act("start", { name = name })
     end
   end
 end
 
--- Soon after the start, for a plugin that has little to parse, then in steps of a twentieth of the time it has taken.
+-- Soon after the start, for a plugin that has little to parse, then in steps of 5 % of the time since the start.
 local function look_seconds(entry, now)
   return math.min(0.1, math.max(0.004, (now - entry.started_at) / 20))
 end

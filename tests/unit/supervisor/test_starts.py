@@ -84,6 +84,7 @@ def test_parts_pass_no_gate() -> None:
     """The proxy restarts immediately, however many regions are parsing."""
     decider = Decider(start_parallel=1)
     decider.start_due()
+    decider.now += 1
     assert starts(decider.exited("proxy")) == ["proxy"]
 
 
@@ -177,6 +178,7 @@ def test_a_frozen_part_is_killed_and_starts_again(part: str) -> None:
     assert words(actions) == [("warn", "-", f"{part} was stopped by a signal: killed")]
     assert signals(decider.tick(0.05)) == [(part, "SIGKILL")]
     assert words(decider.send("frozen", name=part)) == []
+    decider.now += 1
     assert starts(decider.exited(part, 137)) == [part]
 
 
