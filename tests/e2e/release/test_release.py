@@ -177,6 +177,8 @@ def test_helm_renders_the_published_chart(sealed: Sealed, cli: Cli) -> None:
     manifests = helm.template(name, *trust, name="release")
     image = f"{cli.registry.host}/{REPOSITORY}:{VERSION}@{published['index']['digest']}"
     assert f'image: "{image}"' in manifests
+    split = helm.template(name, *trust, "--set=layout=perRegion", name="release")
+    assert f'image: "{cli.registry.host}/{REPOSITORY}:{VERSION}-us-east-1@sha256:' in split
     assert f"appVersion: {VERSION}" in helm.run("show", "chart", name, *trust)
     assert f"oci://{chart['repository']} --version" in (cli.output / "release.md").read_text(
         "utf-8"
