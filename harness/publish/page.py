@@ -145,7 +145,7 @@ def _attested(plan: Plan) -> list[tuple[str, str, str]]:
             statement.predicate_type,
         )
         for statement in plan.statements
-        if statement.predicate_type in KINDS
+        if statement.predicate_type in KINDS and any(s.digest in names for s in statement.subjects)
     ]
 
 

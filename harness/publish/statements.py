@@ -81,6 +81,11 @@ def statements_of(
             name = f"{image.architecture}-{KINDS[kind].lower()}"
             about = (*subjects, *regional.values()) if kind == PREDICATE else subjects
             made.append(_statement(name, kind, predicate, about, repository))
+        for one in image.regional:
+            name = f"{image.architecture}-{KINDS[CYCLONEDX].lower()}-{one.region}"
+            sbom = json.loads(one.file(SBOM).read_bytes())
+            about = (one.image.manifest, regional[one.region])
+            made.append(_statement(name, CYCLONEDX, sbom, about, repository))
     return tuple(made)
 
 

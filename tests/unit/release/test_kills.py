@@ -83,10 +83,10 @@ def check_tags(registry: FakeRegistry, when: str) -> None:
         index = registry.tags[tag]
         assert registry.complete(index), f"{tag}, {when}"
         regional = is_of_region(tag)
-        assert len(registry.attached(index)) == (3 if regional else 7), f"{tag}, {when}"
+        assert len(registry.attached(index)) == (5 if regional else 7), f"{tag}, {when}"
         manifests = registry.parts(registry.manifests[index])
         for manifest in manifests:
-            assert len(registry.attached(manifest)) == (0 if regional else 3), f"{tag}, {when}"
+            assert len(registry.attached(manifest)) == (1 if regional else 3), f"{tag}, {when}"
             assert f"GET /v2/owner/image/manifests/{manifest}" in before, when
             for blob in registry.parts(registry.manifests[manifest]):
                 assert f"GET /v2/owner/image/blobs/{blob}" in before, when

@@ -24,6 +24,7 @@ from harness.publish.plan import TagPolicy
 from harness.publish.regional import SBOM
 from harness.publish.results import to_json_dict
 from harness.publish.seal import PROVENANCE, SEAL, SealedImage, seal, unseal
+from harness.publish.statements import CYCLONEDX
 from harness.scan.sbom import cut_to_region, modules_by_region
 from tests.unit.scan_reports import BASE, EAST, sbom
 
@@ -269,6 +270,27 @@ def test_fr_011_every_region_is_tagged_like_the_whole_image(
             assert f"| `{VERSION}-{made.region}` | `{made.index.digest}` |" in page
             assert listed["index"]["digest"] == made.index.digest
             assert listed["tags"] == [f"{VERSION}-{made.region}", f"latest-{made.region}"]
+
+
+def test_sbom_of_each_region_is_stated_of_its_image(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """For each platform: its cut SBOM, about its manifest and the region's index."""
+    with fake_registry() as registry:
+        plan = publish_to(registry, images, tmp_path).plan
+    for number, region in enumerate(REGIONS):
+        for image in images:
+            made = image.regional[number]
+            (stated,) = [
+                statement
+                for statement in plan.statements
+                if statement.predicate_type == CYCLONEDX
+                and made.image.manifest in statement.subjects
+            ]
+            assert stated.subjects == (made.image.manifest, plan.regional[number].index)
+            sbom = json.loads(stated.content)["predicate"]
+            assert sbom == json.loads(made.file(SBOM).read_bytes())
+            assert set(modules_by_region(sbom)) == {region.name}
 
 
 def test_backport_moves_no_latest_of_a_region(images: list[SealedImage], tmp_path: Path) -> None:
