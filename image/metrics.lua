@@ -1,5 +1,5 @@
--- The container's own HTTP answers on the metrics port, what the proxy knows of the regions' health, and what it counts
--- of their answers. Runs in HAProxy.
+-- The HTTP services of the metrics port, the regions' health for the supervisor, and the counters of responses. Runs in
+-- HAProxy.
 --
 -- Reads: the environment that prepare.sh writes for it (FF_...), and the state directory: see metrics/state.lua,
 -- metrics/health.lua and metrics/page.lua.
@@ -47,7 +47,7 @@ local function known(region)
   return false
 end
 
--- usage: names(regions, test)    A JSON list of the regions that pass the test, and how many.
+-- usage: names(regions, test)    A JSON list of the regions that pass the test, and their number.
 local function names(regions, test)
   local quoted = {}
   for _, region in ipairs(regions) do
@@ -58,7 +58,7 @@ local function names(regions, test)
   return "[" .. table.concat(quoted, ",") .. "]", #quoted
 end
 
--- A saturated region fails its own check and not that of all: its clients take no connection from the others.
+-- A saturated region fails only its own check: its clients do not use up the connections of the others.
 core.register_service("readyz", "http", function(applet)
   local wanted = applet.path:match("^/readyz/(.+)$")
   if wanted and not known(wanted) then
@@ -79,10 +79,10 @@ core.register_service("readyz", "http", function(applet)
   respond(applet, ready and 200 or 503, "application/json", body)
 end)
 
--- usage: lua.region_problem(REGION,KIND)    What the body of an answer of the proxy itself says. The kind is the status,
+-- usage: lua.region_problem(REGION,KIND)    The error in the body of the proxy's own response. KIND is the status
 -- or `refused`.
 local PROBLEMS = {
-  refused = "region has as many connections as it serves", ["502"] = "region aborted its response",
+  refused = "region has reached its connection limit", ["502"] = "region aborted its response",
   ["504"] = "region timed out",
 }
 
@@ -99,7 +99,7 @@ local function runs(process)
   return stat ~= nil and stat:find("%) [^ZXT] ") ~= nil
 end
 
--- HAProxy answers, so it is alive; the supervisor's death ends the container; the log writer is left.
+-- Only the log writer needs a check: HAProxy is responding, and the container exits with the supervisor.
 core.register_service("livez", "http", function(applet)
   local live = runs(state.processes()["log-writer"])
   respond(applet, live and 200 or 503, "application/json", string.format('{"live":%s,"log_writer":%s}\n', live, live))

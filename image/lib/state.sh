@@ -30,16 +30,16 @@ make_streams() {
   mkfifo -m 600 "${fifos[@]}"
 }
 
-# usage: limit_connections    Sets ff_maxconn for the proxy, and for each region ff_connections, which it serves, and
-# ff_accepted: some more, to be told so. A region has its share, so that clients of one take no connection from another or
-# from the metrics port. FINFOCUS_MAX_CONNECTIONS is for a region; without it fewer do where the file limit is low.
+# usage: limit_connections    Sets ff_maxconn for the proxy and, for each region, its limit ff_connections and ff_accepted,
+# which includes those that get a 503. Each region has its share, so that its clients cannot use up the connections of the
+# others or of the metrics port. The default of FINFOCUS_MAX_CONNECTIONS is lowered to fit the file limit.
 limit_connections() {
   local files count=${#ff_regions[@]} limit=${ff_setting[max_connections]} needed
   ff_connections=$limit
   ff_accepted=$((limit + limit / 8 + 1))
   ff_maxconn=$(((ff_accepted + 1) * count + FF_METRICS_CONNECTIONS))
   files=$(ulimit -Hn)
-  needed=$((ff_maxconn * 2 + FF_PROXY_FILES)) # two for each connection
+  needed=$((ff_maxconn * 2 + FF_PROXY_FILES)) # two files per connection
   [[ $files != unlimited ]] && ((files < needed)) || return 0
   [[ -z ${FINFOCUS_MAX_CONNECTIONS:-} ]] ||
     bad_setting "FINFOCUS_MAX_CONNECTIONS is $limit, for which $count regions need $needed open files, and the limit is $files: lower it, or raise the limit with --ulimit nofile=$needed"
@@ -50,8 +50,8 @@ limit_connections() {
     bad_setting "the limit of open files is $files, which is too low for $count regions: raise it with --ulimit nofile=1024"
 }
 
-# Sets ff_rotation, which ends connections after FINFOCUS_MAX_CONNECTION_REQUESTS, HTTP/1.1 ones after as many on average, and
-# ff_stream_limit, the same for HTTP/2. HAProxy 2.6 has no such setting for HTTP/2 and would not start with it.
+# Sets ff_rotation, which closes HTTP/1.1 connections after FINFOCUS_MAX_CONNECTION_REQUESTS on average, and
+# ff_stream_limit, the limit for HTTP/2. HAProxy 2.6 has no such setting for HTTP/2 and would not start with it.
 limit_requests() {
   local setting=tune.h2.fe.max-total-streams count=${ff_setting[max_connection_requests]}
   ff_rotation='# connections last' ff_stream_limit=''

@@ -1,6 +1,6 @@
--- The histogram of the time from a request to the head of the plugin's answer.
+-- The histogram of the time from a request to the headers of the plugin's response.
 --
---   count(region, microseconds)    one more answer
+--   count(region, microseconds)    adds a response
 --   lines(region)                  the histogram's samples, as text.family takes them
 
 local state = require "metrics.state"

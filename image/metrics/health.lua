@@ -1,5 +1,5 @@
--- Which regions are ready by HAProxy's checks. Writes `health` into the state directory, a line per region: NAME 0|1
--- CHECK, whether the last check passed and HAProxy's word for it; and wakes the supervisor through `events`.
+-- The regions' readiness by HAProxy's checks. Writes `health` into the state directory, a line per region: NAME 0|1
+-- CHECK, whether the last check passed and HAProxy's check status. Wakes the supervisor through `events`.
 --
 --   is_ready(region)    whether the region's last check passed
 --   watch()             never returns: run it as a task
@@ -10,7 +10,7 @@ local function server(region)
   return core.backends["region-" .. region].servers.plugin
 end
 
--- HAProxy calls a server up until its first check is done.
+-- HAProxy reports a server as up until its first check is complete.
 local function passes(stats)
   return stats.status:sub(1, 2) == "UP" and (stats.check_status or ""):find("^%*? ?L[47]OK") ~= nil
 end
@@ -19,9 +19,9 @@ local function is_ready(region)
   return passes(server(region):get_stats())
 end
 
--- A region that waits for its turn would fail its check 20 times a second. Where no region is ready this many seconds
--- after the start, each takes longer than that from its own start: those that wait are not checked until they start. The
--- check of a server whose check was enabled again comes within `inter`, 1 s, so that it is not seen ready later.
+-- A region that waits for its turn fails its check 20 times a second. If no region is ready this many seconds after the
+-- start, each needs longer than that, so the waiting ones are not checked until they start. After check_enable the first
+-- check comes within `inter`, 1 s, so readiness is not noticed late.
 local LONG_START_SECONDS = 1
 local began, is_long_start, any_ready = nil, false, false
 local unchecked, row_of = {}, {} -- by region
@@ -36,7 +36,7 @@ local function check_only_started()
   end
   local processes = state.processes()
   for _, region in ipairs(state.regions) do
-    -- A region that ended a moment ago may still be ready by its last check.
+    -- The last check of a region that has just exited may still say ready.
     local waits = processes[region].state == "waiting" and not row_of[region].ready
     if waits ~= (unchecked[region] or false) then
       unchecked[region] = waits
@@ -49,7 +49,7 @@ local function check_only_started()
   end
 end
 
--- The statistics of a server have a hundred values: those of one that is not checked do not change.
+-- A server's statistics have a hundred values, and do not change while it is not checked: do not read them.
 local function rows()
   local text, all_ready = {}, true
   for index, region in ipairs(state.regions) do

@@ -1,8 +1,8 @@
--- The container's memory, as the kernel says.
+-- The container's memory, as the kernel reports it.
 --
---   working_set()    bytes that the kernel cannot just drop, as Kubernetes counts them; nil where it does not say
+--   working_set()    bytes that the kernel cannot reclaim at once, as Kubernetes counts them; nil if unknown
 --
--- Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files, and the older files of version 1.
+-- Format: https://docs.kernel.org/admin-guide/cgroup-v2.html#memory-interface-files, and the files of version 1.
 
 local state = require "metrics.state"
 

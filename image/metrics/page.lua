@@ -2,7 +2,7 @@
 -- FF_REGION_CONNECTIONS, FF_RESTART_LIMIT, FINFOCUS_IMAGE_VERSION.
 --
 --   render()            the page
---   saturated(region)   whether the region has as many connections as it serves
+--   saturated(region)   whether the region has reached its connection limit
 
 local durations = require "metrics.durations"
 local health = require "metrics.health"
@@ -41,27 +41,27 @@ local function code_class_lines(front)
 end
 
 local function requests(out, front, back)
-  family(out, "finfocus_region_requests_total", "counter", "Answers on the region's public port by class of status code.",
+  family(out, "finfocus_region_requests_total", "counter", "Responses on the region's public port by class of status code.",
     function(r) return code_class_lines(front[r]) end)
-  family(out, "finfocus_region_rpcs_total", "counter", "Answers to gRPC, gRPC-Web and Connect calls by method and code.",
+  family(out, "finfocus_region_rpcs_total", "counter", "Responses to gRPC, gRPC-Web and Connect calls by method and code.",
     rpcs.lines)
-  family(out, "finfocus_region_aborted_requests_total", "counter", "Requests without a whole answer, by who broke them off.",
+  family(out, "finfocus_region_aborted_requests_total", "counter", "Requests without a complete response, by the side that aborted them.",
     function(r)
       return { { "", ',by="client"', back[r].cli_abrt or 0 }, { "", ',by="plugin"', back[r].srv_abrt or 0 } }
     end)
   family(out, "finfocus_region_request_duration_seconds", "histogram",
-    "Time from the request to the head of the plugin's answer.", durations.lines)
-  family(out, "finfocus_region_requests_in_flight", "gauge", "Requests the plugin is working on.",
+    "Time from the request to the headers of the plugin's response.", durations.lines)
+  family(out, "finfocus_region_requests_in_flight", "gauge", "Requests the plugin is handling.",
     single(function(r) return back[r].scur or 0 end))
 end
 
 local function connections(out, front)
-  family(out, "finfocus_region_connections", "gauge", "Connections of clients to the region's public port.",
+  family(out, "finfocus_region_connections", "gauge", "Client connections to the region's public port.",
     single(function(r) return front[r].scur or 0 end))
-  family(out, "finfocus_region_connections_limit", "gauge", "Connections the region serves; new ones beyond get a 503.",
+  family(out, "finfocus_region_connections_limit", "gauge", "Limit of connections; requests on further ones get a 503.",
     single(function() return MOST_CONNECTIONS end))
   family(out, "finfocus_region_refused_total", "counter",
-    "Connections closed, and requests answered 503, because the region served as many connections as it may.",
+    "Connections closed, and requests answered with 503, because the region had reached its connection limit.",
     single(function(r) return (front[r].dcon or 0) + (front[r].dreq or 0) end))
   family(out, "finfocus_region_received_bytes_total", "counter", "Bytes received on the region's public port.",
     single(function(r) return front[r].bin or 0 end))
@@ -74,9 +74,9 @@ local function processes(out, process)
     single(function(r) return health.is_ready(r) and 1 or 0 end))
   family(out, "finfocus_region_state", "gauge", "1 for the state the region is in, 0 for the others.",
     function(r) return state_lines(process[r].state) end)
-  family(out, "finfocus_region_restarts_total", "counter", "Times the region was started again after a failure.",
+  family(out, "finfocus_region_restarts_total", "counter", "Restarts of the region after a failure.",
     single(function(r) return math.max(0, process[r].starts - 1) end))
-  family(out, "finfocus_region_failures", "gauge", "Failures of the region in a row, which a stable time ends.",
+  family(out, "finfocus_region_failures", "gauge", "Consecutive failures of the region; reset after a stable time.",
     single(function(r) return process[r].failures end))
   family(out, "finfocus_region_start_time_seconds", "gauge", "Last start of the region's process, seconds since the epoch.",
     single(function(r) return process[r].started_at and text.number(process[r].started_at) end))
@@ -92,12 +92,12 @@ local function logs(out, counts)
 end
 
 local function container(out)
-  family(out, "finfocus_build_info", "gauge", "Always 1; the labels tell the image's version.",
+  family(out, "finfocus_build_info", "gauge", "Always 1; the label has the image's version.",
     function() return { { "", VERSION, 1 } } end)
-  plain(out, "finfocus_restart_limit", "Restarts in a row after which one more failure stops the container, 0 for none.",
+  plain(out, "finfocus_restart_limit", "Consecutive restarts after which one more failure stops the container, 0 for no limit.",
     os.getenv("FF_RESTART_LIMIT"))
   plain(out, "finfocus_memory_limit_bytes", "Memory limit of the container, 0 for none.", os.getenv("FF_MEMORY_LIMIT"))
-  plain(out, "finfocus_memory_need_bytes", "Memory the selected regions take at their start, estimated from the binaries.",
+  plain(out, "finfocus_memory_need_bytes", "Memory the selected regions need at startup, estimated from the binaries.",
     os.getenv("FF_MEMORY_NEED"))
   local used = memory.working_set()
   if used then

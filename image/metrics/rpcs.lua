@@ -1,14 +1,14 @@
--- Counts the answers to remote procedure calls by method and code. haproxy.region.cfg sets, for a call,
+-- Counts the responses to remote procedure calls by method and code. For a call haproxy.region.cfg sets
 --   txn.rpc     the method by the table `rpcs`, or "other"
---   txn.grpc    true for gRPC and gRPC-Web, whose HTTP status is 200 whatever the call's is
+--   txn.grpc    true for gRPC and gRPC-Web, whose HTTP status is 200 even for errors
 --   txn.code    of an error in Connect, the code in its JSON body
 --
---   count(txn, region)               an answer of the plugin; returns the code, nil when the request is no call
---   refuse(txn, region, status)      an answer of the proxy itself, by its HTTP status
+--   count(txn, region)               a response of the plugin; returns the code, nil if the request is not a call
+--   refuse(txn, region, status)      a response of the proxy itself, by its HTTP status
 --   lines(region)                    the samples, as text.family takes them
 --
--- HAProxy shows no trailers, which is where gRPC has its code: a call that failed is one whose answer has no body, and
--- its code is "error". It is known where it is a header: in gRPC-Web, and from a plugin that serves gRPC only.
+-- HAProxy does not expose trailers, where gRPC puts its code: a response without a body is a failed call with the code
+-- "error". The code is known if it is in a header: in gRPC-Web, and from a plugin that serves only gRPC.
 -- Codes: https://grpc.github.io/grpc/core/md_doc_statuscodes.html in the spelling of Connect,
 -- https://connectrpc.com/docs/protocol#error-codes; both have the same table for other HTTP status codes.
 
@@ -29,12 +29,12 @@ local CODE_OF_STATUS = {
 }
 local OK = 200
 
--- By region and by `,method="…",code="…"`. Two are there from the start: Prometheus sees no increase up to the first sample.
+-- By region and by `,method="…",code="…"`. Two exist from the start, because Prometheus sees no increase before the first sample.
 local counters = {}
 for _, region in ipairs(state.regions) do
   counters[region] = { [',method="other",code="ok"'] = 0, [',method="other",code="unavailable"'] = 0 }
 end
-local labels = {} -- by method and code: a request makes no string
+local labels = {} -- by method and code, so that a request allocates no string
 
 local function add(region, method, code)
   local of_method = labels[method] or {}

@@ -1,11 +1,11 @@
--- What the supervisor and the log writer have written into the state directory.
+-- Reads what the supervisor and the log writer publish in the state directory.
 --
 --   directory           the path, from the environment (FF_STATE_DIR)
 --   regions             the selected regions in the order of the table, from the environment (FF_REGIONS "region ...")
---   read(path)          the text of a file, nil when there is none
---   put(name, text)     overwrites the beginning of a file in place, in one piece: that works when the file system is full
---   processes()         by name: { state, pid, starts, failures, started_at, ready_seconds }, from `state`; a name that is
---                       not there gives an entry without a state. Format: supervisor/files.lua
+--   read(path)          the text of a file, nil if it does not exist
+--   put(name, text)     overwrites the start of a file in place with one write, which works on a full file system
+--   processes()         by name: { state, pid, starts, failures, started_at, ready_seconds }, from `state`; an unknown
+--                       name gives an entry without a state. Format: supervisor/files.lua
 --   log_counts()        by region: { lines, bytes }, from `logmux.stats`. Format: logmux.lua
 
 local directory = os.getenv("FF_STATE_DIR")

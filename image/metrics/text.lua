@@ -1,11 +1,11 @@
 -- The Prometheus text format: https://prometheus.io/docs/instrumenting/exposition_formats/
--- The label is not called `region`: many clusters give every series a `region` of their own.
+-- The label is not `region`, because many clusters add their own `region` to every series.
 --
 --   family(out, name, kind, help, sample)    appends a family; sample(region) gives a list of { suffix, labels, value }
---   single(value_of)                         a sample function for one value per region, none where it is nil
+--   single(value_of)                         a sample function for one value per region; no sample if it is nil
 --   plain(out, name, help, value)            appends a gauge of the container, without a region
---   number(value)                            a number's text; 0 for what is none
---   label_value(text)                        any text as the inside of a label's quotes
+--   number(value)                            the text of a number; 0 for anything else
+--   label_value(text)                        any text, escaped for a label's quotes
 
 local state = require "metrics.state"
 
@@ -37,7 +37,7 @@ local function number(value)
   return string.format("%.15g", tonumber(value) or 0)
 end
 
--- Prometheus refuses a whole scrape for a byte that is not UTF-8; Lua 5.3 lets encoded surrogates pass.
+-- Prometheus rejects a whole scrape for a byte that is not UTF-8; Lua 5.3 accepts encoded surrogates.
 local function is_utf8(text)
   return utf8.len(text) and not text:find("\xED[\xA0-\xBF]")
 end

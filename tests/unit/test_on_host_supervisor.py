@@ -219,7 +219,7 @@ def test_an_error_of_the_supervisor_stops_everything(
     shut = {line["region"] for line in lines if "shut" in line["message"]}
     assert (shut == set(NAMES)) == in_order
     if in_order:
-        assert errors[-1]["message"].startswith("the supervisor failed")
+        assert errors[-1]["message"].startswith("internal error in the supervisor")
 
 
 def test_sc_003_a_state_directory_that_is_gone_does_not_hold_the_stop(tmp_path: Path) -> None:
