@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from harness.core.console import say, step
-from harness.core.errors import RegistryError
 from harness.oci import MediaType
 from harness.publish.plan import Plan, RegionalPlan, TagPolicy, plan_moves
 from harness.publish.record import Record
 from harness.publish.tags import TagMove, TagPlan, of_region, plan_of_region
 from harness.registry import RegistryClient
+from harness.registry.client import MovedError
 from harness.registry.transport import MayPassError
 
 _ROUNDS = 5  # of planning the moving tags again
@@ -29,7 +29,7 @@ def move_tags(
     def again() -> TagPlan:
         return plan_moves(plan.version, plan.index.digest, client, policy)
 
-    _move(plan, again(), {plan.tag}, client, record, lambda _: False)
+    _move(plan, again(), {plan.tag}, client, record, None)
     moved: set[str] = set()
     for _ in range(_ROUNDS):
         tags = again()
@@ -56,12 +56,12 @@ def _move(  # noqa: PLR0917
     chosen: set[str],
     client: RegistryClient,
     record: Record,
-    taken: Callable[[str], bool],
+    taken: Callable[[str], bool] | None,
 ) -> None:
     """Set the `chosen` tags of `tags`; first check the tags of all regions.
 
-    A tag that another publisher has set meanwhile is an error, unless it is `taken`: a newer
-    version owns it.
+    A tag that another publisher sets meanwhile is set again, unless it is `taken`: a newer version
+    owns it. Without `taken`, for the version's tag, that is an error.
     """
     positions = [number for number, move in enumerate(tags.moves) if move.tag in chosen]
     regional = [
@@ -85,14 +85,18 @@ def _set(
     move: TagMove,
     tag: str,
     client: RegistryClient,
-    taken: Callable[[str], bool],
+    taken: Callable[[str], bool] | None,
 ) -> None:
-    client.push_manifest(made.index_data, MediaType.INDEX, move.tag)
-    try:
-        client.settle(move.tag, made.index.digest, before=move.before)
-    except RegistryError:
-        if not taken(tag):
-            raise
+    for left in reversed(range(_ROUNDS)):
+        client.push_manifest(made.index_data, MediaType.INDEX, move.tag)
+        try:
+            client.settle(move.tag, made.index.digest, before=move.before)
+        except MovedError:
+            if taken is None or not left:
+                raise
+            if not taken(tag):
+                continue
+        return
 
 
 def _hand_over(tag: str, owner: str, client: RegistryClient) -> None:

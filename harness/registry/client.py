@@ -38,6 +38,10 @@ _READ = 1 << 20
 _PAGES = 1000
 
 
+class MovedError(RegistryError):
+    """A tag that was just set names something else: another client set it too."""
+
+
 class RegistryClient:
     """One repository. Methods raise `RegistryError` if the registry refuses or returns bad data."""
 
@@ -158,7 +162,7 @@ class RegistryClient:
                     f"{self.repository.at(reference)} was set to {digest} but is"
                     f" {found or 'not there'}: another client moved it, or the registry is faulty"
                 )
-                raise MayPassError(text) if found in {None, before} else RegistryError(text)
+                raise MayPassError(text) if found in {None, before} else MovedError(text)
         raise AssertionError("retrying() returns or raises")
 
     def tag_digest(self, tag: str) -> str | None:

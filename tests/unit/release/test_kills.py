@@ -206,3 +206,24 @@ def test_latest_that_was_set_too_late_is_handed_over(
         published = publish_to(registry, images, tmp_path / "older")
         assert registry.tags["latest"] == digest
         assert published.tags == (VERSION,)
+
+
+def test_latest_that_an_older_version_takes_is_set_again(
+    images: list[SealedImage], newer: list[SealedImage], tmp_path: Path
+) -> None:
+    """The older version sets it between the newer one's write and its read: no error, set again."""
+    with fake_registry() as registry:
+        published = publish_to(registry, images, tmp_path / "older")
+        old = published.plan.index.digest
+        taken: list[str] = []
+
+        def takes(tag: str) -> None:
+            if tag == "latest" and not taken:
+                taken.append(tag)
+                registry.tags[tag], registry.tags["elsewhere"] = old, registry.tags[tag]
+
+        del registry.tags["latest"]
+        registry.on_tag = takes
+        publish_to(registry, newer, tmp_path / "newer", version=NEWER)
+        assert taken
+        assert registry.tags["latest"] == registry.tags[NEWER] != old
