@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -212,6 +213,11 @@ class Cli:
             timeout=300,
             check=False,
         )
+
+    def uploaded(self) -> list[str]:
+        """Return the digest of each blob that was uploaded, according to the registry's log."""
+        log = self.registry.log.read_text(errors="replace")
+        return re.findall(r'"PUT /v2/\S+/blobs/uploads/\S*digest=([^& ]+)\S* HTTP/1\.1" 201', log)
 
     def tags(self, *, regional: bool = False) -> set[str]:
         """Return the tags that users pull, as listed by the independent client.
