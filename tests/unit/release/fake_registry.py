@@ -202,13 +202,14 @@ class _Handler(BaseHTTPRequestHandler):
         line = f"{self.command} {path}"
         with self.fake.lock:
             self.fake.log.append(line)
-            self.fault = fault = self.fake.fault_for(line)
+            busy = self.fake.behaviour.is_busy(len(self.fake.log))
+            self.fault = fault = None if busy else self.fake.fault_for(line)
         if fault and fault.expire:
             self.fake.tokens.clear()
         if fault and fault.reset_after >= 0:
             return self._reset_after(path, fault.reset_after)
         body = self._body()
-        if not fault and self.fake.behaviour.is_busy(len(self.fake.log)):
+        if busy:
             return self._answer(429, b"{}", {"Retry-After": "0"})
         if fault and fault.status:
             errors = {"errors": [{"code": "TEST", "message": self._echo()}]}
