@@ -215,7 +215,7 @@ def test_a_client_beyond_the_limit_is_told_at_once(service: OnHost) -> None:
         refused = call(service, NAME, "json")
         assert time.monotonic() - began < 1
         assert (refused.status_code, refused.json()["region"]) == (503, REGION)
-        assert "connections" in refused.json()["error"]
+        assert "connection limit" in refused.json()["error"]
         assert samples(service, "finfocus_region_refused_total")[()] == before + 1
         assert samples(service, "finfocus_region_rpcs_total")["unavailable", "Name"] == 1
         health = httpx.get(f"http://127.0.0.1:{service.port(REGION)}/healthz", timeout=5)

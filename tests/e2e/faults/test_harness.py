@@ -41,9 +41,8 @@ def test_nodes_of_a_killed_run_are_swept(engine: Engine, image: BuiltImage) -> N
         for key, name in names.items()
     }
     try:
-        code, words = ended(harness("sweep"))
-        assert code == 0
-        assert str(nodes["left"].name) in words
+        # A sweep of a test beside this one may be first.
+        assert ended(harness("sweep"))[0] == 0
         kept = {container.id for container in engine.client.containers.list(all=True)}
         assert {key for key, node in nodes.items() if node.id in kept} == {"mine", "other"}
     finally:

@@ -462,8 +462,11 @@ def test_resumed_release_is_not_signed_twice(images: list[SealedImage], tmp_path
             log = signer.cosign.log
             made.append(sum(command[1] == "attest-blob" for command in log))
             assert sum(command[1] == "verify" for command in log) == 1 + len(REGIONS)
-            assert sum(command[1] == "verify-attestation" for command in log) == 9 + len(REGIONS)
-    signed = 7 + len(REGIONS)  # signatures, and for each architecture provenance, SBOM, proof
+            assert sum(command[1] == "verify-attestation" for command in log) == 9 + 4 * len(
+                REGIONS
+            )
+    # Signature and, for each architecture, provenance, SBOM, proof; of a region no proof.
+    signed = 7 + 3 * len(REGIONS)
     assert made == [signed, 0, signed]
 
 
@@ -475,7 +478,7 @@ def test_signature_of_another_key_is_made_again(images: list[SealedImage], tmp_p
         signer = signer_of(registry)
         publish_to(registry, images, tmp_path, signer=signer, resume=True)
         made = sum(command[1] == "attest-blob" for command in signer.cosign.log)
-        assert made == 7 + len(REGIONS)
+        assert made == 7 + 3 * len(REGIONS)
 
 
 @pytest.mark.parametrize(
@@ -528,9 +531,9 @@ def test_secrets_are_on_no_command_line_of_cosign(
         published = publish_to(registry, images, tmp_path, signer=signer)
         cosign = signer.cosign
         given = [e for e in cosign.environs if e]  # creating the signing config needs no key
-        assert len(given) == 18 + 3 * len(REGIONS), "the key, 7 signatures, 10 verifications, …"
+        assert len(given) == 18 + 8 * len(REGIONS), "the key, 7 signatures, 10 verifications, …"
         assert all(e["COSIGN_PRIVATE_KEY"] == "the-private-half" for e in given)
-        assert len(cosign.logins) == 10 + 2 * len(REGIONS)
+        assert len(cosign.logins) == 10 + 5 * len(REGIONS)
         for mode, text in cosign.logins:
             assert mode == 0o600
             assert list(json.loads(text)["auths"]) == [registry.host]
