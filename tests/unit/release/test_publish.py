@@ -462,9 +462,8 @@ def test_resumed_release_is_not_signed_twice(images: list[SealedImage], tmp_path
             log = signer.cosign.log
             made.append(sum(command[1] == "attest-blob" for command in log))
             assert sum(command[1] == "verify" for command in log) == 1 + len(REGIONS)
-            assert sum(command[1] == "verify-attestation" for command in log) == 9 + 4 * len(
-                REGIONS
-            )
+            verified = sum(command[1] == "verify-attestation" for command in log)
+            assert verified == 9 + 4 * len(REGIONS)
     # Signature and, for each architecture, provenance, SBOM, proof; of a region no proof.
     signed = 7 + 3 * len(REGIONS)
     assert made == [signed, 0, signed]
