@@ -1,10 +1,11 @@
 """Run the smoke test: cluster, image, manifests, user story, disruptions, proof."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,8 @@ from harness.core.regions import Region
 from harness.core.temporary import temporary_directory
 from harness.engine.provision import Engine
 from harness.engine.pull import find_image
+from harness.kubernetes.admission import check_admission
+from harness.kubernetes.autoscaling import check_autoscaling
 from harness.kubernetes.clusters import (
     Cluster,
     ClusterKind,
@@ -28,10 +31,11 @@ from harness.kubernetes.clusters import (
 from harness.kubernetes.disruptions import disrupt
 from harness.kubernetes.kubectl import Kubectl
 from harness.kubernetes.split import split_by_region
-from harness.kubernetes.stage import Stage, open_stage
+from harness.kubernetes.stage import ALL, Stage, open_stage
 from harness.kubernetes.story import tell_story
 from harness.verify.target import Target
 
+_ANOTHER_NAME = "finfocus-smoke:previous"
 CLEAN_UP = "everything that the run created is removed"
 REQUIRED = ("FR-007", "FR-017", "FR-019", "SC-003", "US-1")
 
@@ -47,6 +51,9 @@ class SmokeOptions:
     drain: Annotated[bool, typer.Option("--drain", help="Drain a node of the context.")] = (
         False  # only of a cluster that this run did not create
     )
+    upgrade_from: Annotated[
+        str, typer.Option(help="Image of the earlier release for the rolling upgrade.")
+    ] = ""
 
 
 def smoke(
@@ -67,10 +74,12 @@ def smoke(
     with _removed_afterwards(recorder) as stack:
         cluster = stack.enter_context(_cluster(options))
         environment = _describe(cluster.kubectl)
-        stage = stack.enter_context(open_stage(cluster, image, regions, recorder))
+        previous = options.upgrade_from
         if cluster.load and engine:
-            with temporary_directory("image") as directory:
-                cluster.load(save_images(engine, [image], directory))
+            previous = _load(engine, cluster.load, image, previous)
+        stage = stack.enter_context(
+            open_stage(cluster, image, regions, recorder, previous=previous)
+        )
         say(f"• smoke test of {image}")
         _every_check(stage, drain=cluster.own or options.drain)
         facts, found = _facts(engine, stage)
@@ -88,12 +97,32 @@ def smoke(
     )
 
 
+def _load(engine: Engine, load: Callable[[Path], None], image: str, previous: str) -> str:
+    """Load the image under test and the one to upgrade from; return the latter's name.
+
+    Without one it is the image under test under another name, which pods treat as another image.
+    """
+    given = find_image(engine.client, previous or image)
+    if not previous:
+        given.tag(*_ANOTHER_NAME.split(":"))
+    try:
+        with temporary_directory("image") as directory:
+            load(save_images(engine, [image, previous or _ANOTHER_NAME], directory))
+    finally:
+        if not previous:
+            engine.client.images.remove(_ANOTHER_NAME)
+    return previous or _ANOTHER_NAME
+
+
 def _every_check(stage: Stage, *, drain: bool) -> None:
     """Run the checks in order; an error between two of them becomes a failed check."""
     try:
         if tell_story(stage):
+            check_admission(stage)
             disrupt(stage, drain=drain)
-            split_by_region(stage)
+            check_autoscaling(stage)
+            stage.uninstall(ALL)
+            split_by_region(stage, drain=drain)
     except HarnessError as error:
         with stage.recorder.check("US-1", "the smoke test runs to its end") as finding:
             finding.fail(str(error))

@@ -1,4 +1,4 @@
-"""The cluster of a smoke test: a given context, kind, or a stand-in node."""
+"""The cluster of a smoke test: a given context, kind, or a stand-in."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from harness.engine.provision import Engine
 from harness.kubernetes.kind import is_installed as kind_is_installed
 from harness.kubernetes.kind import kind_cluster
 from harness.kubernetes.kubectl import Kubectl
-from harness.stand_ins.cluster.node import kubernetes_node
+from harness.stand_ins.cluster.cluster import stand_in_cluster
 from harness.stand_ins.cluster.programs import compiled_kubectl
 
 _PLATFORM_SINCE = "1.48"  # the engine's API version
@@ -73,14 +73,15 @@ def _made(kind: ClusterKind, stack: ExitStack) -> Cluster:
         except EnvironmentMissingError as error:
             if kind is ClusterKind.KIND:
                 raise
-            say(f"  using a stand-in node instead of kind: {str(error).splitlines()[-1]}")
+            say(f"  using a stand-in cluster instead of kind: {str(error).splitlines()[-1]}")
         else:
             options = (f"--kubeconfig={made.kubeconfig}",)
             kubectl = Kubectl(program=_find_kubectl(), options=options)
             return Cluster(kubectl=kubectl, load=made.load, own=True)
-    node = stack.enter_context(kubernetes_node())
-    kubectl = Kubectl(program=node.kubectl, options=(f"--kubeconfig={node.kubeconfig}",))
-    return Cluster(kubectl=kubectl, load=node.load, own=True, stand_in=node.stand_in())
+    made_here = stack.enter_context(stand_in_cluster())
+    options = (f"--kubeconfig={made_here.kubeconfig}",)
+    kubectl = Kubectl(program=made_here.kubectl, options=options)
+    return Cluster(kubectl=kubectl, load=made_here.load, own=True, stand_in=made_here.stand_in())
 
 
 def save_images(engine: Engine, references: Sequence[str], directory: Path) -> Path:

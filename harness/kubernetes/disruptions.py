@@ -3,6 +3,7 @@
 import http.client
 import json
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,15 @@ from harness.core.wait import wait_until
 from harness.kubernetes.drain import drain_node, evict_node
 from harness.kubernetes.in_cluster_load import under_load
 from harness.kubernetes.names import APP
-from harness.kubernetes.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready, restarts
+from harness.kubernetes.stage import (
+    ALL,
+    GRACE_SECONDS,
+    REPLICAS,
+    SELECTOR,
+    Stage,
+    is_ready,
+    restarts,
+)
 from harness.verify.limits import PROMISED
 from harness.verify.probe import LOOPBACK, body_of, get_status
 
@@ -38,7 +47,7 @@ def disrupt(stage: Stage, *, drain: bool) -> None:
     the sequence.
     """
     try:
-        for disruption in (_delete, _restart, _kill_region, _spend_budget, evict_node):
+        for disruption in (_delete, _upgrade, _kill_region, _spend_budget, evict_node):
             disruption(stage)
         drain_node(stage, allowed=drain)
     except HarnessError as error:
@@ -87,22 +96,33 @@ def _time_of(line: str) -> float:
     return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp()
 
 
-def _restart(stage: Stage) -> None:
-    with under_load(stage, "rolling restart", "a rolling restart: no request fails") as finding:
+def _upgrade(stage: Stage) -> None:
+    """Upgrade from the previous image under load; restart the pods if there is none."""
+    if not stage.previous:
+        _roll(stage, "rolling restart", lambda: _kubectl_rollout(stage, "restart"))
+        return
+    stage.install(ALL, image=stage.previous)
+    _kubectl_rollout(stage, "status")
+    stage.await_count(SELECTOR, REPLICAS)
+    what = f"rolling upgrade from {stage.previous}"
+    _roll(stage, what, lambda: stage.install(ALL))
+
+
+def _roll(stage: Stage, what: str, begin: Callable[[], object]) -> None:
+    scenario = what.partition(" from ")[0]
+    with under_load(stage, scenario, f"a {what}: no request fails") as finding:
         old = {pod["metadata"]["name"] for pod in stage.pods()}
-        stage.kubectl.run("rollout", "restart", f"deployment/{APP}")
-        seconds = stage.pull_seconds
-        status = ("rollout", "status", f"deployment/{APP}", f"--timeout={seconds}s")
-        stage.kubectl.run(*status, timeout=seconds + 20)
+        begin()
+        _kubectl_rollout(stage, "status")
         new = {pod["metadata"]["name"] for pod in stage.await_ready(REPLICAS)}
         finding.expect(not old & new, "an old pod still exists")
-        # The old pods keep serving for a while after the update is complete.
-        wait_until(
-            lambda: len(stage.kubectl.items("pods", SELECTOR)) == REPLICAS,
-            timeout=60,
-            what="the old pods are gone",
-            explain=stage.kubectl.trouble,
-        )
+        stage.await_count(SELECTOR, REPLICAS)
+
+
+def _kubectl_rollout(stage: Stage, verb: str) -> None:
+    seconds = stage.pull_seconds
+    limit = [f"--timeout={seconds}s"] if verb == "status" else []
+    stage.kubectl.run("rollout", verb, f"deployment/{APP}", *limit, timeout=seconds + 20)
 
 
 def _kill_region(stage: Stage) -> None:

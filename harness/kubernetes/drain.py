@@ -9,8 +9,7 @@ from harness.core.errors import HarnessError
 from harness.core.recorder import Limits
 from harness.core.wait import wait_until
 from harness.kubernetes.in_cluster_load import under_load
-from harness.kubernetes.names import APP
-from harness.kubernetes.stage import GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready
+from harness.kubernetes.stage import ALL, GRACE_SECONDS, REPLICAS, SELECTOR, Stage, is_ready
 
 HELD_SECONDS = 20
 _TAINT = "finfocus.com/smoke"
@@ -29,14 +28,21 @@ def drain_node(stage: Stage, *, allowed: bool) -> None:
     nodes = [node for node in stage.kubectl.items("nodes") if _takes_pods(node)]
     node = stage.pods()[0]["spec"]["nodeName"]
     if len(nodes) > 1:
-        with under_load(stage, "drain", title) as finding, _cordoned(stage, node):
-            seconds = stage.pull_seconds
-            stage.kubectl.run(*_drain_command(stage, node, seconds), timeout=seconds + 30)
+        with under_load(stage, "drain", title) as finding, drained(stage, node):
             left = {pod["spec"]["nodeName"] for pod in stage.await_ready(REPLICAS)}
             finding.expect(node not in left, f"a pod still runs on {node}")
     else:
         _drain_only_node(stage, node)
     _drain_single_replica(stage)
+
+
+@contextmanager
+def drained(stage: Stage, node: str) -> Iterator[str]:
+    """Drain a node for the block, which gets its name."""
+    seconds = stage.pull_seconds
+    with _cordoned(stage, node):
+        stage.kubectl.run(*_drain_command(stage, node, seconds), timeout=seconds + 30)
+        yield node
 
 
 def _takes_pods(node: dict[str, Any]) -> bool:
@@ -100,13 +106,8 @@ def _drain_single_replica(stage: Stage) -> None:
     title = "a single replica leaves a drained node in time"
     limits = Limits(unit="s", bound=GRACE_SECONDS)
     with stage.recorder.check("US-1", title, limits=limits, scenario="drain") as finding:
-        stage.kubectl.run("scale", f"deployment/{APP}", "--replicas=1")
-        wait_until(
-            lambda: len(stage.kubectl.items("pods", SELECTOR)) == 1,
-            timeout=60,
-            what="one pod is left",
-            explain=stage.kubectl.trouble,
-        )
+        stage.install(ALL, replicas=1)
+        stage.await_count(SELECTOR, 1)
         node = stage.await_ready(1)[0]["spec"]["nodeName"]
         with _cordoned(stage, node):
             began = time.monotonic()

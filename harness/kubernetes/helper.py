@@ -63,7 +63,9 @@ def _pod(image: str, name: str, script: str, environ: Mapping[str, str]) -> dict
                         "readOnlyRootFilesystem": True,
                         "capabilities": {"drop": ["ALL"]},
                     },
+                    "volumeMounts": [{"name": "work", "mountPath": "/work"}],
                 }
             ],
+            "volumes": [{"name": "work", "emptyDir": {}}],
         },
     }

@@ -53,10 +53,17 @@ class Stage:
     recorder: Recorder
     directory: Path
     helm: Helm
+    previous: str = ""  # image to upgrade from; "" to restart the pods instead
 
-    def values(self, layout: str, *, replicas: int = REPLICAS) -> Path:
-        """Write the values of one layout, with this image and its regions; return the file."""
-        name, separator, chosen = self.image.rpartition("@" if "@" in self.image else ":")
+    def values(
+        self, layout: str, *, replicas: int = REPLICAS, image: str = "", **changes: Any
+    ) -> Path:
+        """Write the values of one layout, with its regions and `image`, or this one.
+
+        `changes` are more values. Return the file.
+        """
+        image = image or self.image
+        name, separator, chosen = image.rpartition("@" if "@" in image else ":")
         key = "digest" if separator == "@" else "tag"
         values: dict[str, Any] = {
             "layout": layout,
@@ -68,16 +75,17 @@ class Stage:
         }
         if self.cluster.own:  # too small for what a real cluster must reserve
             values["resources"] = {"requests": _SMALL}
+        values.update(changes)
         path = self.directory / f"values-{layout}.json"
         path.write_text(json.dumps(values), encoding="utf-8")
         return path
 
-    def manifests(self, layout: str) -> Path:
-        """Write the manifests of one layout; return the file."""
+    def manifests(self, layout: str, **changes: Any) -> Path:
+        """Write the manifests of one layout, with more values; return the file."""
         path = self.directory / f"{layout}.yaml"
         text = self.helm.template(
             CHART,
-            f"--values={self.values(layout)}",
+            f"--values={self.values(layout, **changes)}",
             "--no-hooks",
             name=RELEASES[layout],
             namespace=self.kubectl.namespace,
@@ -85,10 +93,19 @@ class Stage:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def install(self, layout: str, *, replicas: int = REPLICAS) -> None:
-        """Install or upgrade the release of one layout, without waiting for its pods."""
-        values = self.values(layout, replicas=replicas)
+    def install(
+        self, layout: str, *, replicas: int = REPLICAS, image: str = "", **changes: Any
+    ) -> None:
+        """Install or upgrade the release of one layout, without waiting for its pods.
+
+        `image` is this one by default; `changes` are more values of the chart.
+        """
+        values = self.values(layout, replicas=replicas, image=image, **changes)
         self.on_cluster("upgrade", "--install", RELEASES[layout], str(CHART), f"--values={values}")
+
+    def uninstall(self, layout: str) -> None:
+        """Remove the release of one layout, without waiting for its pods."""
+        self.on_cluster("uninstall", RELEASES[layout])
 
     def on_cluster(self, *arguments: str, timeout: float = 120) -> str:
         """Return the output of a Helm call on the namespace; raise `CommandError` if it fails."""
@@ -141,6 +158,16 @@ class Stage:
             )
         return pods
 
+    def await_count(self, selector: str, count: int) -> None:
+        """Wait until `count` pods are left: old ones serve for a while after an update."""
+        wait_until(
+            lambda: len(self.kubectl.items("pods", selector)) == count,
+            timeout=60,
+            interval=0.5,
+            what=f"{count} pods are left",
+            explain=self.kubectl.trouble,
+        )
+
     @property
     def pull_seconds(self) -> int:
         """How long a pod may take to start; short if the image was loaded into the nodes."""
@@ -187,7 +214,12 @@ def restarts(pod: dict[str, Any]) -> int:
 
 @contextmanager
 def open_stage(
-    cluster: Cluster, image: str, regions: tuple[Region, ...], recorder: Recorder
+    cluster: Cluster,
+    image: str,
+    regions: tuple[Region, ...],
+    recorder: Recorder,
+    *,
+    previous: str = "",
 ) -> Iterator[Stage]:
     """Create a namespace that enforces Pod Security `restricted`; delete it after the block.
 
@@ -213,6 +245,7 @@ def open_stage(
                 recorder=recorder,
                 directory=directory,
                 helm=helm,
+                previous=previous,
             )
         finally:
             _remove(cluster.kubectl, namespace)

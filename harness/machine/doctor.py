@@ -135,7 +135,7 @@ def _emulation() -> Diagnosis:
 def _cluster() -> Diagnosis:
     with_kind = kind.is_installed() and shutil.which("kubectl") is not None
     possible = may_install() and shutil.which("go") is not None
-    without = "none; a stand-in node is started when needed" if possible else "none"
+    without = "none; a stand-in cluster is started when needed" if possible else "none"
     return Diagnosis(
         name="Kubernetes, for smoke tests",
         ok=with_kind or possible,

@@ -85,19 +85,19 @@ def test_cluster_that_cannot_be_made_is_said_and_deleted(
 def test_stand_in_follows_kind_that_cannot(
     notes: Notes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In auto mode a stand-in node is created, with the reason."""
+    """In auto mode a stand-in cluster is created, with the reason."""
     monkeypatch.setenv("KIND_REFUSES", "no such node image")
 
     def node() -> None:
         raise EnvironmentMissingError("a node is asked for")
 
-    monkeypatch.setattr(clusters, "kubernetes_node", node)
+    monkeypatch.setattr(clusters, "stand_in_cluster", node)
     with (
         pytest.raises(EnvironmentMissingError, match="a node is asked for"),
         made_cluster(ClusterKind.AUTO),
     ):
         pass
-    assert "a stand-in node instead of kind: no such node image" in capsys.readouterr().err
+    assert "a stand-in cluster instead of kind: no such node image" in capsys.readouterr().err
     assert notes.lines()[-1].startswith("delete cluster --name ")
 
 

@@ -18,6 +18,7 @@ from harness.core.regions import load_regions
 from harness.engine.provision import Engine
 from harness.kubernetes import acceptance, drain
 from harness.kubernetes.acceptance import SmokeOptions, smoke
+from harness.kubernetes.autoscaling import _quantity
 from harness.kubernetes.clusters import Cluster, save_images
 from harness.kubernetes.kubectl import Kubectl
 from harness.kubernetes.stage import Stage, has_started, seconds_to_ready
@@ -77,7 +78,9 @@ def _stage(kubectl: Notes, recorder: Recorder, directory: Path) -> Stage:
 
 def _open(directory: Path, when: str, error: HarnessError) -> Callable[..., Any]:
     @contextmanager
-    def opened(cluster: Cluster, _image: str, _regions: Any, recorder: Recorder) -> Iterator[Stage]:
+    def opened(
+        cluster: Cluster, _image: str, _regions: Any, recorder: Recorder, **_: str
+    ) -> Iterator[Stage]:
         with recorder.check("US-1", "a check before the trouble"):
             pass
         yield _stage(cast("Notes", cluster.kubectl), recorder, directory)
@@ -170,6 +173,56 @@ def test_one_platform_of_the_image_is_saved(
     assert archive.read_bytes() == b"archive"
     assert (asked["url"], asked["names"]) == ("/images/get", ["image:new", "image:old"])
     assert json.loads(asked.get("platform", "null")) == platform
+
+
+class Images:
+    """An engine's images: tags that are added and removed."""
+
+    def __init__(self) -> None:
+        self.tags = {"image:new"}
+        self.attrs = {"Os": "linux", "Architecture": "amd64"}
+
+    def get(self, _: str) -> Images:
+        return self
+
+    def tag(self, repository: str, tag: str) -> None:
+        self.tags.add(f"{repository}:{tag}")
+
+    def remove(self, reference: str) -> None:
+        self.tags.remove(reference)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["loads", "cannot-load"])
+def test_upgrade_starts_from_the_image_under_another_name(
+    monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """Without an earlier release, the other name is saved with the image and then removed."""
+    images, saved = Images(), []
+    engine = cast("Engine", SimpleNamespace(client=SimpleNamespace(images=images)))
+
+    def save(_: Engine, references: list[str], directory: Path) -> Path:
+        saved.extend(references)
+        assert set(references) <= images.tags
+        return directory
+
+    def load(_: Path) -> None:
+        if fails:
+            raise HarnessError("the node is full")
+
+    monkeypatch.setattr(acceptance, "save_images", save)
+    with pytest.raises(HarnessError, match="full") if fails else nullcontext():
+        assert acceptance._load(engine, load, "image:new", "") == "finfocus-smoke:previous"
+    assert saved == ["image:new", "finfocus-smoke:previous"]
+    assert images.tags == {"image:new"}
+
+
+@pytest.mark.parametrize(
+    ("text", "millicores"),
+    [("12345678n", 12.345678), ("1500u", 1.5), ("20m", 20), ("2", 2000), ("0", 0)],
+)
+def test_cpu_of_the_metrics_api_is_read(text: str, millicores: float) -> None:
+    """The metrics API answers in nanocores, or any other unit of a Kubernetes quantity."""
+    assert _quantity(text) == pytest.approx(millicores)
 
 
 def test_ready_limit_counts_from_the_start_of_the_container() -> None:

@@ -62,16 +62,23 @@ class Box:
     def __init__(self, directory: Path, cgroup: str, first: int) -> None:
         self.directory = directory
         self.cgroup = cgroup  # name under every controller's root
-        self._first = first  # process ID of its first process, outside the box
+        self.first = first  # process ID of its first process, outside the box
         self._started: dict[str, subprocess.Popen[bytes]] = {}
 
     def enter(self, command: Sequence[str]) -> list[str]:
         """The command line that runs `command` inside."""
-        return ["nsenter", f"--target={self._first}", *_NAMESPACES, "--", *command]
+        return ["nsenter", f"--target={self.first}", *_NAMESPACES, "--", *command]
 
     def run(self, command: Sequence[str], *, timeout: float = 600) -> str:
         """Run a command to its end and return its output; `CommandError` if it fails."""
         return run(self.enter(command), timeout=timeout)
+
+    def link(self, name: str, other: "Box", other_name: str) -> None:
+        """Connect the networks of two boxes with a pair of interfaces."""
+        # In this machine's PID namespace, where the other box's process has its ID.
+        enter = ["nsenter", f"--target={self.first}", "--net", "--"]
+        pair = ["type", "veth", "peer", "name", other_name, "netns", str(other.first)]
+        run([*enter, "ip", "link", "add", name, *pair])
 
     def start(
         self,
@@ -101,7 +108,7 @@ class Box:
         for name, process in self._started.items():
             if process.poll() is not None:
                 raise HarnessError(
-                    f"{name} of the stand-in node exited with code {process.returncode}:\n"
+                    f"{name} of the stand-in cluster exited with code {process.returncode}:\n"
                     + self.last_words(name)
                 )
         return True
@@ -124,7 +131,7 @@ class Box:
     def close(self) -> None:
         """Kill everything inside."""
         with suppress(ProcessLookupError):
-            os.kill(self._first, signal.SIGKILL)
+            os.kill(self.first, signal.SIGKILL)
         for process in self._started.values():
             process.wait(CLOSE_SECONDS)
 

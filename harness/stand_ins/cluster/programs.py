@@ -16,7 +16,7 @@ from harness.core.process import ensure_tools, run
 _SOURCES = Path(__file__).parent
 _KUBERNETES = (
     *("kube-apiserver", "kube-controller-manager", "kube-scheduler"),
-    *("kubelet", "kube-proxy", "kubectl"),
+    *("kubelet", "kube-proxy", "metrics-server", "kubectl"),
 )
 _PACKAGES = {
     "etcd": "etcd-server",

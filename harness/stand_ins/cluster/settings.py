@@ -7,14 +7,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-NODE = "stand-in"
-NODE_ADDRESS = "10.245.0.1"  # this and the following exist in the box only
-PODS = "10.244.0.0/16"
+PODS = "10.244.0.0/16"  # this and the following exist in the boxes only
 SERVICES = "10.96.0.0/16"
 API_PORT = 6443
 PAUSE_IMAGE = "finfocus-stand-in/pause:1"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+_NAME = "stand-in"  # of the cluster, in kubeconfigs
 API_CERTIFICATE = Path("kubernetes/apiserver.crt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A node's name and addresses."""
+
+    name: str
+    address: str
+    pods: str  # what the controller manager allocates to the nodes, in the order they join
+
+
+PLACES = (
+    Place(name="stand-in", address="10.245.0.1", pods="10.244.0.0/24"),
+    Place(name="stand-in-2", address="10.245.0.2", pods="10.244.1.0/24"),
+)
+"""The nodes; the control plane is on the first."""
+_FIRST = PLACES[0]
 
 # Kubernetes' built-in roles and the Node authorizer grant their permissions.
 _USERS = {
@@ -22,8 +38,13 @@ _USERS = {
     "controller-manager": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", "system:node-proxier"),
-    "kubelet": (f"system:node:{NODE}", "system:nodes"),
+    **{place.name: (f"system:node:{place.name}", "system:nodes") for place in PLACES},
 }
+
+
+def new_tokens() -> Mapping[str, str]:
+    """Return a new token for every user."""
+    return {user: secrets.token_hex(16) for user in _USERS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,56 +53,65 @@ class Settings:
 
     run: Path
     cgroup: str
-    tokens: Mapping[str, str] = field(
-        default_factory=lambda: {user: secrets.token_hex(16) for user in _USERS}, repr=False
-    )
+    place: Place
+    tokens: Mapping[str, str] = field(repr=False)
 
     def write(self) -> None:
         """Write every file except the kubeconfigs, which need the API server's certificate."""
         directory = self.run / "kubernetes"
         for name in ("containerd", "cni", "kubernetes"):
             (self.run / name).mkdir(exist_ok=True)
-        (directory / "tokens.csv").touch(mode=0o600)
-        (directory / "tokens.csv").write_text(
+        (self.run / "containerd.toml").write_text(_CONTAINERD)
+        (self.run / "cni" / "10-ptp.conflist").write_text(json.dumps(_cni(self.place)))
+        (directory / "kubelet.json").write_text(json.dumps(_kubelet(self.cgroup)))
+        (directory / "proxy.json").write_text(json.dumps(_PROXY))
+        (self.run / "resolv.conf").write_text("")
+
+    def write_users(self) -> None:
+        """Write the users and their tokens, for the API server alone."""
+        path = self.run / "kubernetes" / "tokens.csv"
+        path.touch(mode=0o600)
+        path.write_text(
             "".join(
                 f'{self.tokens[key]},{user},{user},"{group}"\n'
                 for key, (user, group) in _USERS.items()
             )
         )
-        (self.run / "containerd.toml").write_text(_CONTAINERD)
-        (self.run / "cni" / "10-ptp.conflist").write_text(json.dumps(_CNI))
-        (directory / "kubelet.json").write_text(json.dumps(_kubelet(self.cgroup)))
-        (directory / "proxy.json").write_text(json.dumps(_PROXY))
-        (self.run / "resolv.conf").write_text("")
 
-    def write_access(self) -> None:
-        """Write a kubeconfig for every program of the node."""
-        for user in _USERS:
-            path = self.run / "kubernetes" / f"{user}.kubeconfig"
-            self.write_kubeconfig(path, user, API_PORT)
+    def write_access(self, certificate: bytes) -> None:
+        """Write the API server's certificate, and a kubeconfig for every program of the node."""
+        if not (self.run / API_CERTIFICATE).exists():
+            (self.run / API_CERTIFICATE).write_bytes(certificate)
+        kubelets = {place.name for place in PLACES}
+        users = {user: user for user in _USERS if user not in kubelets}
+        for name, user in {**users, "kubelet": self.place.name}.items():
+            path = self.run / "kubernetes" / f"{name}.kubeconfig"
+            self.write_kubeconfig(path, user, API_PORT, host=_FIRST.address)
 
-    def write_kubeconfig(self, path: Path, user: str, port: int) -> None:
-        """Write an owner-only kubeconfig of `user` for the API server at `port`."""
-        certificate = self.run / API_CERTIFICATE
-        text = json.dumps(_kubeconfig(self.tokens[user], certificate.read_bytes(), port))
+    def write_kubeconfig(
+        self, path: Path, user: str, port: int, *, host: str = "127.0.0.1"
+    ) -> None:
+        """Write an owner-only kubeconfig of `user` for the API server at `port` of `host`."""
+        certificate = (self.run / API_CERTIFICATE).read_bytes()
+        text = json.dumps(_kubeconfig(self.tokens[user], certificate, f"{host}:{port}"))
         path.touch(mode=0o600)
         path.write_text(text)
 
 
-def _kubeconfig(token: str, certificate: bytes, port: int) -> Mapping[str, object]:
+def _kubeconfig(token: str, certificate: bytes, address: str) -> Mapping[str, object]:
     cluster = {
-        "server": f"https://127.0.0.1:{port}",
-        # The API server's certificate has the cluster's addresses, not this one.
+        "server": f"https://{address}",
+        # The API server's certificate need not have the address.
         "tls-server-name": "kubernetes.default.svc",
         "certificate-authority-data": base64.b64encode(certificate).decode(),
     }
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": NODE,
-        "clusters": [{"name": NODE, "cluster": cluster}],
-        "users": [{"name": NODE, "user": {"token": token}}],
-        "contexts": [{"name": NODE, "context": {"cluster": NODE, "user": NODE}}],
+        "current-context": _NAME,
+        "clusters": [{"name": _NAME, "cluster": cluster}],
+        "users": [{"name": _NAME, "user": {"token": token}}],
+        "contexts": [{"name": _NAME, "context": {"cluster": _NAME, "user": _NAME}}],
     }
 
 
@@ -94,7 +124,7 @@ def api_server(program: str) -> list[str]:
     """The API server with the default admission plugins, including Pod Security."""
     return [
         program,
-        f"--advertise-address={NODE_ADDRESS}",
+        f"--advertise-address={_FIRST.address}",
         "--authorization-mode=Node,RBAC",
         "--cert-dir=/run/kubernetes",
         "--enable-admission-plugins=NodeRestriction",
@@ -115,6 +145,7 @@ def controller_manager(program: str) -> list[str]:
         program,
         "--allocate-node-cidrs=true",
         f"--cluster-cidr={PODS}",
+        "--horizontal-pod-autoscaler-sync-period=5s",  # the smoke test waits for it
         "--kubeconfig=/run/kubernetes/controller-manager.kubeconfig",
         "--leader-elect=false",
         f"--root-ca-file=/run/{API_CERTIFICATE}",
@@ -135,23 +166,23 @@ def containerd() -> list[str]:
     return ["containerd", "--config=/run/containerd.toml"]
 
 
-def kubelet(program: str) -> list[str]:
+def kubelet(program: str, place: Place) -> list[str]:
     """The agent that runs pods."""
     return [
         program,
         "--config=/run/kubernetes/kubelet.json",
-        f"--hostname-override={NODE}",
+        f"--hostname-override={place.name}",
         "--kubeconfig=/run/kubernetes/kubelet.kubeconfig",
-        f"--node-ip={NODE_ADDRESS}",
+        f"--node-ip={place.address}",
     ]
 
 
-def proxy(program: str) -> list[str]:
+def proxy(program: str, place: Place) -> list[str]:
     """Routes Service addresses to pods."""
-    return [program, "--config=/run/kubernetes/proxy.json", f"--hostname-override={NODE}"]
+    return [program, "--config=/run/kubernetes/proxy.json", f"--hostname-override={place.name}"]
 
 
-def policies(program: str) -> list[str]:
+def policies(program: str, place: Place) -> list[str]:
     """Enforces network policies, with all other features off."""
     return [
         program,
@@ -159,7 +190,7 @@ def policies(program: str) -> list[str]:
         "--run-router=false",
         "--run-service-proxy=false",
         "--health-port=0",
-        f"--hostname-override={NODE}",
+        f"--hostname-override={place.name}",
         # No built-in role of Kubernetes may read nodes and policies.
         "--kubeconfig=/run/kubernetes/admin.kubeconfig",
         f"--service-cluster-ip-range={SERVICES}",
@@ -181,23 +212,21 @@ version = 2
   snapshotter = "overlayfs"
 """
 
-# Routed pairs, no bridge: replies from a Service to a pod take the same path back.
-_CNI = {
-    "cniVersion": "0.4.0",
-    "name": "pods",
-    "plugins": [
-        {
-            "type": "ptp",
-            "ipMasq": False,
-            "ipam": {
-                "type": "host-local",
-                "dataDir": "/run/cni/leases",
-                "ranges": [[{"subnet": "10.244.0.0/24"}]],
-                "routes": [{"dst": "0.0.0.0/0"}],
-            },
-        }
-    ],
-}
+
+def _cni(place: Place) -> Mapping[str, object]:
+    # Routed pairs, no bridge: replies from a Service to a pod take the same path back.
+    addresses = {
+        "type": "host-local",
+        "dataDir": "/run/cni/leases",
+        "ranges": [[{"subnet": place.pods}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
+    }
+    return {
+        "cniVersion": "0.4.0",
+        "name": "pods",
+        "plugins": [{"type": "ptp", "ipMasq": False, "ipam": addresses}],
+    }
+
 
 _PROXY = {
     "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
