@@ -22,6 +22,7 @@ def command(program: str) -> list[str]:
         "--kubelet-insecure-tls",  # kubelets sign their own certificates
         "--kubelet-preferred-address-types=InternalIP",
         "--metric-resolution=10s",
+        "--kubelet-request-timeout=5s",  # must be shorter than the resolution
         f"--secure-port={PORT}",
     ]
 
