@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.labels import REGIONS
+from harness.core.tables import table_rows
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _CHECKOUT = _PACKAGE.parent
@@ -50,17 +51,7 @@ def load_regions(image_directory: Path = IMAGE_DIRECTORY) -> tuple[Region, ...]:
     port.
     """
     path = image_directory / "regions"
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}. Run inside a checkout.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not valid UTF-8: {error}. Restore the file.") from error
-    regions = tuple(
-        _parse_row(line, f"{path.name} line {number}")
-        for number, line in enumerate(text.split("\n"), 1)
-        if line.strip(" \t") and not line.lstrip(" \t").startswith("#")
-    )
+    regions = tuple(_parse_row(line, where) for where, line in table_rows(path))
     seen = Counter([r.name for r in regions] + [str(r.port) for r in regions])
     if twice := [value for value, count in seen.items() if count > 1]:
         raise UsageError(f"{path.name}: {twice[0]} appears twice. Names and ports are unique.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.core.errors import UsageError
 from harness.core.regions import IMAGE_DIRECTORY
+from harness.core.tables import table_rows
 
 PREFIX = "FINFOCUS_"
 BASE_IMAGE = "BASE_IMAGE"
@@ -72,19 +73,12 @@ def load_settings(image_directory: Path = IMAGE_DIRECTORY) -> Mapping[str, Setti
     description`, a default outside its range, or a duplicate name.
     """
     path = image_directory / "settings"
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}. Run inside a checkout.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not valid UTF-8: {error}. Restore the file.") from error
     settings: dict[str, Setting] = {}
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip(" \t") and not line.lstrip(" \t").startswith("#"):
-            setting = _parse_row(line, f"{path.name} line {number}")
-            if setting.name in settings:
-                raise UsageError(f"{path.name}: {setting.name} appears twice. Delete one row.")
-            settings[setting.name] = setting
+    for where, line in table_rows(path):
+        setting = _parse_row(line, where)
+        if setting.name in settings:
+            raise UsageError(f"{path.name}: {setting.name} appears twice. Delete one row.")
+        settings[setting.name] = setting
     if not settings:
         raise UsageError(f"{path.name} lists no setting. Restore the file.")
     return settings
