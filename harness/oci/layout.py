@@ -42,6 +42,11 @@ class ImageLayout:
         return tuple({d.digest: d for d in (self.config, *self.layers)}.values())
 
     @property
+    def size(self) -> int:
+        """Compressed bytes of all blobs except the manifest."""
+        return sum(blob.size for blob in self.blobs)
+
+    @property
     def platform(self) -> Platform:
         """The platform that the image runs on."""
         if self.manifest.platform is None:

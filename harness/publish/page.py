@@ -101,7 +101,7 @@ def _once_each(plan: Plan) -> list[Any]:
 
 
 def _image_size(image: ImageLayout) -> str:
-    return human_size(sum(blob.size for blob in image.blobs))
+    return human_size(image.size)
 
 
 def _cell(text: Any) -> str:

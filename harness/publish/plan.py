@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.core.errors import NotProvenError, UsageError
+from harness.core.labels import STAND_INS
 from harness.core.stages import Architecture
 from harness.core.text import human_size
 from harness.oci import Descriptor, ImageLayout, MediaType
@@ -28,7 +29,6 @@ _CARRIED_OVER = tuple(
     for name in ("title", "description", "version", "revision", "created", "source", "licenses")
 )
 _VERSION = "org.opencontainers.image.version"
-_STAND_INS = "com.finfocus.image.stand-ins"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class RegionalPlan:
     @property
     def size(self) -> int:
         """Compressed bytes of the images of all architectures."""
-        return sum(blob.size for image in self.images for blob in image.blobs)
+        return sum(image.size for image in self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def render_plan(plan: Plan) -> str:
     """Render the plan for people."""
     lines = [f"{plan.tag} to {plan.repository}"]
     for image in plan.images:
-        size = human_size(sum(blob.size for blob in image.image.blobs))
+        size = human_size(image.image.size)
         lines.append(f"  {image.image.platform}  {image.image.manifest.digest}  {size}")
         lines.append(f"    image ID {image.image.config.digest}; {image.proof.verdict}")
         lines.append(f"    scan {image.scan['verdict']}")
@@ -224,7 +224,7 @@ def _index(images: Sequence[SealedImage], layouts: Sequence[ImageLayout], tag: s
     annotations[_VERSION] = tag  # with the revision, which the images do not know
     kinds = sorted({s.kind for image in images for s in image.stand_ins})
     if kinds:
-        annotations[_STAND_INS] = ", ".join(kinds)
+        annotations[STAND_INS] = ", ".join(kinds)
     return index_of(*(layout.manifest for layout in layouts), annotations=annotations)
 
 

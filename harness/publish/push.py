@@ -85,10 +85,9 @@ def publish(
 def _push_images(plan: Plan, client: RegistryClient, record: Record) -> None:
     for image in plan.images:
         layout = image.image
-        blobs = layout.blobs
         title = f"pushing {layout.platform}"
-        with transfer(title, sum(blob.size for blob in blobs)) as progress:
-            for blob in blobs:
+        with transfer(title, layout.size) as progress:
+            for blob in layout.blobs:
                 path = layout.path(blob)
                 if not client.push_blob(blob, path, on_bytes=progress):
                     progress.skip(blob.size)

@@ -101,7 +101,7 @@ def regional_checks(images: Sequence[RegionalImage], whole: ImageLayout) -> tupl
     checks = []
     for made in images:
         ready = next(c for c in made.proof.checks if c.requirement == "SC-002")
-        sizes = f"{human_size(_size(made.image))} compressed, of {human_size(_size(whole))}"
+        sizes = f"{human_size(made.image.size)} compressed, of {human_size(whole.size)}"
         checks.append(
             Check(
                 requirement="US-2",
@@ -112,10 +112,6 @@ def regional_checks(images: Sequence[RegionalImage], whole: ImageLayout) -> tupl
             )
         )
     return tuple(checks)
-
-
-def _size(image: ImageLayout) -> int:
-    return sum(blob.size for blob in image.blobs)
 
 
 def _check(region: str, image: ImageLayout, proof: Proof) -> None:

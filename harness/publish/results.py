@@ -42,9 +42,10 @@ def write_results(
         name = plan.repository.at(image.image.manifest.digest)
         facts = replace(image.proof.image, repo_digests=(name,))
         proof = replace(image.proof, image=facts)
-        write_whole(output / f"proof-{image.architecture}.json", render_json(proof))
+        text = render_json(proof)
+        write_whole(output / f"proof-{image.architecture}.json", text)
         stem = f"{plan.tag}-{image.architecture}"
-        write_whole(assets / f"{stem}-proof.json", render_json(proof))
+        write_whole(assets / f"{stem}-proof.json", text)
         write_whole(assets / f"{stem}-proof.html", render_html(proof))
         shutil.copyfile(image.file(SBOM), assets / f"{stem}-{SBOM}")
         _write_subjects(published, [image.image.manifest.digest, plan.index.digest], output, image)

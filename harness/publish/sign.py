@@ -133,9 +133,7 @@ class Signer:
                 " version of cosign"
             )
         # The name appears with its whole content, which a resumed run relies on.
-        partial = bundle.with_name(f".{bundle.name}")
-        partial.write_bytes(made.read_bytes())
-        partial.replace(bundle)
+        write_whole(bundle, made.read_text(encoding="utf-8"))
 
     def commands(self, name: str, ca: Path | None) -> list[list[str]]:
         """Return the commands that verify the image `name` and print its attestations.

@@ -11,8 +11,8 @@ from harness.core.regions import METRICS_PORT, load_regions, regions_in_image
 from harness.core.wait import wait_until
 from harness.engine.container import Options, running
 from harness.engine.provision import Engine
-from harness.engine.pull import pull_image
 from harness.publish.plan import Plan
+from harness.publish.pull import pull_published
 from harness.registry import Credentials
 
 # Generous: the proof has already measured SC-002 (ready within 10 s) and SC-003 (stop within 5 s).
@@ -29,7 +29,7 @@ def pull_and_run(engine: Engine, plan: Plan, credentials: Credentials | None) ->
     image = next((i for i in plan.images if i.architecture == engine.architecture), None)
     if image is None:
         return f"not run: no image for {engine.architecture}"
-    found = _pull(engine, plan, credentials)
+    found = pull_published(engine.client, plan.name, credentials).id
     expected = {image.image.config.digest, image.image.manifest.digest, plan.index.digest}
     if found not in expected:
         raise RegistryError(
@@ -59,17 +59,6 @@ def pull_and_run(engine: Engine, plan: Plan, credentials: Credentials | None) ->
         with suppress(DockerException):
             engine.client.images.remove(plan.name)
     return f"pulled by digest and run on {image.image.platform}: {len(regions)} regions ready"
-
-
-def _pull(engine: Engine, plan: Plan, credentials: Credentials | None) -> str:
-    login = None
-    if credentials and not credentials.identity_token:
-        login = {"username": credentials.username, "password": credentials.secret.reveal()}
-    try:
-        return str(pull_image(engine.client, plan.name, auth_config=login).id)
-    except DockerException as error:
-        words = " ".join(str(getattr(error, "explanation", "") or error).split())
-        raise RegistryError(f"the engine cannot pull {plan.name}: {words[:300]}") from None
 
 
 def _ready(url: str) -> bool:

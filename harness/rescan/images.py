@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import docker
 from docker.errors import DockerException, ImageNotFound
 
-from harness.core.console import step
 from harness.core.errors import RegistryError
 from harness.core.untrusted import UNREADABLE
+from harness.publish.pull import pull_published
 from harness.publish.tags import LATEST, released, supported
 from harness.registry import Credentials, RegistryClient, Repository
 
@@ -94,20 +94,7 @@ def pulled(
     if _there(client, image):
         yield image.name
         return
-    login = None
-    if credentials and not credentials.identity_token:
-        login = {"username": credentials.username, "password": credentials.secret.reveal()}
-    try:
-        with step(f"pulling {image.title}"):
-            client.images.pull(
-                str(image.repository),
-                tag=image.digest,
-                platform=image.platform,
-                auth_config=login,
-            )
-    except DockerException as error:
-        words = " ".join(str(getattr(error, "explanation", "") or error).split())
-        raise RegistryError(f"the engine cannot pull {image.name}: {words[:300]}") from None
+    pull_published(client, image.name, credentials, platform=image.platform)
     try:
         yield image.name
     finally:

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,7 +119,7 @@ def rescan(config: RescanConfig, environ: Mapping[str, str] = os.environ) -> Res
     if config.issues:
         with GitHub(config.issues, Secret(token), api=config.api) as github:
             changes = sync(github, found.problems, rebuild, complete=not found.failures)
-        found = Rescan(**{**vars(found), "changes": tuple(changes)})
+        found = replace(found, changes=tuple(changes))
     _write(found, rebuild, config.output, environ)
     if found.failures:
         raise ScanImpossibleError("\n  ".join(["not every image was scanned:", *found.failures]))

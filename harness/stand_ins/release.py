@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 from harness.core.cache import cache_directory
 from harness.core.console import step
@@ -22,6 +21,7 @@ from harness.core.go_tools import GoProgram
 from harness.core.process import run
 from harness.core.regions import Region
 from harness.core.stages import Architecture, asset_name
+from harness.stand_ins.serving import serving
 
 SOURCE = Path(__file__).parent / "plugin"
 REAL_BINARY_BYTES = 158_000_000
@@ -61,19 +61,11 @@ def serve_directory(root: Path) -> Iterator[str]:
         server = _QuietServer(("127.0.0.1", _USUAL_PORT), handler)
     except OSError:
         server = _QuietServer(("127.0.0.1", 0), handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
     ) -> None:

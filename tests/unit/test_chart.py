@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 import yaml
@@ -19,6 +18,7 @@ import yaml
 from harness.core.errors import UsageError
 from harness.core.regions import Region, load_regions
 from harness.kubernetes.chart import CHART, HEADER, chart_files, outdated_chart, write_chart
+from harness.stand_ins.serving import serving
 
 REGIONS = (Region(name="us-east-1", port=8001), Region(name="eu-west-1", port=8003))
 
@@ -82,10 +82,9 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield str(server.server_address[1])
-        server.shutdown()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    with serving(server):
+        yield str(server.server_port)
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
@@ -136,7 +135,5 @@ def test_the_health_test_waits_for_the_network() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as check:
         with suppress(subprocess.TimeoutExpired):
             check.wait(0.5)
-        with ThreadingHTTPServer(address, Answers) as server:
-            Thread(target=server.serve_forever, daemon=True).start()
+        with serving(ThreadingHTTPServer(address, Answers)):
             assert check.wait(60) == 0
-            server.shutdown()

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from harness.stand_ins.serving import serving
+
 SENTENCE = "error: interrupted\n"
 DOCUMENT = {"error": {"exit_code": 130, "message": "interrupted"}}
 SAME_PRESS_SECONDS = 0.5
@@ -85,14 +87,9 @@ class Server:
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
-    made.http.daemon_threads = True
-    thread = threading.Thread(target=made.http.serve_forever, daemon=True)
-    thread.start()
-    yield made
-    made.closed.set()
-    made.http.shutdown()
-    made.http.server_close()
-    thread.join()
+    with serving(made.http):
+        yield made
+        made.closed.set()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -7,6 +7,7 @@ import platform
 import tarfile
 from pathlib import Path
 
+from harness.engine.import_image import add_file
 from harness.stand_ins.cluster.settings import PAUSE_IMAGE
 
 
@@ -30,9 +31,7 @@ def write_pause_image(program: Path, archive: Path) -> None:
     }
     with tarfile.open(archive, "w") as tar:
         for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
+            add_file(tar, name, data)
 
 
 def _pause_config(layer: bytes) -> bytes:

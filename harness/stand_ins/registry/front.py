@@ -2,12 +2,12 @@
 
 import http.client
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import RLock, Thread
+from http.server import BaseHTTPRequestHandler
+from itertools import count
+from threading import RLock
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +15,7 @@ import trustme
 
 from harness.stand_ins.registry.behaviour import Behaviour
 from harness.stand_ins.registry.tokens import SERVICE, TokenServer
+from harness.stand_ins.serving import serving, tls_server
 
 _READ = 1 << 20
 _WEB_PAGE = "/packages"
@@ -41,7 +42,7 @@ class Front:
         self.host, self.behind = host, behind
         self.tokens, self.behaviour = tokens, behaviour
         self.lock = RLock()
-        self.writes = self.answers = 0
+        self.writes, self.answers = count(1), count(1)
         self.unseen: dict[str, tuple[int, Answer]] = {}  # reads left, and what they get
         # Another host, as github.com is for ghcr.io.
         self.web_page = f"https://localhost:{host.rpartition(':')[2]}{_WEB_PAGE}"
@@ -54,13 +55,6 @@ class Front:
                 return None
             self.unseen[path] = (left - 1, before)
             return before
-
-    def count(self, kind: str) -> int:
-        """Return the number of this request or answer."""
-        with self.lock:
-            number = int(getattr(self, kind)) + 1
-            setattr(self, kind, number)
-            return number
 
     def ask(self, method: str, path: str, headers: Mapping[str, str], body: Any = None) -> "Answer":
         """Ask the registry behind the front; the body of the answer is not read yet."""
@@ -111,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Return the refusal of a request that is too frequent, too large or without a token."""
         behaviour = self.front.behaviour
         writes = self.command in {"POST", "PUT", "PATCH"}
-        if writes and behaviour.is_busy(self.front.count("writes")):
+        if writes and behaviour.is_busy(next(self.front.writes)):
             busy = HTTPStatus.TOO_MANY_REQUESTS
             return Answer.error(busy, "TOOMANYREQUESTS", {"Retry-After": "1"})
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
@@ -189,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer) -> None:
         headers = dict(answer.headers)
         # HEAD always has the digest: clients rely on it where there is no body to hash.
-        if self.command != "HEAD" and self.front.behaviour.is_bare(self.front.count("answers")):
+        if self.command != "HEAD" and self.front.behaviour.is_bare(next(self.front.answers)):
             headers.pop(_DIGEST, None)
         self.send_response(answer.status)
         for name, value in headers.items():
@@ -227,19 +221,5 @@ def front(
     """A TLS front at `host` before the registry at `behind`, for the block."""
     shared = Front(host, behind, tokens, behaviour)
     handler = type("Handler", (_Handler,), {"front": shared})
-    server = ThreadingHTTPServer(("127.0.0.1", int(host.rpartition(":")[2])), handler)
-    server.daemon_threads = True
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(context)
-    # Each connection's thread does its own handshake.
-    server.socket = context.wrap_socket(
-        server.socket, server_side=True, do_handshake_on_connect=False
-    )
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(tls_server(int(host.rpartition(":")[2]), handler, certificate)):
         yield shared
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

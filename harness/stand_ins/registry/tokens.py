@@ -3,12 +3,10 @@
 import base64
 import json
 import secrets
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -22,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import load_pem_x509_certificate
 
 from harness.registry.credentials import Credentials
+from harness.stand_ins.serving import serving, tls_server
 
 SERVICE = "finfocus-local-registry"
 
@@ -44,17 +43,9 @@ class TokenServer:
             Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
         )
         self._x5c = [base64.b64encode(leaf.public_bytes(Encoding.DER)).decode()]
-        server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        server.daemon_threads = True
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        certificate.configure_cert(context)
-        # Each connection's thread does its own handshake.
-        server.socket = context.wrap_socket(
-            server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self.server = server
+        self.server = tls_server(0, self._handler(), certificate)
         # By name: cosign refuses a private address (google/go-containerregistry#2258).
-        self.url = f"https://localhost:{server.server_port}/token"
+        self.url = f"https://localhost:{self.server.server_port}/token"
 
     def accepts(self, token: str) -> bool:
         """Return whether `token` was issued here and has not expired."""
@@ -79,11 +70,10 @@ class TokenServer:
             "jti": secrets.token_hex(8),
             "iat": int(now),
             "nbf": int(now) - 5,
-            "exp": now + self.seconds,
+            # The registry tolerates a minute of clock difference (its `Leeway`).
+            "exp": int(now + self.seconds),
             "access": access,
         }
-        # The registry tolerates a minute of clock difference (its `Leeway`).
-        claims["exp"] = int(now + self.seconds)
         return jwt.encode(claims, self._key, algorithm="ES256", headers={"x5c": self._x5c})  # type: ignore[arg-type]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -123,11 +113,5 @@ def token_server(
 ) -> Iterator[TokenServer]:
     """A token server whose tokens are good for `seconds`, for the block."""
     tokens = TokenServer(credentials, certificate, seconds)
-    thread = Thread(target=tokens.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with serving(tokens.server):
         yield tokens
-    finally:
-        tokens.server.shutdown()
-        tokens.server.server_close()
-        thread.join()

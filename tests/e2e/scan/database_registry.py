@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from harness.stand_ins.serving import serving
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DATABASE = "application/vnd.aquasec.trivy.db.layer.v1.tar+gzip"
@@ -101,11 +102,5 @@ def _digest(data: bytes) -> str:
 def database_registry() -> Iterator[DatabaseRegistry]:
     """A registry without a database, for the block."""
     registry = DatabaseRegistry()
-    thread = threading.Thread(target=registry.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
+    with serving(registry.server):
         yield registry
-    finally:
-        registry.server.shutdown()
-        registry.server.server_close()
-        thread.join()

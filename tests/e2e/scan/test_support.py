@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from harness.scan import LayerClass, ScanReport, scan_image
 from harness.scan.support import SUPPORTED
 from harness.scan.tool import Trivy
 from harness.stand_ins.database import KNOWN, Advisory, make_database
+from tests.unit.release.saved import tarball
 
 from .conftest import offline
 
@@ -32,20 +31,10 @@ ADVISORIES = (
 )
 
 
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return data.getvalue()
-
-
 @pytest.fixture
 def old_alpine(engine: Engine) -> Iterator[str]:
     """The ID of an image that says it is Alpine 3.19 with one package."""
-    layer = _tar({name: text.encode() for name, text in ALPINE.items()})
+    layer = tarball({name: text.encode() for name, text in ALPINE.items()})
     config = {
         "architecture": engine.architecture,
         "os": "linux",
@@ -54,7 +43,7 @@ def old_alpine(engine: Engine) -> Iterator[str]:
     }
     manifest = [{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]
     parts = {"config.json": json.dumps(config), "manifest.json": json.dumps(manifest)}
-    saved = _tar({"layer.tar": layer, **{name: text.encode() for name, text in parts.items()}})
+    saved = tarball({"layer.tar": layer, **{name: text.encode() for name, text in parts.items()}})
     (image,) = engine.client.images.load(saved)
     yield str(image.id)
     engine.client.images.remove(str(image.id))

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from harness.stand_ins.registry.behaviour import BEHAVIOURS, Behaviour
+from harness.stand_ins.serving import serving
 
 USER, PASSWORD = "releaser", "correct-horse-battery"
 STATE = "/_attached/"
@@ -88,7 +89,6 @@ class FakeRegistry:
         self.on_tag: Callable[[str], None] = lambda _: None  # called after a tag was set
         self.lock = threading.RLock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.server.daemon_threads = True
         self.host = f"127.0.0.1:{self.server.server_port}"
         self.url = f"http://{self.host}"
         # Another host, as github.com is for ghcr.io.
@@ -152,14 +152,8 @@ class FakeRegistry:
 def fake_registry(**options: Any) -> Iterator[FakeRegistry]:
     """A running fake registry."""
     registry = FakeRegistry(**options)
-    thread = threading.Thread(target=registry.server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with serving(registry.server):
         yield registry
-    finally:
-        registry.server.shutdown()
-        registry.server.server_close()
-        thread.join()
 
 
 def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:

@@ -7,19 +7,18 @@ import io
 import json
 import random
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from harness.core.regions import METRICS_PORT, load_regions
+from harness.engine.import_image import add_file
 
 
-def tarball(files: dict[str, bytes]) -> bytes:
+def tarball(files: Mapping[str, bytes]) -> bytes:
     """Return a tar with `files`."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            tar.addfile(entry, io.BytesIO(data))
+            add_file(tar, name, data)
     return buffer.getvalue()
 
 

@@ -77,17 +77,20 @@ class Engine:
 
     def __init__(self, *there: str, refuses: bool = False) -> None:
         self.there, self.refuses = set(there), refuses
-        self.images = SimpleNamespace(get=self.get, pull=self.pull, remove=self.remove)
+        self.images = SimpleNamespace(get=self.get, remove=self.remove)
+        self.api = SimpleNamespace(pull=self.pull)
         self.calls: list[str] = []
 
     def get(self, name: str) -> None:
         if name not in self.there:
             raise ImageNotFound("no such image")
 
-    def pull(self, repository: str, *, tag: str, platform: str, auth_config: object) -> None:
+    def pull(self, repository: str, *, tag: str, platform: str, **_: object) -> list[object]:
         if self.refuses:
             raise APIError("denied", explanation="denied")
         self.calls.append(f"pull {repository}@{tag} {platform}")
+        self.there.add(f"{repository}@{tag}")
+        return []
 
     def remove(self, name: str) -> None:
         self.calls.append(f"remove {name}")
