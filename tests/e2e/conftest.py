@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import docker
 import pytest
+from docker.errors import ImageNotFound
 from docker.models.containers import Container
 
 from harness.core.errors import HarnessError
@@ -22,6 +24,8 @@ from harness.machine.sweep import sweep
 from harness.pipeline import BuildConfig, build, examine
 from harness.report import write_reports
 
+ImageNames = Callable[[str], str]
+"""From a short name to the reference of an image of this test process."""
 VERSION = "v0.1.5"
 """Of the image under test: a version that moves `latest`, as that of a release does."""
 
@@ -41,13 +45,14 @@ class Variant:
 
     engine: Engine
     image: BuiltImage
+    broken: ImageNames
 
     def derived(self, directory: Path, name: str, dockerfile: str) -> str:
         """Return the reference of an image derived from the shipped one with `dockerfile`."""
         directory.joinpath("Dockerfile").write_text(
             f"FROM {self.image.reference}\n{dockerfile}", encoding="utf-8"
         )
-        reference = f"finfocus-broken:{name}"
+        reference = self.broken(name)
         self.engine.client.images.build(path=str(directory), tag=reference, rm=True)
         return reference
 
@@ -57,9 +62,25 @@ def engine() -> Iterator[Engine]:
     """A working engine, without containers of earlier runs."""
     with container_engine() as found:
         sweep(found.client)
+        _remove_images(found, lambda owner: not Path("/proc", owner).exists())
         yield found
-        for image in found.client.images.list("finfocus-broken"):
-            found.client.images.remove(str(image.id), force=True)
+        _remove_images(found, lambda owner: owner == str(os.getpid()))
+
+
+def _remove_images(engine: Engine, owned: Callable[[str], bool]) -> None:
+    """Remove the images that tests of one process made, and no other process uses."""
+    # Not images.list(): it looks at each again, and another process may just have removed it.
+    for image in engine.client.api.images("finfocus-broken"):
+        for reference in image["RepoTags"] or ():
+            if owned(reference.rpartition("-")[2]):
+                with suppress(ImageNotFound):
+                    engine.client.images.remove(reference, force=True)
+
+
+@pytest.fixture(scope="session")
+def broken() -> ImageNames:
+    """Names for images that only tests use; with the session they are removed."""
+    return lambda name: f"finfocus-broken:{name}-{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
@@ -83,9 +104,9 @@ def proof(engine: Engine, image: BuiltImage, output: Path) -> Proof:
 
 
 @pytest.fixture
-def variant(engine: Engine, image: BuiltImage) -> Variant:
+def variant(engine: Engine, image: BuiltImage, broken: ImageNames) -> Variant:
     """Builder of broken images."""
-    return Variant(engine, image)
+    return Variant(engine, image, broken)
 
 
 @pytest.fixture(autouse=True)

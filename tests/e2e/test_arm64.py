@@ -27,7 +27,7 @@ from harness.verify.image_checks import check_image
 from harness.verify.limits import EMULATED
 from harness.verify.target import Target
 
-from .conftest import hermetic
+from .conftest import ImageNames, hermetic
 
 REGIONS = load_regions()
 
@@ -114,7 +114,9 @@ def no_emulation(engine: Engine, architecture: str) -> Iterator[None]:
     yield
 
 
-def image_of(engine: Engine, tmp_path: Path, image: Architecture, binary: Architecture) -> str:
+def make_image(
+    engine: Engine, tmp_path: Path, image: Architecture, binary: Architecture, reference: str
+) -> None:
     """Build an image for `image` that has only headers of binaries for `binary`."""
     layer = tmp_path / "layer.tar"
     with tarfile.open(layer, "w") as tar:
@@ -123,9 +125,7 @@ def image_of(engine: Engine, tmp_path: Path, image: Architecture, binary: Archit
             entry = tarfile.TarInfo(f"opt/finfocus/bin/{region.binary}")
             entry.size, entry.mode = len(data), 0o755
             tar.addfile(entry, io.BytesIO(data))
-    reference = f"finfocus-broken:{image}-with-{binary}"
     load_layer(engine.client, layer, reference, image, {"Entrypoint": ["/none"]})
-    return reference
 
 
 @pytest.mark.parametrize("binary", Architecture)
@@ -134,11 +134,14 @@ def test_fr_003_binaries_are_examined_where_nothing_can_be_run(
     other: Architecture,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    broken: ImageNames,
+    *,
     binary: Architecture,
 ) -> None:
     """FR-003 (one tarball per region): without emulation it is unproven; ELF headers checked."""
     monkeypatch.setattr("harness.verify.acceptance.processor_for", no_emulation)
-    reference = image_of(engine, tmp_path, other, binary)
+    reference = broken(f"{other}-with-{binary}")
+    make_image(engine, tmp_path, other, binary, reference)
     right = len(REGIONS) if binary == other else 0
     with pytest.raises(EnvironmentMissingError) as caught:
         verify(engine, reference, REGIONS)
@@ -147,7 +150,11 @@ def test_fr_003_binaries_are_examined_where_nothing_can_be_run(
 
 
 def test_fr_003_binary_of_the_engine_is_refused_in_the_other_image(
-    engine: Engine, other_image: BuiltImage, image: BuiltImage, tmp_path: Path
+    engine: Engine,
+    other_image: BuiltImage,
+    image: BuiltImage,
+    broken: ImageNames,
+    tmp_path: Path,
 ) -> None:
     """FR-003: one binary of the wrong architecture fails the check, even if it would run here."""
     binary = f"/opt/finfocus/bin/{REGIONS[3].binary}"
@@ -156,7 +163,7 @@ def test_fr_003_binary_of_the_engine_is_refused_in_the_other_image(
         f"COPY --from=own {binary} {binary}\n",
         encoding="utf-8",
     )
-    reference = "finfocus-broken:wrong-architecture"
+    reference = broken("wrong-architecture")
     engine.client.images.build(path=str(tmp_path), tag=reference, rm=True)
     target = Target(
         client=engine.client,

@@ -30,7 +30,7 @@ from harness.verify.service_checks import check_service
 from harness.verify.stop_checks import stop_and_check
 from harness.verify.target import Target
 
-from .conftest import hermetic
+from .conftest import ImageNames, hermetic
 
 
 def copy_of_image(tmp_path: Path) -> Path:
@@ -42,7 +42,7 @@ def layers(image: BuiltImage) -> list[object]:
 
 
 def test_two_builds_from_the_same_inputs_have_the_same_layers(
-    engine: Engine, image: BuiltImage, tmp_path: Path
+    engine: Engine, image: BuiltImage, broken: ImageNames, tmp_path: Path
 ) -> None:
     """Other modes and times in the checkout, and no cache, do not change the layers."""
     directory = copy_of_image(tmp_path)
@@ -56,16 +56,12 @@ def test_two_builds_from_the_same_inputs_have_the_same_layers(
     (directory / "Dockerfile").write_text(changed, encoding="utf-8")
     again = build(
         engine,
-        hermetic(
-            image_directory=directory,
-            output=tmp_path,
-            reference="finfocus-broken:again",
-        ),
+        hermetic(image_directory=directory, output=tmp_path, reference=broken("again")),
     )
     assert layers(again) == layers(image)
 
 
-def test_another_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
+def test_another_region_is_one_line(engine: Engine, broken: ImageNames, tmp_path: Path) -> None:
     """One more row in the table is enough: all regions are built, ready and stopped."""
     directory = copy_of_image(tmp_path)
     with (directory / "regions").open("a", encoding="utf-8") as file:
@@ -74,11 +70,7 @@ def test_another_region_is_one_line(engine: Engine, tmp_path: Path) -> None:
     outdated([directory / "Dockerfile"], sections(regions, load_settings()), write=True)
     made = build(
         engine,
-        hermetic(
-            image_directory=directory,
-            output=tmp_path,
-            reference="finfocus-broken:more",
-        ),
+        hermetic(image_directory=directory, output=tmp_path, reference=broken("more")),
     )
     target = Target(
         client=engine.client,
@@ -99,10 +91,10 @@ LEFT_OUT = ("us-gov-west-1", "us-gov-east-1")
 
 
 def test_fr_018_image_without_two_regions(
-    engine: Engine, image: BuiltImage, tmp_path: Path
+    engine: Engine, image: BuiltImage, broken: ImageNames, tmp_path: Path
 ) -> None:
     """FR-018 (missing tarball fails the build): table, ports, label and metrics follow WITHOUT."""
-    config = hermetic(without=LEFT_OUT, output=tmp_path, reference="finfocus-broken:ten")
+    config = hermetic(without=LEFT_OUT, output=tmp_path, reference=broken("ten"))
     # A cached build would hide that the classic builder fails at an empty layer.
     made = build(engine, replace(config, no_cache=True))
     found = find_image(engine.client, made.reference)
@@ -134,13 +126,13 @@ def test_fr_018_image_without_two_regions(
 
 
 def test_fr_018_plain_docker_build_without_two_regions(
-    engine: Engine, image: BuiltImage, tmp_path: Path
+    engine: Engine, image: BuiltImage, broken: ImageNames, tmp_path: Path
 ) -> None:
     """FR-018: WITHOUT alone is enough, and the image names the missing regions."""
     with serving(image) as url:
         made, _ = engine.client.images.build(
             path=str(IMAGE_DIRECTORY),
-            tag="finfocus-broken:plain-ten",
+            tag=broken("plain-ten"),
             network_mode="host",
             rm=True,
             buildargs={
@@ -162,12 +154,13 @@ def test_fr_018_plain_docker_build_without_two_regions(
     "buildkit", [pytest.param("0", id="classic-builder"), pytest.param("1", id="buildkit")]
 )
 def test_plain_docker_build_needs_no_harness(
-    engine: Engine, image: BuiltImage, buildkit: str
+    engine: Engine, image: BuiltImage, broken: ImageNames, buildkit: str
 ) -> None:
     """FR-002 (`VERSION` selects the release): plain `docker build` works, with either builder."""
     docker = client_with_builders()
+    reference = broken("plain")
     with serving(image) as url:
-        command = [docker, "build", "--network", "host", "--tag", "finfocus-broken:plain"]
+        command = [docker, "build", "--network", "host", "--tag", reference]
         for name, value in {
             "VERSION": image.version,
             "RELEASE_BASE_URL": url,
@@ -175,7 +168,7 @@ def test_plain_docker_build_needs_no_harness(
         }.items():
             command += ["--build-arg", f"{name}={value}"]
         run([*command, str(IMAGE_DIRECTORY)], environ={"DOCKER_BUILDKIT": buildkit})
-    made = engine.client.images.get("finfocus-broken:plain")
+    made = engine.client.images.get(reference)
     pairs = zip(made.attrs["RootFS"]["Layers"], layers(image), strict=True)
     differ = [number for number, (plain, ours) in enumerate(pairs) if plain != ours]
     # BuildKit cleans up /etc after the step of layer 1, and so changes its time.

@@ -192,9 +192,10 @@ def test_image_that_exposes_nothing_is_not_proven(variant: Variant, tmp_path: Pa
     flat = tmp_path / "Dockerfile"
     copy = f"FROM scratch\nCOPY --from={variant.image.reference} / /\n"
     flat.write_text(copy + _IMPATIENT + 'CMD ["/bin/sleep", "600"]\n')
-    variant.engine.client.images.build(path=str(tmp_path), tag="finfocus-broken:flat", rm=True)
+    reference = variant.broken("flat")
+    variant.engine.client.images.build(path=str(tmp_path), tag=reference, rm=True)
     hostile = Hostile(dockerfile="", says="8001 is not exposed")
-    run = verified("finfocus-broken:flat", tmp_path, SECONDS)
+    run = verified(reference, tmp_path, SECONDS)
     _judge(variant, hostile, run)
     assert "the user is root" in details(run.proof)
     assert "HEALTHCHECK is missing" in details(run.proof)

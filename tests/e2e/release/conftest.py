@@ -30,7 +30,7 @@ from harness.stand_ins.registry import LocalRegistry, Profile, local_registry
 from harness.verify.regional import verify_region
 from tests.unit.release.made import is_of_region
 
-from ..conftest import VERSION
+from ..conftest import VERSION, ImageNames
 from .scan_stand_in import scanned_image
 
 REPOSITORY = "owner/finfocus-plugin-aws-public"
@@ -53,7 +53,11 @@ class Sealed:
 
 @pytest.fixture(scope="session")
 def sealed(
-    engine: Engine, image: BuiltImage, proof: Proof, tmp_path_factory: pytest.TempPathFactory
+    engine: Engine,
+    image: BuiltImage,
+    proof: Proof,
+    broken: ImageNames,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Sealed:
     """Both architectures, sealed; the other one is a stand-in."""
     root = tmp_path_factory.mktemp("release")
@@ -65,14 +69,15 @@ def sealed(
             return regional[-1]
         return copied_proof(regional[-1], layout)
 
+    own = VerifiedImage(built=image, proof=proof)
     ours = seal(
         engine.client,
-        scanned_image(VerifiedImage(built=image, proof=proof), root / "scan-ours"),
+        scanned_image(own, root / "scan-ours"),
         root / f"sealed-{image.architecture}",
         prove,
     )
     other = next(a for a in Architecture if a is not image.architecture)
-    verified = _small(engine, image, proof, other, root / "small")
+    verified = _small(engine, own, other, root / "small", broken(f"small-{other}"))
     theirs = seal(
         engine.client,
         scanned_image(verified, root / "scan-other"),
@@ -88,10 +93,11 @@ def copied_proof(proof: Proof, layout: ImageLayout) -> Proof:
 
 
 def _small(
-    engine: Engine, image: BuiltImage, proof: Proof, architecture: Architecture, directory: Path
+    engine: Engine, own: VerifiedImage, architecture: Architecture, directory: Path, reference: str
 ) -> VerifiedImage:
     """Build a small image labelled for `architecture`, with a layer for each region."""
     directory.mkdir()
+    image = own.built
     names = [region.binary for region in image.release.regions]
     for name in names:
         directory.joinpath(name).write_text(f"a stand-in for {name}\n", encoding="utf-8")
@@ -103,7 +109,7 @@ def _small(
     )
     made, _ = engine.client.images.build(
         path=str(directory),
-        tag=f"finfocus-broken:small-{architecture}",
+        tag=reference,
         platform=f"linux/{architecture}",
         rm=True,
     )
@@ -114,8 +120,8 @@ def _small(
         architecture=architecture,
         release=replace(image.release, architecture=architecture, stand_in=stand_in),
     )
-    about = replace(proof.image, image_id=str(made.id), architecture=architecture.value)
-    return VerifiedImage(built=built, proof=replace(proof, image=about))
+    about = replace(own.proof.image, image_id=str(made.id), architecture=architecture.value)
+    return VerifiedImage(built=built, proof=replace(own.proof, image=about))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,12 +10,11 @@ import pytest
 from harness.core.process import ensure_tools
 from harness.core.proof import Status
 from harness.core.regions import load_regions
-from harness.core.stages import BuiltImage
 from harness.engine.load_layout import loaded
 from harness.engine.provision import Engine
 from harness.pipeline import verify_image
 
-from ..conftest import VERSION
+from ..conftest import VERSION, ImageNames
 from .conftest import PROVEN, REPOSITORY, Cli, Sealed
 from .test_release import sources
 
@@ -67,12 +66,13 @@ def test_fr_011_images_of_regions_are_pulled_by_tag_and_add_no_layer(
 
 
 def test_image_of_a_region_is_verified_by_the_command(
-    sealed: Sealed, engine: Engine, image: BuiltImage, tmp_path: Path
+    sealed: Sealed, engine: Engine, broken: ImageNames, tmp_path: Path
 ) -> None:
     """`harness verify` runs every check on an image with one region."""
     made = sealed.images[0].regional[-1]
-    with loaded(engine.client, made.image, f"finfocus-broken:{made.region}") as found:
-        proof = verify_image(f"finfocus-broken:{made.region}", tmp_path, full_size=False)
+    reference = broken(made.region)
+    with loaded(engine.client, made.image, reference) as found:
+        proof = verify_image(reference, tmp_path, full_size=False)
         assert str(found.id) == made.image.config.digest
     assert proof.proven, proof.verdict
     assert proof.regions == (made.region,)

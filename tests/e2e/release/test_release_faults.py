@@ -27,7 +27,7 @@ from harness.engine.provision import Engine
 from harness.stand_ins.registry import LocalRegistry
 from harness.stand_ins.release import StandInPlugin, make_release
 
-from ..conftest import VERSION, hermetic
+from ..conftest import VERSION, ImageNames, hermetic
 from .conftest import REPOSITORY, Cli, Sealed
 from .test_release import sources
 
@@ -110,7 +110,7 @@ def test_fr_018_release_server_that_fails_publishes_nothing(
 
 
 def test_image_that_breaks_a_promise_is_not_published(
-    engine: Engine, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, broken: ImageNames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FR-007 (never root): an image with another user is built and checked, but not published."""
     directory = Path(shutil.copytree(IMAGE_DIRECTORY, tmp_path / "image"))
@@ -121,7 +121,7 @@ def test_image_that_breaks_a_promise_is_not_published(
     dockerfile.write_text(other, encoding="utf-8")
     monkeypatch.setattr(job, "find_credentials", lambda *_: cli.registry.credentials)
     config = job.ReleaseConfig(
-        build=hermetic(image_directory=directory, reference="finfocus-broken:other-user"),
+        build=hermetic(image_directory=directory, reference=broken("other-user")),
         registry=cli.registry.host,
         repository=REPOSITORY,
         ca=cli.registry.ca,

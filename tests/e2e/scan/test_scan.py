@@ -228,7 +228,6 @@ RUN printf 'token = "%s_%s"\n' ghp a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8 >/opt/se
 RUN rm /opt/finfocus/bin/finfocus-plugin-aws-public-us-east-1
 RUN printf '9.13\n' >/etc/debian_version
 USER 65532:65532
-LABEL org.opencontainers.image.base.name=finfocus-broken:scan-base
 """
 
 
@@ -244,10 +243,13 @@ def test_sc_004_each_layer_class_and_kind_of_finding(
     )
     make_database(cache / "db", (KNOWN, *planted))
     base = variant.derived(tmp_path, "scan-base", LAYERS)
-    tmp_path.joinpath("Dockerfile").write_text(f"FROM {base}\n{MORE}", encoding="utf-8")
-    scanner.engine.client.images.build(path=str(tmp_path), tag="finfocus-broken:scan", rm=True)
+    tmp_path.joinpath("Dockerfile").write_text(
+        f"FROM {base}\n{MORE}LABEL org.opencontainers.image.base.name={base}\n", encoding="utf-8"
+    )
+    reference = variant.broken("scan")
+    scanner.engine.client.images.build(path=str(tmp_path), tag=reference, rm=True)
     options = offline(cache, end_of_life=EndOfLife.FAIL)
-    report = scanner.report(options, "finfocus-broken:scan")
+    report = scanner.report(options, reference)
     found = {f.id: f for f in report.findings}
     assert report.system == "debian 9.13"
     assert report.os_packages == 2
