@@ -1,5 +1,7 @@
 """SC-003: stop in time with code 0, in any state of the container."""
 
+from docker.errors import APIError
+
 from harness.core.proof import CONTAINER, EventKind
 from harness.core.recorder import SHOWN, Limits, Observation
 from harness.engine.container import RunningContainer
@@ -47,7 +49,10 @@ def stop_and_check(
 
 
 def _note_survivors(container: RunningContainer, finding: Observation, limit: float) -> None:
-    top = container.container.top(ps_args="-eo pid,args")
+    try:
+        top = container.container.top(ps_args="-eo pid,args")
+    except APIError:  # It has just exited: the measured time says how late that was.
+        return
     commands = [" ".join(row[1:]) for row in top.get("Processes") or []]
     shown = "; ".join(command[:100] for command in commands[:SHOWN])
     finding.fail(f"{len(commands)} processes still running after {limit:g} s: {shown}")

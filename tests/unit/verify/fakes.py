@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import docker
 from docker.models.images import Image
@@ -44,6 +45,7 @@ class FakeContainer:
         self.started_at = time.monotonic()
         self.ended_at = 0.0
         self.host_ports: dict[int, int] = {}
+        self.container = MagicMock()
 
     def start(self, _ports: object = ()) -> None:
         self.log = LogStream(cast("Any", FakeLog(*self._lines)), NAMES)
@@ -52,6 +54,9 @@ class FakeContainer:
     def end(self) -> None:
         self.exit_code, self.ended_at = 7, time.monotonic()
         self.dead.set()
+
+    def wait_dead(self, timeout: float) -> bool:
+        return self.dead.wait(timeout)
 
     def obituary(self) -> str:
         return f"the container ended with exit code {self.exit_code}"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from unittest.mock import MagicMock
 
 import pytest
+from docker.errors import APIError
 
 from harness.core.proof import Environment, Proof, Status
 from harness.core.regions import Region
 from harness.verify import acceptance, fault_checks, inside, stop_checks
+from harness.verify.limits import PROMISED
 from harness.verify.traffic import Load
 from harness.verify.watch import Watch
 
@@ -171,3 +173,22 @@ def test_fr_017_lost_requests_are_told_by_region(failures: int, status: Status) 
     assert (check.status, check.measured) == (status, f"{failures} of {10 * len(others)} requests")
     assert (f"{NAMES[1]} lost 2 of 10 requests" in check.detail) == bool(failures)
     assert NAMES[2] not in check.detail
+
+
+def test_sc_003_container_that_exits_while_its_processes_are_listed_is_measured() -> None:
+    """SC-003: an exit just after the limit is reported by its time, not by the engine's refusal."""
+    target = FakeTarget(times=replace(PROMISED, stop=0.01))
+    container = target.container
+
+    def refuse(**_: object) -> None:
+        container.end()
+        raise APIError("Container is not running")
+
+    container.container = MagicMock(top=refuse)
+    watch = watch_of(container)
+    watch.signal = lambda name: container.started_at  # type: ignore[method-assign]
+    stop_checks.stop_and_check(target, real(container), watch, title="stop")
+    (check,) = target.recorder.checks
+    assert check.status is Status.FAILED
+    assert check.measured.endswith(" s, exit 7")
+    assert "not running" not in check.detail
