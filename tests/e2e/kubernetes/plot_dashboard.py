@@ -13,10 +13,12 @@ import threading
 import time
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import requests
 
 from harness.core.regions import METRICS_PORT, REPOSITORY
 from harness.core.temporary import temporary_directory
@@ -28,16 +30,24 @@ from harness.verify.probe import status_of
 from tests.e2e.kubernetes.test_monitoring import DASHBOARD, PORTS, REGIONS, Prometheus, prometheus
 
 WATCHED_SECONDS = 60
+CALLS = (
+    "/finfocus.v1.CostSourceService/Name",
+    "/finfocus.v1.CostSourceService/GetPluginInfo",
+    "/grpc.health.v1.Health/Check",
+)
 _VALUES = {"$namespace": ".*", "$region": ".*", "$__rate_interval": "10s"}
 
 
 def _serve(container: RunningContainer, stop: threading.Event) -> None:
-    """Send requests to every region in turn, mostly to the first."""
+    """Send requests and calls to every region in turn, mostly to the first."""
     turn = 0
     while not stop.wait(0.01):
         for index, region in enumerate(REGIONS):
             if turn % (index + 1) == 0:
                 status_of(container, region.port, "/healthz")
+                url = container.url(region.port, CALLS[turn % len(CALLS)])
+                with suppress(requests.RequestException):
+                    requests.post(url, json={}, timeout=2)
         turn += 1
 
 
