@@ -18,6 +18,9 @@ core.register_task(health.watch)
 
 core.register_action("observe", { "http-res" }, function(txn, region)
   durations.count(region, txn:get_var("txn.took"))
+  if health.ends_connections() then
+    txn:set_var("txn.last", true)
+  end
   local code = rpcs.count(txn, region)
   if code and LOGS_ACCESS then
     txn:set_var("txn.code", code)

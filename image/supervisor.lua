@@ -17,9 +17,11 @@ for _, name in ipairs { "SIGTERM", "SIGINT" } do
   signal.signal(signal[name], function() came = came or name end)
 end
 -- Without a handler they kill this process where it is not process 1. Not ignored, because exec passes that on.
-for _, name in ipairs { "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGPIPE" } do
+for _, name in ipairs { "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGALRM", "SIGPIPE" } do
   signal.signal(signal[name], function() end)
 end
+local announced -- whether a signal has announced a stop
+signal.signal(signal.SIGUSR2, function() announced = true end)
 
 local poll = require("posix.poll").poll
 local unistd = require "posix.unistd"
@@ -77,6 +79,10 @@ end
 
 function act.say(self, action)
   self.files:say(action)
+end
+
+function act.end_connections(self)
+  self.files:end_connections()
 end
 
 function act.close_streams(self)
@@ -179,6 +185,10 @@ end
 
 function Supervisor:run()
   while true do
+    if announced then
+      announced = false
+      self:take { kind = "announced" }
+    end
     if came then
       self:take { kind = "signal", signal = came }
     end

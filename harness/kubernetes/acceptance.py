@@ -54,6 +54,9 @@ class SmokeOptions:
     upgrade_from: Annotated[
         str, typer.Option(help="Image of the earlier release for the rolling upgrade.")
     ] = ""
+    upgrade_chart: Annotated[
+        str, typer.Option(help="Chart of the earlier release: directory, archive or oci:// URL.")
+    ] = ""
 
 
 def smoke(
@@ -78,7 +81,14 @@ def smoke(
         if cluster.load and engine:
             previous = _load(engine, cluster.load, image, previous)
         stage = stack.enter_context(
-            open_stage(cluster, image, regions, recorder, previous=previous)
+            open_stage(
+                cluster,
+                image,
+                regions,
+                recorder,
+                previous=previous,
+                previous_chart=options.upgrade_chart,
+            )
         )
         say(f"• smoke test of {image}")
         _every_check(stage, drain=cluster.own or options.drain)

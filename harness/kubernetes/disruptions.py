@@ -101,10 +101,10 @@ def _upgrade(stage: Stage) -> None:
     if not stage.previous:
         _roll(stage, "rolling restart", lambda: _kubectl_rollout(stage, "restart"))
         return
-    stage.install(ALL, image=stage.previous)
+    stage.install_previous(ALL)
     _kubectl_rollout(stage, "status")
     stage.await_count(SELECTOR, REPLICAS)
-    what = f"rolling upgrade from {stage.previous}"
+    what = f"rolling upgrade from {stage.previous_name}"
     _roll(stage, what, lambda: stage.install(ALL))
 
 

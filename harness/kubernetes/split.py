@@ -25,7 +25,7 @@ def split_by_region(stage: Stage, *, drain: bool) -> None:
         limits=Limits(floor=count, bound=count),
         scenario="per region",
     ) as finding:
-        stage.install(PER_REGION, image=stage.previous)
+        stage.install_previous(PER_REGION)
         _await_available(stage)
         served = [region.name for region in stage.regions if _serves_only(stage, region)]
         finding.value = len(served)
@@ -35,7 +35,7 @@ def split_by_region(stage: Stage, *, drain: bool) -> None:
         return
     services = {service_name(region, split=True): (region,) for region in stage.regions}
     if stage.previous:
-        title = f"per region: a rolling upgrade from {stage.previous}: no request fails"
+        title = f"per region: a rolling upgrade from {stage.previous_name}: no request fails"
         with under_load(stage, "per region", title, services):
             stage.install(PER_REGION)
             _await_available(stage)

@@ -54,6 +54,7 @@ class Stage:
     directory: Path
     helm: Helm
     previous: str = ""  # image to upgrade from; "" to restart the pods instead
+    previous_chart: str = ""  # chart to upgrade from; "" for the shipped one
 
     def values(
         self, layout: str, *, replicas: int = REPLICAS, image: str = "", **changes: Any
@@ -94,14 +95,31 @@ class Stage:
         return path
 
     def install(
-        self, layout: str, *, replicas: int = REPLICAS, image: str = "", **changes: Any
+        self,
+        layout: str,
+        *,
+        replicas: int = REPLICAS,
+        image: str = "",
+        chart: str = "",
+        **changes: Any,
     ) -> None:
         """Install or upgrade the release of one layout, without waiting for its pods.
 
-        `image` is this one by default; `changes` are more values of the chart.
+        `image` is this one and `chart` the shipped one by default; `changes` are more values.
         """
         values = self.values(layout, replicas=replicas, image=image, **changes)
-        self.on_cluster("upgrade", "--install", RELEASES[layout], str(CHART), f"--values={values}")
+        given = chart or str(CHART)
+        self.on_cluster("upgrade", "--install", RELEASES[layout], given, f"--values={values}")
+
+    def install_previous(self, layout: str) -> None:
+        """Install the release that an upgrade starts from: the previous image, by its chart."""
+        self.install(layout, image=self.previous, chart=self.previous_chart)
+
+    @property
+    def previous_name(self) -> str:
+        """Return what an upgrade starts from, for the title of a check."""
+        chart = self.previous_chart and f" by chart {Path(self.previous_chart).name}"
+        return f"{self.previous}{chart}"
 
     def uninstall(self, layout: str) -> None:
         """Remove the release of one layout, without waiting for its pods."""
@@ -220,6 +238,7 @@ def open_stage(
     recorder: Recorder,
     *,
     previous: str = "",
+    previous_chart: str = "",
 ) -> Iterator[Stage]:
     """Create a namespace that enforces Pod Security `restricted`; delete it after the block.
 
@@ -246,6 +265,7 @@ def open_stage(
                 directory=directory,
                 helm=helm,
                 previous=previous,
+                previous_chart=previous_chart,
             )
         finally:
             _remove(cluster.kubectl, namespace)

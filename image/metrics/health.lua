@@ -1,8 +1,9 @@
 -- The regions' readiness by HAProxy's checks. Writes `health` into the state directory, a line per region: NAME 0|1
 -- CHECK, whether the last check passed and HAProxy's check status. Wakes the supervisor through `events`.
 --
---   is_ready(region)    whether the region's last check passed
---   watch()             never returns: run it as a task
+--   is_ready(region)      whether the region's last check passed
+--   ends_connections()    whether connections end with their next response, read twice a second
+--   watch()               never returns: run it as a task
 
 local state = require "metrics.state"
 
@@ -25,6 +26,7 @@ end
 local LONG_START_SECONDS = 1
 local began, is_long_start, any_ready = nil, false, false
 local unchecked, row_of = {}, {} -- by region
+local ends = false
 
 local function check_only_started()
   local moment = core.now()
@@ -71,6 +73,7 @@ local function watch()
     if not all_ready then
       check_only_started()
     end
+    ends = ends or state.ends_connections()
     local text
     text, all_ready = rows()
     if text ~= written then
@@ -82,4 +85,8 @@ local function watch()
   end
 end
 
-return { is_ready = is_ready, watch = watch }
+local function ends_connections()
+  return ends
+end
+
+return { is_ready = is_ready, ends_connections = ends_connections, watch = watch }

@@ -6,6 +6,7 @@
 --   put(name, text)     overwrites the start of a file in place with one write, which works on a full file system
 --   processes()         by name: { state, pid, starts, failures, started_at, ready_seconds }, from `state`; an unknown
 --                       name gives an entry without a state. Format: supervisor/files.lua
+--   ends_connections()  whether connections end with their next response, from `last`
 --   log_counts()        by region: { lines, bytes }, from `logmux.stats`. Format: logmux.lua
 
 local directory = os.getenv("FF_STATE_DIR")
@@ -49,6 +50,10 @@ local function processes()
   return found
 end
 
+local function ends_connections()
+  return read(directory .. "/last") == "1"
+end
+
 local function log_counts()
   local counts = {}
   for name, lines, bytes in (read(directory .. "/logmux.stats") or ""):gmatch("(%S+) (%d+) (%d+)") do
@@ -57,4 +62,7 @@ local function log_counts()
   return counts
 end
 
-return { directory = directory, regions = regions, read = read, put = put, processes = processes, log_counts = log_counts }
+return {
+  directory = directory, regions = regions, read = read, put = put, processes = processes, log_counts = log_counts,
+  ends_connections = ends_connections,
+}

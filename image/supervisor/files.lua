@@ -6,12 +6,14 @@
 --   files:say(action)           logs one JSON line; kept while the log writer's stream is full
 --   files:flush()               writes the kept lines; returns whether none is left
 --   files:publish(state)        writes the table that `status` and the proxy's metrics read
+--   files:end_connections()     makes the proxy end connections with their next response
 --   files:health()              the health file, if it changed since the last call: up and check by region; else nil
 --   files:remove()              removes the directory
 --
 -- state      a line per process: NAME KIND STATE PID STARTS FAILURES STARTED_AT READY_SECONDS, `-` for none
 -- health     a line per region: NAME 0|1 CHECK, written by metrics.lua
--- Both have a fixed length and are written in place, which works on a full file system.
+-- last       1 if connections end with their next response, 0 otherwise, for metrics.lua
+-- All have a fixed length and are written in place, which works on a full file system.
 
 local dirent = require "posix.dirent"
 local fcntl = require "posix.fcntl"
@@ -37,6 +39,8 @@ local function open(settings)
   local flags = fcntl.O_RDWR | fcntl.O_CREAT | fcntl.O_CLOEXEC
   self.state_file = assert(fcntl.open(directory .. "state", flags, 384))
   self.health_file = assert(fcntl.open(directory .. "health", flags, 384))
+  self.last_file = assert(fcntl.open(directory .. "last", flags, 384))
+  unistd.write(self.last_file, "0")
   return self
 end
 
@@ -93,6 +97,11 @@ function Files:publish(state)
   end
   unistd.lseek(self.state_file, 0, unistd.SEEK_SET)
   unistd.write(self.state_file, table.concat(rows))
+end
+
+function Files:end_connections()
+  unistd.lseek(self.last_file, 0, unistd.SEEK_SET)
+  unistd.write(self.last_file, "1")
 end
 
 function Files:health()

@@ -22,9 +22,10 @@
 --   listening {name}              the plugin accepts connections: its price lists are parsed
 --   health {up, check}            region -> whether the proxy's last check passed, and the proxy's word for it
 --   frozen {name}                 a part is stopped by SIGSTOP
+--   announced                     the container will be asked to stop soon
 --   signal {signal}               the container was asked to stop
--- Actions: start {name}, signal {name, pid, signal}, say {level, region, message, extra}, close_streams, kill_strays,
--- exit {code, words, region}.
+-- Actions: start {name}, signal {name, pid, signal}, say {level, region, message, extra}, end_connections,
+-- close_streams, kill_strays, exit {code, words, region}.
 -- An action whose effect can be lost, such as a signal between fork and exec, is repeated until it takes effect.
 
 local gate = require "supervisor.gate"
@@ -120,6 +121,15 @@ function on.frozen(state, event, _, act)
   if state.phase == "running" and entry.pid and not entry.killed then
     entry.killed = true
     act("say", { level = "warn", region = "-", message = event.name .. " was stopped by a signal: killed" })
+  end
+end
+
+-- Only once, because nothing takes an announcement back.
+function on.announced(state, _, _, act)
+  if state.phase == "running" and not state.ends_connections then
+    state.ends_connections = true
+    act("say", { level = "info", region = "-", message = "SIGUSR2: connections end with their next response" })
+    act("end_connections", {})
   end
 end
 

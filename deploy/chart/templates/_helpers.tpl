@@ -139,3 +139,16 @@ capabilities:
 {{- define "finfocus.monitoringNamespace" -}}
 {{- .Values.monitoring.namespace | default .Release.Namespace }}
 {{- end }}
+
+{{/* Prefers a zone without a pod of the same selector, which is the context. Unlike a topology spread constraint it
+leaves nodes without a zone alone. */}}
+{{- define "finfocus.zoneAffinity" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        labelSelector:
+          matchLabels:
+            {{- toYaml . | nindent 12 }}
+{{- end }}

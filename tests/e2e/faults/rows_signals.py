@@ -104,11 +104,12 @@ def rows() -> Iterator[Row]:
             if name != "proxy-down" or signal in STOPS:
                 yield _row(signal, name, state)
     for signal in (*OTHERS, "USR2", "ALRM", "PIPE"):
+        lasts = "connections end with a response" if signal == "USR2" else "no effect"
         yield Row(
             name=f"signal-{signal.lower()}-with-init",
             requirement="SC-003",
             done=f"SIG{signal} when all regions are ready, under `docker run --init`",
-            promised="no effect; a later SIGTERM stops it",
+            promised=f"{lasts}; a later SIGTERM stops it",
             act=partial(_ready, signal),
             extra={"init": True},
             fast=signal == "HUP",

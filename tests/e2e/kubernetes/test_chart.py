@@ -271,6 +271,28 @@ def test_a_value_reaches_the_pod(helm: Helm, argument: str, path: str, value: ob
     assert deployment_of(helm, f"--set={argument}")["template"]["spec"][path] == value
 
 
+NODES: dict[str, Any] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}
+
+
+def test_pods_are_spread_where_nodes_have_no_zone(helm: Helm) -> None:
+    """A soft constraint on the zone would disable that on the host: it is an affinity instead."""
+    pods = deployment_of(helm, f"--set-json=affinity={json.dumps(NODES)}")["template"]["spec"]
+    assert [entry["topologyKey"] for entry in pods["topologySpreadConstraints"]] == [
+        "kubernetes.io/hostname"
+    ]
+    (zone,) = pods["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert zone["podAffinityTerm"]["topologyKey"] == "topology.kubernetes.io/zone"
+    assert pods["affinity"]["nodeAffinity"] == NODES["nodeAffinity"]
+
+
+def test_a_strict_spread_is_two_constraints_and_no_affinity(helm: Helm) -> None:
+    """`DoNotSchedule` requires a zone and a host name on every node."""
+    pods = deployment_of(helm, "--set=topologySpread.whenUnsatisfiable=DoNotSchedule")["template"]
+    keys = [entry["topologyKey"] for entry in pods["spec"]["topologySpreadConstraints"]]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    assert "affinity" not in pods["spec"]
+
+
 def test_overrides_change_one_region_only(helm: Helm) -> None:
     """Replicas, resources and autoscaling of one region; the others keep the common values."""
     objects = rendered(

@@ -211,7 +211,9 @@ def test_selectors_lead_to_exactly_one_deployment(
         own = deployment["metadata"]["name"]
         pods = deployment["spec"]["template"]["spec"]
         assert selected(deployment["spec"]["selector"]["matchLabels"]) == [own]
-        spreads = pods["topologySpreadConstraints"]
+        apart = pods["affinity"]["podAntiAffinity"]
+        (zone,) = apart["preferredDuringSchedulingIgnoredDuringExecution"]
+        spreads = [zone["podAffinityTerm"], *pods["topologySpreadConstraints"]]
         assert [spread["topologyKey"].partition("/")[2] for spread in spreads] == [
             "zone",
             "hostname",
@@ -230,10 +232,11 @@ def test_selectors_lead_to_exactly_one_deployment(
 def test_sc_003_the_grace_period_covers_the_time_to_leave(together: Objects) -> None:
     """SC-003 (exit 0 within 5 s): grace period = wait before SIGTERM + 5 s + some slack."""
     (deployment,) = of_kind(together, "Deployment")
-    command = container(deployment)["lifecycle"]["preStop"]["exec"]["command"]
-    assert command[0] == "sleep"
+    shell, option, script = container(deployment)["lifecycle"]["preStop"]["exec"]["command"]
+    announce, _, pause = script.partition("; exec sleep ")
+    assert (shell, option, announce) == ("bash", "-c", "kill -USR2 1")
     grace = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-    assert int(command[1]) + PROMISED.stop < grace <= int(command[1]) + 2 * PROMISED.stop
+    assert int(pause) + PROMISED.stop < grace <= int(pause) + 2 * PROMISED.stop
 
 
 def test_a_slow_region_does_not_end_the_others(together: Objects) -> None:
