@@ -6,7 +6,7 @@ from harness.core.console import say, step
 from harness.oci import MediaType
 from harness.publish.plan import Plan, RegionalPlan, TagPolicy, plan_moves
 from harness.publish.record import Record
-from harness.publish.tags import TagMove, TagPlan, of_region, plan_of_region
+from harness.publish.tags import TagMove, TagPlan, moves_of_region, of_region
 from harness.registry import RegistryClient
 from harness.registry.client import MovedError
 from harness.registry.transport import MayPassError
@@ -63,18 +63,17 @@ def _move(  # noqa: PLR0917
     A tag that another publisher sets meanwhile is set again, unless it is `taken`: a newer version
     owns it. Without `taken`, for the version's tag, that is an error.
     """
-    positions = [number for number, move in enumerate(tags.moves) if move.tag in chosen]
+    moves = [move for move in tags.moves if move.tag in chosen]
     regional = [
-        (made, plan_of_region(made.region, tags, made.index.digest, client.tag_digest).moves)
+        (made, moves_of_region(made.region, moves, plan.tag, made.index.digest, client.tag_digest))
         for made in plan.regional
     ]
     if regional:
         with step("tagging the images of single regions"):
-            for made, moves in regional:
-                for number in positions:
-                    _set(made, moves[number], tags.moves[number].tag, client, taken)
-    for number in positions:
-        move = tags.moves[number]
+            for made, of_made in regional:
+                for whole, move in zip(moves, of_made, strict=True):
+                    _set(made, move, whole.tag, client, taken)
+    for move in moves:
         _set(plan, move, move.tag, client, taken)
         record.done(f"tag {move.tag}", plan.index.digest)
         say(f"  {plan.repository.at(move.tag)} → {plan.index.digest}")

@@ -144,16 +144,26 @@ def of_region(tag: str, region: str) -> str:
     return check_tag(f"{tag}-{region}")
 
 
-def plan_of_region(
-    region: str, plan: TagPlan, digest: str, current: Callable[[str], str | None]
-) -> TagPlan:
-    """Return the moves of `plan` for the index `digest` of the image of `region`.
+def moves_of_region(
+    region: str,
+    moves: Iterable[TagMove],
+    version: str,
+    digest: str,
+    current: Callable[[str], str | None],
+) -> tuple[TagMove, ...]:
+    """Plan the tags of the image of `region` that go with `moves`, for its index `digest`.
 
-    Raises `TagConflictError` if the version's tag has different content.
+    Only their current targets are requested. Raises `TagConflictError` if the tag that goes with
+    `version`, the version's own tag, has different content.
     """
-    version, *moving = [of_region(move.tag, region) for move in plan.moves]
-    moves = [TagMove(tag=version, before=check_version_tag(version, digest, current))]
-    return TagPlan(moves=(*moves, *(TagMove(tag=tag, before=current(tag)) for tag in moving)))
+    tags = [(move.tag, of_region(move.tag, region)) for move in moves]
+    return tuple(
+        TagMove(
+            tag=tag,
+            before=check_version_tag(tag, digest, current) if whole == version else current(tag),
+        )
+        for whole, tag in tags
+    )
 
 
 def released(tag: str) -> ImageVersion | None:

@@ -272,6 +272,18 @@ def test_fr_011_every_region_is_tagged_like_the_whole_image(
             assert listed["tags"] == [f"{VERSION}-{made.region}", f"latest-{made.region}"]
 
 
+def test_tag_of_a_region_is_requested_only_to_set_it(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """For the plan, before it is set, and to read it back; a moving tag is in no first plan."""
+    with fake_registry() as registry:
+        publish_to(registry, images, tmp_path)
+        for region in REGIONS:
+            version = registry.asked(f"(HEAD|GET) .*manifests/{VERSION}-{region.name}$")
+            latest = registry.asked(f"(HEAD|GET) .*manifests/latest-{region.name}$")
+            assert (version, latest) == (3, 2)
+
+
 def test_sbom_of_each_region_is_stated_of_its_image(
     images: list[SealedImage], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.core.errors import TagConflictError, UsageError
-from harness.publish.tags import plan_of_region, plan_tags, previous, released, supported
+from harness.publish.tags import moves_of_region, plan_tags, previous, released, supported
 
 OURS, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -119,13 +119,24 @@ def test_tag_of_a_region_is_no_version(tag: str) -> None:
 def test_tags_of_a_region_follow_those_of_the_whole_image() -> None:
     """Version, floating tags and `latest` move together, and the version's never changes."""
     plan = plan_tags("v1.2.3", OURS, [], no_tag, floating=True)
-    names = [m.tag for m in plan_of_region("us-east-1", plan, OURS, no_tag).moves]
-    assert names == [f"{m.tag}-us-east-1" for m in plan.moves]
-    backport = plan_tags("v1.2.3", OURS, ["v1.3.0"], no_tag)
-    moved = plan_of_region("us-east-1", backport, OURS, {"v1.2.3-us-east-1": OURS}.get).moves
-    assert [(m.tag, m.before) for m in moved] == [("v1.2.3-us-east-1", OURS)]
+    named = ("us-east-1", plan.moves, "v1.2.3", OURS)
+    assert [m.tag for m in moves_of_region(*named, no_tag)] == [
+        f"{m.tag}-us-east-1" for m in plan.moves
+    ]
+    there = {"v1.2.3-us-east-1": OURS, "latest-us-east-1": OTHER}
+    moved = moves_of_region(*named, there.get)
+    assert (moved[0].before, moved[-1].before) == (OURS, OTHER)
     with pytest.raises(TagConflictError, match=r"v1\.2\.3-us-east-1 is already published"):
-        plan_of_region("us-east-1", plan, OURS, {"v1.2.3-us-east-1": OTHER}.get)
+        moves_of_region(*named, {"v1.2.3-us-east-1": OTHER}.get)
+
+
+def test_only_the_tags_of_a_region_that_are_set_are_requested() -> None:
+    """Each request costs a release time, and the moving tags are planned after the version's."""
+    plan = plan_tags("v1.2.3", OURS, [], no_tag, floating=True)
+    for moves in (plan.moves[:1], plan.moves[1:]):
+        asked: list[str] = []
+        moves_of_region("us-east-1", moves, "v1.2.3", OURS, asked.append)
+        assert asked == [f"{move.tag}-us-east-1" for move in moves]
 
 
 def test_previous_release_is_found() -> None:
