@@ -151,8 +151,12 @@ def examine(engine: Engine, image: BuiltImage, config: BuildConfig) -> Proof:
 def verified(
     engine: Engine, image: BuiltImage, config: BuildConfig, reports: Path
 ) -> VerifiedImage:
-    """Examine `image` and write the proof to `reports`; `NotProvenError` if a check fails."""
-    proof = report(examine(engine, image, config), reports)
+    """Examine `image` and write the proof to `reports`; `NotProvenError` if a check fails.
+
+    Only a proof that fails is in the job summary: the sealed image's proof has more and follows.
+    """
+    proof = examine(engine, image, config)
+    report(proof, reports, summary=not proof.proven)
     if not proof.proven:
         raise NotProvenError(proof.verdict)
     return VerifiedImage(built=image, proof=proof)
@@ -234,9 +238,9 @@ def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: 
         return report(_about_regions(proof, regions, load_regions()), reports)
 
 
-def report(proof: Proof, directory: Path) -> Proof:
-    """Write every report and print its path."""
-    paths = write_reports(proof, directory, environ=os.environ)
+def report(proof: Proof, directory: Path, *, summary: bool = True) -> Proof:
+    """Write every report, by default also to the job summary, and print its path."""
+    paths = write_reports(proof, directory, environ=os.environ if summary else {})
     for stand_in in proof.stand_ins:
         say(f"  stand-in: {stand_in.kind} in place of {stand_in.replaces}: {stand_in.why}")
     say(f"{proof.verdict}; report: {paths.html}")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import harness.release as job
+from harness import pipeline
 from harness.build.image import revision
 from harness.core.errors import (
     BuildError,
@@ -109,6 +110,30 @@ def config_for(registry: FakeRegistry, output: Path, **options: Any) -> job.Rele
         output=output,
         **options,
     )
+
+
+def test_proof_is_once_in_the_job_summary(
+    stages: Stages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sealed proof, which has the regions, once; a proof that fails is there at once."""
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    monkeypatch.setattr(job, "verified", pipeline.verified)
+    monkeypatch.setattr(pipeline, "examine", lambda *_: stages.made.verified.proof)
+    with fake_registry() as registry:
+        job.release(config_for(registry, tmp_path / "out"))
+        told = summary.read_text(encoding="utf-8")
+        proofs = [
+            (tmp_path / "out" / architecture / "proof" / "proof.md").read_text(encoding="utf-8")
+            for architecture in Architecture
+        ]
+        assert "US-2" in proofs[0]
+        assert [told.count(proof) for proof in proofs] == [1, 1]
+        assert told.count("## ✓ test: proven") == len(proofs)
+        stages.refuted = True
+        with pytest.raises(NotProvenError):
+            job.release(config_for(registry, tmp_path / "refuted"))
+    assert "not proven" in summary.read_text(encoding="utf-8").removeprefix(told).lower()
 
 
 def test_stages_run_in_order_for_each_architecture(stages: Stages, tmp_path: Path) -> None:
