@@ -125,8 +125,13 @@ def faults(session: nox.Session) -> None:
 def registries(session: nox.Session) -> None:
     """Publish to real registries, signed with cosign 2 and 3; kill it at every request."""
     session.install("-e", ".[test]")
-    parts = session.posargs or ["tests/unit/release", "tests/e2e/release"]
-    session.run("pytest", "-m", "registries", *parts, interrupt_timeout=PATIENCE)
+    run = ["pytest", "-m", "registries", "--durations", "10"]
+    if session.posargs:
+        session.run(*run, *session.posargs, interrupt_timeout=PATIENCE)
+        return
+    workers = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "worksteal"]
+    session.run(*run, *workers, "tests/unit/release", interrupt_timeout=PATIENCE)
+    session.run(*run, "tests/e2e/release", interrupt_timeout=PATIENCE)
 
 
 @nox.session
