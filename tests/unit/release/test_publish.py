@@ -506,13 +506,14 @@ def test_attestation_that_is_not_in_the_registry_ends_the_release(
         assert named(registry) == set()
 
 
+@pytest.mark.parametrize("how", ["key", "keyless"])
 @pytest.mark.parametrize("breaks", ["attest-blob", "verify", "verify-attestation"])
 def test_cosign_that_fails_moves_no_tag(
-    breaks: str, images: list[SealedImage], tmp_path: Path
+    breaks: str, how: str, images: list[SealedImage], tmp_path: Path
 ) -> None:
     """Neither a signature that cannot be made nor one that cannot be verified is published."""
     with fake_registry() as registry:
-        signer = signer_of(registry)
+        signer = replace(signer_of(registry), how=how, identity=SIGNED_BY)
         signer = replace(signer, cosign=replace(signer.cosign, breaks=breaks))
         with pytest.raises(CommandError, match=f"no: {breaks}"):
             publish_to(registry, images, tmp_path, signer=signer)
