@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from harness.core.console import say, step
+from harness.core.decode import member
 from harness.core.errors import UsageError
 from harness.core.files import OWN
 from harness.core.untrusted import reading
@@ -43,7 +44,8 @@ def release_notes(
     remedy = "run `harness release` first, or name its --output"
     try:
         with reading(str(output / PUBLISHED), UsageError, remedy):
-            version = str(json.loads((output / PUBLISHED).read_bytes())["version"])
+            published = json.loads((output / PUBLISHED).read_bytes())
+            version: str = member(published, str, "version")
         page = (output / PAGE).read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror}; {remedy}") from None

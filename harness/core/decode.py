@@ -1,5 +1,6 @@
 """JSON to typed values and back: what is read has the type that the code expects."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import datetime
@@ -55,14 +56,32 @@ def member(document: Any, kind: Any, *path: str) -> Any:
     return decode(kind, document, ".".join(path))
 
 
+def objects(document: Any, *path: str) -> tuple[Mapping[str, Any], ...]:
+    """The JSON objects in the list at `path` of a JSON document; none if it is missing or null.
+
+    Raises `ValueError` for anything else.
+    """
+    where = ".".join(path)
+    found = member(document, tuple[Any, ...] | None, *path) or ()
+    return tuple(_expect(dict, item, f"{where}[{i}]") for i, item in enumerate(found))
+
+
+def text(document: Any, *path: str) -> str:
+    """The text at `path` of a JSON document; "" if it is missing or null.
+
+    Raises `ValueError` for anything else.
+    """
+    return member(document, str | None, *path) or ""
+
+
 def _decode_scalar(kind: Any, data: Any, where: str) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
     if kind is not datetime and not issubclass(kind, StrEnum):
         return _expect(kind, data, where)
-    text = _expect(str, data, where)
+    said = _expect(str, data, where)
     try:
-        return datetime.fromisoformat(text) if kind is datetime else kind(text)
+        return datetime.fromisoformat(said) if kind is datetime else kind(said)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 
@@ -81,5 +100,5 @@ def _decode_dataclass(kind: Any, data: Mapping[str, Any], where: str) -> Any:
 def _expect(kind: Any, data: Any, where: str) -> Any:
     # `bool` is a subclass of `int`, but `true` is not a count.
     if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
-        raise ValueError(f"{where}: {data!r} is not of type {kind.__name__}")
+        raise ValueError(f"{where}: {reprlib.repr(data)} is not of type {kind.__name__}")
     return data

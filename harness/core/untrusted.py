@@ -15,25 +15,20 @@ MOST_BYTES = 4 << 20
 https://github.com/opencontainers/distribution-spec/blob/v1.1.0/spec.md#pushing-manifests
 """
 
+# 1e400 as an integer, deeply nested brackets, any other invalid value.
 MALFORMED = (ArithmeticError, RecursionError, ValueError)
 """Reading a document with `harness.core.decode` fails with one of these, and no defect of ours."""
-
-UNREADABLE = (
-    ArithmeticError,  # 1e400 as an integer
-    AttributeError,
-    LookupError,
-    RecursionError,  # deeply nested brackets
-    TypeError,
-    ValueError,
-)
 
 
 @contextmanager
 def reading(what: str, error: type[HarnessError], remedy: str) -> Iterator[None]:
-    """Turn a failure to read `what` into `error`, which names the `remedy`."""
+    """Turn a failure to read `what` into `error`, which names the `remedy`.
+
+    The block reads with `harness.core.decode`, so that a defect of ours does not blame the data.
+    """
     try:
         yield
-    except UNREADABLE as problem:
+    except MALFORMED as problem:
         raise error(
             f"{what} cannot be read ({type(problem).__name__}: {problem}): {remedy}"
         ) from problem

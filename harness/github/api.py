@@ -14,8 +14,9 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from tenacity.wait import wait_random_exponential
 
 from harness import __version__
+from harness.core.decode import decode, text
 from harness.core.errors import HarnessError, UsageError
-from harness.core.untrusted import UNREADABLE, bounded_session
+from harness.core.untrusted import MALFORMED, bounded_session
 from harness.registry.credentials import Secret
 from harness.registry.reference import is_loopback
 
@@ -75,10 +76,7 @@ class GitHub:
         given: dict[str, str] = {"per_page": "100", **parameters}
         for _ in range(_PAGES):
             answer = self._request("GET", url, params=given)
-            page = _json(answer)
-            if not isinstance(page, list):
-                raise GitHubError(f"GET {_bare(url)}: expected a list, got {type(page).__name__}")
-            found += [dict(entry) for entry in page]
+            found += _read(answer, tuple[Mapping[str, Any], ...])
             following = _NEXT.search(answer.headers.get("Link", ""))
             if following is None:
                 return found
@@ -92,7 +90,7 @@ class GitHub:
         answer = self._request("GET", self._url(path), also=_OK.not_found)
         if answer.status_code == _OK.not_found:
             return None
-        return _mapping(answer)
+        return dict(_read(answer, Mapping[str, Any]))
 
     def delete(self, path: str) -> None:
         """Delete the object at the repository's `path`, if it is there."""
@@ -120,7 +118,8 @@ class GitHub:
         return self._object("PATCH", path, fields)
 
     def _object(self, method: str, path: str, fields: Mapping[str, object]) -> dict[str, Any]:
-        return _mapping(self._request(method, self._url(path), json=fields))
+        answer = self._request(method, self._url(path), json=fields)
+        return dict(_read(answer, Mapping[str, Any]))
 
     def _url(self, path: str) -> str:
         return f"{self._api}/repos/{self.repository}/{path}"
@@ -157,9 +156,9 @@ class GitHub:
                 method, url, headers=headers, timeout=_SECONDS, allow_redirects=False, **content
             )
         except requests.RequestException as error:
-            text = f"{method} {_bare(url)}: {type(error).__name__}"
+            what = f"{method} {_bare(url)}: {type(error).__name__}"
             # A creation that may have arrived is not repeated: it would be there twice.
-            raise (GitHubError if method == "POST" else _MayPassError)(text) from None
+            raise (GitHubError if method == "POST" else _MayPassError)(what) from None
         if answer.status_code not in {_OK.ok, _OK.created, _OK.no_content, also}:
             _refuse(method, answer)
         return answer
@@ -176,7 +175,7 @@ def _refuse(method: str, answer: requests.Response) -> NoReturn:
     Rate limits: https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
     """
     code, headers = answer.status_code, answer.headers
-    text = f"{method} {_bare(answer.url)}: HTTP {code}{_words(answer)}"
+    what = f"{method} {_bare(answer.url)}: HTTP {code}{_words(answer)}"
     limited = code == _OK.too_many_requests or (
         code == _OK.forbidden
         and ("Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0")
@@ -185,37 +184,32 @@ def _refuse(method: str, answer: requests.Response) -> NoReturn:
         pause = _number(headers.get("Retry-After", ""))
         pause = pause or max(_number(headers.get("X-RateLimit-Reset", "")) - time.time(), 0)
         if pause > _LONGEST_PAUSE:
-            raise GitHubError(f"{text}\n  the rate limit ends in {pause:.0f} s: try again then")
-        raise _MayPassError(text, pause=pause)
+            raise GitHubError(f"{what}\n  the rate limit ends in {pause:.0f} s: try again then")
+        raise _MayPassError(what, pause=pause)
     if code in {_OK.unauthorized, _OK.forbidden, _OK.not_found}:
         raise GitHubError(
-            f"{text}\n  check GITHUB_TOKEN and its permissions (issues: write, contents: write)"
+            f"{what}\n  check GITHUB_TOKEN and its permissions (issues: write, contents: write)"
         )
     if code >= _OK.server_error and method != "POST":
-        raise _MayPassError(text)
-    raise GitHubError(text)
+        raise _MayPassError(what)
+    raise GitHubError(what)
 
 
 def _words(answer: requests.Response) -> str:
     try:
-        said = " ".join(str(answer.json()["message"]).split())
-    except (*UNREADABLE, requests.RequestException):
+        said = " ".join(text(answer.json(), "message").split())
+    except (*MALFORMED, requests.RequestException):
         return ""
-    return f" ({said[:_SHOWN]})"
+    return f" ({said[:_SHOWN]})" if said else ""
 
 
-def _json(answer: requests.Response) -> Any:
+def _read(answer: requests.Response, kind: Any) -> Any:
+    """Return the body of `answer` as the type `kind`; raise `GitHubError` if it is another."""
+    where = _bare(answer.url)
     try:
-        return answer.json()
-    except UNREADABLE:
-        raise GitHubError(f"{_bare(answer.url)}: the response is not JSON") from None
-
-
-def _mapping(answer: requests.Response) -> dict[str, Any]:
-    found = _json(answer)
-    if not isinstance(found, dict):
-        raise GitHubError(f"{_bare(answer.url)}: expected an object")
-    return found
+        return decode(kind, answer.json(), "the response")
+    except MALFORMED as error:
+        raise GitHubError(f"{where}: GitHub's response cannot be read: {error}") from None
 
 
 def _number(text: str) -> float:

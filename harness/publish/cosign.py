@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.console import warn
+from harness.core.decode import member
 from harness.core.errors import CommandError, EnvironmentMissingError
 from harness.core.go_tools import GoTool
 from harness.core.process import run
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 
 PINNED = "3.1.3"
 OLDEST = (2, 6)
@@ -111,11 +112,12 @@ def find_cosign() -> Cosign:
 def version_of(program: Path) -> tuple[int, int]:
     """Return the major and minor version; raise `EnvironmentMissingError` if it has none."""
     try:
-        told = json.loads(run([str(program), "version", "--json"], timeout=60))["gitVersion"]
-        major, minor = (int(part) for part in str(told).removeprefix("v").split(".")[:2])
+        answer = run([str(program), "version", "--json"], timeout=60)
+        told = member(json.loads(answer), str, "gitVersion").removeprefix("v")
+        major, minor = (int(part) for part in told.split(".")[:2])
     except CommandError as error:
         raise EnvironmentMissingError(f"{program} does not work: {error}") from error
-    except UNREADABLE:
+    except MALFORMED:
         raise EnvironmentMissingError(
             f"{program} reports no version of cosign: install cosign {PINNED} ({INSTALL})"
         ) from None

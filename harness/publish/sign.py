@@ -15,12 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.core.console import step
+from harness.core.decode import decode, member, text
 from harness.core.errors import EnvironmentMissingError, RegistryError
 from harness.core.files import write_whole
 from harness.core.temporary import temporary_directory
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.publish.cosign import Cosign, find_cosign
 from harness.publish.statements import SIGNATURE, TYPES, Statement, payload_of
 from harness.registry import Credentials, Repository, Secret
@@ -192,11 +194,13 @@ def _compare(kind: str, found: str, expected: Sequence[Statement], name: str) ->
     try:
         if kind == SIGNATURE:
             # cosign accepts any signed attestation as a signature; only its type tells them apart.
-            there = any(s["critical"]["type"] == SIGNATURE for s in json.loads(found))
+            shown = decode(tuple[Any, ...], json.loads(found), "signatures")
+            there = any(text(one, "critical", "type") == SIGNATURE for one in shown)
         else:
-            payloads = [json.loads(line)["payload"] for line in found.splitlines() if line]
+            lines = [json.loads(line) for line in found.splitlines() if line]
+            payloads = [member(line, str, "payload") for line in lines]
             there = all(any(s.is_in(payload) for payload in payloads) for s in expected)
-    except UNREADABLE:
+    except MALFORMED:
         there = False
     if not there:
         raise RegistryError(

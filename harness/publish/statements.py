@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core.untrusted import UNREADABLE
+from harness.core.decode import member
+from harness.core.untrusted import MALFORMED
 from harness.oci import Descriptor, canonical_json
 from harness.publish.provenance import PREDICATE, STATEMENT
 from harness.publish.regional import PROOF, SBOM
@@ -52,12 +53,13 @@ class Statement:
             },
         )
 
-    def is_in(self, payload: Any) -> bool:
+    def is_in(self, payload: str | None) -> bool:
         """Return whether the DSSE `payload`, in base64, is this statement."""
         try:
-            return bool(json.loads(base64.b64decode(payload)) == json.loads(self.content))
-        except UNREADABLE:
+            stated = json.loads(base64.b64decode(payload or ""))
+        except MALFORMED:
             return False
+        return bool(stated == json.loads(self.content))
 
 
 def statements_of(
@@ -120,9 +122,10 @@ def _statement(
     )
 
 
-def payload_of(bundle: Path) -> Any:
+def payload_of(bundle: Path) -> str | None:
     """Return the payload, in base64, of a Sigstore bundle; None if it cannot be read."""
     try:
-        return json.loads(bundle.read_bytes())["dsseEnvelope"]["payload"]
-    except (OSError, *UNREADABLE):
+        found: str = member(json.loads(bundle.read_bytes()), str, "dsseEnvelope", "payload")
+    except (OSError, *MALFORMED):
         return None
+    return found

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.decode import member, text
 from harness.core.errors import CommandError, EnvironmentMissingError
 from harness.core.process import run
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 
 GITHUB = "ghcr.io"
 HIDDEN = "***"
@@ -76,7 +77,7 @@ def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | Non
         return Credentials(username=user, secret=Secret(token), source="GITHUB_TOKEN")
     path = _configuration(environ)
     try:
-        config: dict[str, Any] = json.loads(path.read_bytes())
+        config = json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, RecursionError, ValueError) as error:
@@ -85,11 +86,11 @@ def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | Non
         raise EnvironmentMissingError(f"cannot read {path}: {reason}") from None
     for name in _names(host):
         with _as_docker_writes(path):
-            helper = (config.get("credHelpers") or {}).get(name) or config.get("credsStore")
-        if helper and (found := _from_helper(str(helper), name)):
+            helper = text(config, "credHelpers", name) or text(config, "credsStore")
+        if helper and (found := _from_helper(helper, name)):
             return found
         with _as_docker_writes(path):
-            if entry := (config.get("auths") or {}).get(name):
+            if entry := member(config, Mapping[str, Any] | None, "auths", name):
                 return _from_entry(entry, path, name)
     return None
 
@@ -98,7 +99,7 @@ def find_credentials(host: str, environ: Mapping[str, str]) -> Credentials | Non
 def _as_docker_writes(path: Path) -> Iterator[None]:
     try:
         yield
-    except UNREADABLE:
+    except MALFORMED:
         raise EnvironmentMissingError(
             f"{path} is not a valid Docker configuration: run `docker login` again"
         ) from None
@@ -119,7 +120,7 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
     program = f"docker-credential-{helper}"
     try:
         answer = json.loads(run([program, "get"], stdin=name, timeout=60))
-        user, secret = str(answer["Username"]), str(answer["Secret"])
+        user, secret = member(answer, str, "Username"), member(answer, str, "Secret")
         f"{user}{secret}".encode()  # a lone surrogate cannot be sent
     except CommandError as error:
         if "credentials not found" in str(error):
@@ -127,7 +128,7 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
         raise EnvironmentMissingError(
             f"{program}, set in Docker's configuration, failed for {name}: {error}"
         ) from None
-    except UNREADABLE:
+    except MALFORMED:
         raise EnvironmentMissingError(
             f"{program} returned invalid credentials for {name}"
         ) from None
@@ -141,19 +142,20 @@ def _from_helper(helper: str, name: str) -> Credentials | None:
 
 def _from_entry(entry: Mapping[str, Any], path: Path, name: str) -> Credentials | None:
     source = f"{path}, {name}"
-    if token := entry.get("identitytoken"):
+    if token := text(entry, "identitytoken"):
         return Credentials(
-            username=_TOKEN_USER, secret=Secret(str(token)), identity_token=True, source=source
+            username=_TOKEN_USER, secret=Secret(token), identity_token=True, source=source
         )
+    encoded = text(entry, "auth")
     try:
-        decoded = base64.b64decode(str(entry.get("auth", "")), validate=True).decode()
+        decoded = base64.b64decode(encoded, validate=True).decode()
     except ValueError:
         raise EnvironmentMissingError(
             f"{source}: `auth` is not base64: run `docker login` again"
         ) from None
     user, _, secret = decoded.partition(":")
-    user, secret = entry.get("username") or user, entry.get("password") or secret
+    user, secret = text(entry, "username") or user, text(entry, "password") or secret
     if not user or not secret:
         return None
     f"{user}{secret}".encode()  # a lone surrogate cannot be sent
-    return Credentials(username=str(user), secret=Secret(str(secret)), source=source)
+    return Credentials(username=user, secret=Secret(secret), source=source)

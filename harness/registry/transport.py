@@ -21,7 +21,7 @@ from harness import __version__
 from harness.core.console import detail
 from harness.core.decode import member
 from harness.core.errors import RegistryError
-from harness.core.untrusted import MALFORMED, UNREADABLE, TooLargeError, bounded_session
+from harness.core.untrusted import MALFORMED, TooLargeError, bounded_session
 from harness.registry.auth import PULL_PUSH, Authorizer, Challenge
 from harness.registry.credentials import Credentials
 from harness.registry.reference import Repository
@@ -194,7 +194,7 @@ class Transport:
             raise MayPassError(f"{method} {where}: the connection broke") from None
         except requests.RequestException as error:
             raise MayPassError(f"{method} {where}: {type(error).__name__}") from None
-        except (urllib3.exceptions.HTTPError, *UNREADABLE) as error:
+        except (urllib3.exceptions.HTTPError, *MALFORMED) as error:
             # An invalid redirect URL or header: `requests` does not wrap these errors.
             kind = type(error).__name__
             raise RegistryError(f"{method} {where}: the response cannot be read ({kind})") from None
@@ -254,7 +254,7 @@ def retry_after(header: str) -> float:
         return float(header)
     try:
         moment = email.utils.parsedate_to_datetime(header).timestamp()
-    except UNREADABLE:
+    except MALFORMED:
         return 0
     return max(moment - time.time(), 0)
 

@@ -1,15 +1,17 @@
 """The published images that get fixes: of the newest version, its revisions, and `latest`."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import docker
 from docker.errors import DockerException, ImageNotFound
 
+from harness.core.decode import member, objects, text
 from harness.core.errors import RegistryError
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.publish.pull import pull_published
 from harness.publish.tags import LATEST, released, supported
 from harness.registry import Credentials, RegistryClient, Repository
@@ -67,19 +69,22 @@ def _platforms(client: RegistryClient, digest: str) -> list[tuple[str, str]]:
     """Platform and digest of each image in the index; attestations have no platform."""
     data = client.manifest(digest)
     try:
-        entries = json.loads(data or b"").get("manifests")
-        found = [(_platform(entry), str(entry["digest"])) for entry in entries]
-    except UNREADABLE as error:
+        index = json.loads(data or b"")
+        member(index, tuple[Any, ...], "manifests")  # an image has none, an index may have 0
+        found = [
+            (_platform(entry), member(entry, str, "digest"))
+            for entry in objects(index, "manifests")
+        ]
+    except MALFORMED as error:
         raise RegistryError(
-            f"{client.repository.at(digest)} is not an index ({type(error).__name__}):"
+            f"{client.repository.at(digest)} is not an index ({error}):"
             " it was not published by this harness"
         ) from None
     return [(platform, manifest) for platform, manifest in found if platform]
 
 
-def _platform(entry: dict[str, dict[str, str]]) -> str:
-    platform = entry.get("platform") or {}
-    system, architecture = platform.get("os"), platform.get("architecture")
+def _platform(entry: Mapping[str, Any]) -> str:
+    system, architecture = text(entry, "platform", "os"), text(entry, "platform", "architecture")
     return f"{system}/{architecture}" if system == "linux" and architecture else ""
 
 

@@ -5,10 +5,11 @@ rules by index.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.core.decode import decode, member, objects
 from harness.core.errors import ScanImpossibleError
 from harness.core.untrusted import reading
 from harness.scan.tool import REMEDY
@@ -17,22 +18,30 @@ from harness.scan.tool import REMEDY
 @reading("Trivy's SARIF", ScanImpossibleError, REMEDY)
 def merged(paths: Iterable[Path]) -> dict[str, Any]:
     """Merge the SARIF files at `paths`; a result that several have is kept once."""
-    whole: dict[str, Any] = {}
-    rules: dict[str, dict[str, Any]] = {}
+    whole: Mapping[str, Any] = {}
+    rules: dict[str, Mapping[str, Any]] = {}
     results: dict[str, dict[str, Any]] = {}
     for path in paths:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = decode(Mapping[str, Any], json.loads(path.read_bytes()), "the document")
         whole = whole or data
-        for run in data["runs"]:
-            for rule in run["tool"]["driver"].get("rules") or ():
-                rules.setdefault(str(rule["id"]), rule)
-            for result in run.get("results") or ():
+        for run in objects(data, "runs"):
+            for rule in objects(run, "tool", "driver", "rules"):
+                rules.setdefault(member(rule, str, "id"), rule)
+            for result in objects(run, "results"):
                 plain = {key: value for key, value in result.items() if key != "ruleIndex"}
                 results.setdefault(json.dumps(plain, sort_keys=True), plain)
     if not whole:
         return {"version": "2.1.0", "runs": []}
     order = {id_: index for index, id_ in enumerate(rules)}
-    driver = {**whole["runs"][0]["tool"]["driver"], "rules": list(rules.values())}
-    found = [{**r, "ruleIndex": order[str(r["ruleId"])]} for r in results.values()]
-    run = {**whole["runs"][0], "tool": {"driver": driver}, "results": found}
-    return {**whole, "runs": [run]}
+    first = next(iter(objects(whole, "runs")), {})
+    tool = member(first, Mapping[str, Any] | None, "tool", "driver") or {}
+    found = [{**r, "ruleIndex": _index(r, order)} for r in results.values()]
+    driver = {**tool, "rules": list(rules.values())}
+    return {**whole, "runs": [{**first, "tool": {"driver": driver}, "results": found}]}
+
+
+def _index(result: Mapping[str, Any], order: Mapping[str, int]) -> int:
+    name = member(result, str, "ruleId")
+    if name not in order:
+        raise ValueError(f"no rule {name!r}")
+    return order[name]

@@ -2,10 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from tenacity import (
     Retrying,
@@ -16,11 +14,12 @@ from tenacity import (
 
 from harness.core.cache import cache_directory
 from harness.core.console import step
+from harness.core.decode import member, objects, text
 from harness.core.errors import CommandError, ScanImpossibleError
 from harness.core.proof import StandIn
 from harness.core.stages import StandInPolicy
 from harness.core.transfer import watched_size
-from harness.core.untrusted import UNREADABLE, reading
+from harness.core.untrusted import MALFORMED, reading
 from harness.scan.model import Database, ScanOptions
 from harness.scan.tool import REMEDY, Trivy, temporary_files
 from harness.stand_ins.database import STAND_IN_SOURCE, make_database
@@ -175,9 +174,8 @@ def _updated_at(cache: Path) -> datetime:
             " to download it"
         )
     try:
-        data: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        moment = datetime.fromisoformat(str(data["UpdatedAt"]))
-    except (*UNREADABLE, OSError) as error:
+        moment: datetime = member(json.loads(path.read_bytes()), datetime, "UpdatedAt")
+    except (*MALFORMED, OSError) as error:
         raise ScanImpossibleError(
             f"the vulnerability database in {cache} is corrupt: metadata.json has no date"
             f" ({type(error).__name__}); remove {cache / 'db'} and download it again"
@@ -202,17 +200,16 @@ def _sing(trivy: Trivy, cache: Path, directory: Path) -> str:
     (directory / "canary.cdx.json").write_text(json.dumps(_CANARY_SBOM), encoding="utf-8")
     command = ["sbom", *QUIET, *NO_UPDATE, "--format", "json", "canary.cdx.json"]
     try:
-        text = trivy.run(command, cache=cache, directory=directory)
+        answer = trivy.run(command, cache=cache, directory=directory)
     except CommandError as error:
         raise ScanImpossibleError(
             f"cannot use the vulnerability database in {cache}: {words_of(error)}"
             f"\nremove {cache / 'db'} and download it again"
         ) from error
     with reading("Trivy's answer", ScanImpossibleError, REMEDY):
-        answer = json.loads(text)
-        for result in answer.get("Results") or ():
-            for found in result.get("Vulnerabilities") or ():
-                return str((found.get("DataSource") or {}).get("Name") or "unnamed data source")
+        for result in objects(json.loads(answer), "Results"):
+            for found in objects(result, "Vulnerabilities"):
+                return text(found, "DataSource", "Name") or "unnamed data source"
     raise ScanImpossibleError(
         f"the vulnerability database in {cache} does not list {CANARY} {_CANARY_VERSION}, which"
         f" has been vulnerable for years: it is empty or not Trivy's; remove {cache / 'db'} and"

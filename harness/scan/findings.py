@@ -1,9 +1,11 @@
 """Read Trivy's JSON report: findings, the class of the layer each is in, and suppressions."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from harness.core.decode import member, objects, text
 from harness.core.errors import ScanImpossibleError
 from harness.core.regions import BINARY_PREFIX
 from harness.core.untrusted import reading
@@ -12,6 +14,14 @@ from harness.scan.tool import REMEDY
 
 Json = Mapping[str, Any]
 _REPORT = reading("Trivy's report", ScanImpossibleError, REMEDY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """The operating system in an image."""
+
+    name: str  # "alpine 3.19.9"; "" if Trivy found none
+    end_of_life: bool
 
 
 def region_of(target: str) -> str | None:
@@ -28,7 +38,7 @@ def read_findings(report: Json, base_layers: Iterable[str]) -> tuple[Finding, ..
     """
     classes = _LayerClasses(report, frozenset(base_layers))
     grouped: dict[tuple[object, ...], Finding] = {}
-    for result in report.get("Results") or ():
+    for result in objects(report, "Results"):
         for finding in _of_result(result, classes):
             key = (finding.id, finding.layer, finding.package, finding.installed, finding.severity)
             before = grouped.get(key)
@@ -44,15 +54,15 @@ def read_findings(report: Json, base_layers: Iterable[str]) -> tuple[Finding, ..
 def read_suppressed(report: Json) -> tuple[Suppressed, ...]:
     """Return the findings that ignores and VEX documents suppress, each with all its locations."""
     grouped: dict[tuple[str, ...], set[str]] = {}
-    for result in report.get("Results") or ():
-        for entry in result.get("ExperimentalModifiedFindings") or ():
-            found = entry.get("Finding") or {}
+    for result in objects(report, "Results"):
+        for entry in objects(result, "ExperimentalModifiedFindings"):
+            found = member(entry, Json | None, "Finding") or {}
             key = (
-                str(found.get("VulnerabilityID") or found.get("RuleID") or ""),
-                str(found.get("Severity", "")),
-                str(entry.get("Source", "")),
-                str(entry.get("Status", "")),
-                str(entry.get("Statement", "")),
+                text(found, "VulnerabilityID") or text(found, "RuleID"),
+                text(found, "Severity"),
+                text(entry, "Source"),
+                text(entry, "Status"),
+                text(entry, "Statement"),
             )
             grouped.setdefault(key, set()).add(_place(result, found))
     return tuple(
@@ -68,17 +78,29 @@ def read_suppressed(report: Json) -> tuple[Suppressed, ...]:
     )
 
 
-def severity_of(name: object) -> Severity:
+def severity_of(name: str) -> Severity:
     """Return the severity called `name`, or `UNKNOWN`."""
-    text = str(name)
-    return Severity(text) if text in set(Severity) else Severity.UNKNOWN
+    return Severity(name) if name in set(Severity) else Severity.UNKNOWN
+
+
+@_REPORT
+def system_of(report: Json) -> System:
+    """Return the operating system that Trivy detected."""
+    found = member(report, Json | None, "Metadata", "OS") or {}
+    return System(
+        name=" ".join(name for key in ("Family", "Name") if (name := text(found, key))),
+        end_of_life=member(found, bool | None, "EOSL") or False,
+    )
 
 
 @_REPORT
 def os_packages(report: Json) -> int:
     """Return the number of OS packages that Trivy detected."""
-    results = report.get("Results") or ()
-    return sum(len(r.get("Packages") or ()) for r in results if r.get("Class") == "os-pkgs")
+    return sum(
+        len(objects(result, "Packages"))
+        for result in objects(report, "Results")
+        if text(result, "Class") == "os-pkgs"
+    )
 
 
 class _LayerClasses:
@@ -88,9 +110,9 @@ class _LayerClasses:
         self.base = base
         self.plugin = {
             _layer(package)
-            for result in report.get("Results") or ()
-            if region_of(str(result.get("Target", "")))
-            for package in result.get("Packages") or ()
+            for result in objects(report, "Results")
+            if region_of(text(result, "Target"))
+            for package in objects(result, "Packages")
         }
 
     def of(self, target: str, layer: str) -> LayerClass:
@@ -103,36 +125,36 @@ class _LayerClasses:
 
 
 def _of_result(result: Json, classes: _LayerClasses) -> Iterator[Finding]:
-    target = str(result.get("Target", ""))
-    for found in result.get("Vulnerabilities") or ():
+    target = text(result, "Target")
+    for found in objects(result, "Vulnerabilities"):
         place = _place(result, found)
         yield Finding(
-            id=str(found.get("VulnerabilityID", "")),
-            severity=severity_of(found.get("Severity")),
+            id=text(found, "VulnerabilityID"),
+            severity=severity_of(text(found, "Severity")),
             layer=classes.of(place, _layer(found)),
-            package=str(found.get("PkgName", "")),
-            installed=str(found.get("InstalledVersion", "")),
-            fixed=str(found.get("FixedVersion", "")),
-            title=str(found.get("Title", "")),
+            package=text(found, "PkgName"),
+            installed=text(found, "InstalledVersion"),
+            fixed=text(found, "FixedVersion"),
+            title=text(found, "Title"),
             places=(place,),
         )
-    for found in result.get("Secrets") or ():
+    for found in objects(result, "Secrets"):
         yield Finding(
-            id=str(found.get("RuleID", "")),
-            severity=severity_of(found.get("Severity")),
+            id=text(found, "RuleID"),
+            severity=severity_of(text(found, "Severity")),
             layer=classes.of(target, _layer(found)),
             package="",
             installed="",
             fixed="remove it from the image",
-            title=f"secret: {found.get('Title', '')}",
+            title=f"secret: {text(found, 'Title')}",
             places=(target,),
         )
 
 
 def _place(result: Json, found: Json) -> str:
     """Return the file; for an OS package, Trivy's name of the OS."""
-    return str(found.get("PkgPath") or result.get("Target", ""))
+    return text(found, "PkgPath") or text(result, "Target")
 
 
 def _layer(found: Json) -> str:
-    return str((found.get("Layer") or {}).get("DiffID", ""))
+    return text(found, "Layer", "DiffID")

@@ -14,10 +14,12 @@ from typing import Any
 import yaml
 
 from harness.core.errors import UsageError
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.scan.model import IGNORE_FILE, Suppressed
 
 _SECTIONS = ("vulnerabilities", "secrets")
+# PyYAML fails with the last two for `!!timestamp x`, `!!bool x` and `!!int ""`.
+_NOT_YAML = (yaml.YAMLError, *MALFORMED, AttributeError, LookupError)
 _KEYS = {"id", "paths", "purls", "statement", "expired_at"}
 
 
@@ -44,11 +46,12 @@ def load_ignores(path: Path | None) -> tuple[Ignore, ...]:
     if path.suffix not in {".yaml", ".yml"}:
         raise UsageError(f"{path}: an ignore file must be YAML, such as {IGNORE_FILE}")
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the ignore file {path}: {error}") from error
-    # UNREADABLE covers values that YAML accepts and Python does not, such as a 13th month.
-    except (yaml.YAMLError, *UNREADABLE) as error:
+    try:
+        data = yaml.safe_load(text)
+    except _NOT_YAML as error:
         raise UsageError(f"the ignore file {path} is not valid YAML: {error}") from error
     if not isinstance(data or {}, Mapping):
         raise UsageError(

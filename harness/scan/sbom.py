@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
+from harness.core.decode import member, objects, text
 from harness.core.errors import ScanImpossibleError
 from harness.core.untrusted import reading
-from harness.scan.findings import region_of
+from harness.scan.findings import Json, region_of
 from harness.scan.tool import REMEDY
 
 _OF_WHOLE_IMAGE = {"Reference", "RepoDigest", "RepoTag", "Size"}
@@ -17,9 +18,9 @@ _OF_WHOLE_IMAGE = {"Reference", "RepoDigest", "RepoTag", "Size"}
 
 
 @reading("the SBOM", ScanImpossibleError, REMEDY)
-def modules_by_region(sbom: Mapping[str, Any]) -> dict[str, int]:
+def modules_by_region(sbom: Json) -> dict[str, int]:
     """Map the region of each binary in `sbom` to its number of versioned Go modules."""
-    components = {c["bom-ref"]: c for c in sbom.get("components") or ()}
+    components = {member(c, str, "bom-ref"): c for c in objects(sbom, "components")}
     edges = _edges(sbom)
     found = {}
     for reference, region in _binaries(sbom).items():
@@ -30,7 +31,7 @@ def modules_by_region(sbom: Mapping[str, Any]) -> dict[str, int]:
 
 @reading("the SBOM", ScanImpossibleError, REMEDY)
 def cut_to_region(
-    sbom: Mapping[str, Any], region: str, *, image_id: str, diff_ids: Sequence[str]
+    sbom: Json, region: str, *, image_id: str, diff_ids: Sequence[str]
 ) -> dict[str, Any]:
     """Return `sbom` for the image of `region`: without the other binaries and what only they need.
 
@@ -39,66 +40,72 @@ def cut_to_region(
     """
     edges = _edges(sbom)
     foreign = {reference for reference, name in _binaries(sbom).items() if name != region}
-    root = (sbom.get("metadata") or {}).get("component") or {}
+    metadata = member(sbom, Json | None, "metadata") or {}
+    root = member(metadata, Json | None, "component") or {}
     own = {r: [x for x in below if x not in foreign] for r, below in edges.items()}
-    starts = [root.get("bom-ref", ""), *(r for r in _binaries(sbom) if r not in foreign)]
+    starts = [text(root, "bom-ref"), *(r for r in _binaries(sbom) if r not in foreign)]
     gone = foreign | (_reached(foreign, edges) - _reached(starts, own))
     return {
         **sbom,
         "serialNumber": f"urn:uuid:{uuid5(NAMESPACE_URL, image_id)}",
         "metadata": {
-            **(sbom.get("metadata") or {}),
+            **metadata,
             "component": _of_image(root, region, image_id, set(diff_ids)),
         },
-        "components": [c for c in sbom.get("components") or () if c["bom-ref"] not in gone],
+        "components": [
+            c for c in objects(sbom, "components") if member(c, str, "bom-ref") not in gone
+        ],
         "dependencies": [
-            {**entry, "dependsOn": [x for x in entry.get("dependsOn") or () if x not in gone]}
-            for entry in sbom.get("dependencies") or ()
-            if entry["ref"] not in gone
+            {**entry, "dependsOn": [x for x in _needed(entry) if x not in gone]}
+            for entry in objects(sbom, "dependencies")
+            if member(entry, str, "ref") not in gone
         ],
         "vulnerabilities": list(_vulnerabilities(sbom, gone)),
     }
 
 
-def _of_image(
-    root: Mapping[str, Any], region: str, image_id: str, diff_ids: set[str]
-) -> dict[str, Any]:
+def _of_image(root: Json, region: str, image_id: str, diff_ids: set[str]) -> dict[str, Any]:
     """Return the component `root`, the image with all regions, as the image of `region`."""
-    properties = []
-    for entry in root.get("properties") or ():
-        kind = str(entry["name"]).rpartition(":")[2]
+    properties: list[Json] = []
+    for entry in objects(root, "properties"):
+        kind = member(entry, str, "name").rpartition(":")[2]
         if kind == "ImageID":
             properties.append({**entry, "value": image_id})
-        elif kind not in _OF_WHOLE_IMAGE and (kind != "DiffID" or entry["value"] in diff_ids):
+        elif kind not in _OF_WHOLE_IMAGE and (kind != "DiffID" or text(entry, "value") in diff_ids):
             properties.append(entry)
     # The purl, if any, has the digest of the image with all regions.
     kept = {name: value for name, value in root.items() if name != "purl"}
-    return {**kept, "name": f"{root.get('name', '')}-{region}", "properties": properties}
+    return {**kept, "name": f"{text(root, 'name')}-{region}", "properties": properties}
 
 
-def _vulnerabilities(sbom: Mapping[str, Any], gone: set[str]) -> Iterable[dict[str, Any]]:
+def _vulnerabilities(sbom: Json, gone: set[str]) -> Iterable[dict[str, Any]]:
     """Yield the entries that affect a component that is not `gone`."""
-    for entry in sbom.get("vulnerabilities") or ():
-        affects = [x for x in entry.get("affects") or () if x["ref"] not in gone]
-        if affects or not entry.get("affects"):
+    for entry in objects(sbom, "vulnerabilities"):
+        named = objects(entry, "affects")
+        affects = [x for x in named if member(x, str, "ref") not in gone]
+        if affects or not named:
             yield {**entry, "affects": affects}
 
 
-def _binaries(sbom: Mapping[str, Any]) -> dict[str, str]:
+def _binaries(sbom: Json) -> dict[str, str]:
     """Map the reference of each regional binary in `sbom` to its region."""
     found = {}
-    for component in sbom.get("components") or ():
-        region = region_of(str(component.get("name", "")))
-        if component.get("type") == "application" and region is not None:
-            found[component["bom-ref"]] = region
+    for component in objects(sbom, "components"):
+        region = region_of(text(component, "name"))
+        if text(component, "type") == "application" and region is not None:
+            found[member(component, str, "bom-ref")] = region
     return found
 
 
-def _edges(sbom: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {d["ref"]: list(d.get("dependsOn") or ()) for d in sbom.get("dependencies") or ()}
+def _edges(sbom: Json) -> dict[str, tuple[str, ...]]:
+    return {member(d, str, "ref"): _needed(d) for d in objects(sbom, "dependencies")}
 
 
-def _reached(starts: Iterable[str], edges: Mapping[str, list[str]]) -> set[str]:
+def _needed(dependency: Json) -> tuple[str, ...]:
+    return member(dependency, tuple[str, ...] | None, "dependsOn") or ()
+
+
+def _reached(starts: Iterable[str], edges: Mapping[str, Sequence[str]]) -> set[str]:
     """Return everything that one of `starts` depends on, directly or indirectly."""
     seen: set[str] = set()
     waiting = [reference for start in starts for reference in edges.get(start, ())]
@@ -110,7 +117,5 @@ def _reached(starts: Iterable[str], edges: Mapping[str, list[str]]) -> set[str]:
     return seen
 
 
-def _is_module(component: Mapping[str, Any]) -> bool:
-    return str(component.get("purl", "")).startswith("pkg:golang/") and bool(
-        component.get("version")
-    )
+def _is_module(component: Json) -> bool:
+    return text(component, "purl").startswith("pkg:golang/") and bool(text(component, "version"))

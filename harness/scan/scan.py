@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from docker.errors import DockerException
 from docker.models.images import Image
 
 from harness.core.cache import cache_directory
 from harness.core.console import say, step
+from harness.core.decode import decode, member
 from harness.core.errors import CommandError, ScanGateError, ScanImpossibleError, UsageError
 from harness.core.labels import STAND_INS
 from harness.core.regions import load_regions, regions_in_image
@@ -25,7 +25,7 @@ from harness.engine.provision import Engine
 from harness.engine.pull import find_image
 from harness.scan.checks import with_scan
 from harness.scan.database import NO_UPDATE, QUIET, ready_database, words_of
-from harness.scan.findings import os_packages, read_findings, read_suppressed
+from harness.scan.findings import Json, os_packages, read_findings, read_suppressed, system_of
 from harness.scan.gate import binary_problems, finding_problems, system_words
 from harness.scan.ignores import Ignore, ignore_problems, load_ignores
 from harness.scan.layers import base_layers
@@ -153,7 +153,7 @@ def _workspace(output: Path) -> Iterator[Path]:
         yield Path(made)
 
 
-def _scan(job: _Job, directory: Path) -> dict[str, Any]:
+def _scan(job: _Job, directory: Path) -> Json:
     """Run the scan; return the content of `trivy.json`."""
     arguments = ["image", "--input", str(job.archive), *QUIET, *NO_UPDATE]
     arguments += ["--scanners", "vuln,secret", "--list-all-pkgs", "--show-suppressed"]
@@ -163,8 +163,8 @@ def _scan(job: _Job, directory: Path) -> dict[str, Any]:
         _trivy(job, arguments, directory)
     (directory / job.archive).unlink()
     with reading("Trivy's report", ScanImpossibleError, REMEDY):
-        raw: dict[str, Any] = json.loads((directory / _REPORT).read_text(encoding="utf-8"))
-        scanned = list((raw.get("Metadata") or {}).get("DiffIDs") or ())
+        raw: Json = decode(Json, json.loads((directory / _REPORT).read_bytes()), "the document")
+        scanned = list(member(raw, tuple[str, ...] | None, "Metadata", "DiffIDs") or ())
     expected = list(job.image.attrs["RootFS"]["Layers"])
     if scanned != expected:
         raise ScanImpossibleError(
@@ -206,7 +206,7 @@ def _as_supported(job: _Job, directory: Path, report: ScanReport) -> AsSupported
     with step(f"scanning the packages as those of {name}"):
         _trivy(job, arguments, directory)
     with reading("Trivy's report", ScanImpossibleError, REMEDY):
-        raw = json.loads((directory / _SUPPORTED).read_text(encoding="utf-8"))
+        raw = json.loads((directory / _SUPPORTED).read_bytes())
     known = {(finding.id, finding.package) for finding in report.findings}
     found = read_findings(raw, job.base)
     # Trivy names the SBOM as the place.
@@ -232,13 +232,13 @@ def _save(image: Image, path: Path) -> None:
             ) from error
 
 
-def _convert(job: _Job, directory: Path) -> dict[str, Any]:
+def _convert(job: _Job, directory: Path) -> Json:
     """Convert the scan to SARIF and to an SBOM; return the content of the SBOM."""
     for form, name in (("sarif", _SARIF), ("cyclonedx", _SBOM)):
         _trivy(job, ["convert", "--quiet", "--format", form, "--output", name, _REPORT], directory)
         shutil.copyfile(directory / name, job.output / name)
     with reading("the SBOM", ScanImpossibleError, REMEDY):
-        sbom: dict[str, Any] = json.loads((directory / _SBOM).read_text(encoding="utf-8"))
+        sbom: Json = decode(Json, json.loads((directory / _SBOM).read_bytes()), "the document")
     return sbom
 
 
@@ -249,19 +249,17 @@ def _trivy(job: _Job, arguments: list[str], directory: Path) -> None:
         raise ScanImpossibleError(f"Trivy cannot scan {job.name}: {words_of(error)}") from error
 
 
-def _judge(job: _Job, raw: dict[str, Any], sbom: dict[str, Any]) -> ScanReport:
+def _judge(job: _Job, raw: Json, sbom: Json) -> ScanReport:
     """Apply the gate and assemble the report."""
-    metadata = raw.get("Metadata") or {}
-    system = metadata.get("OS") or {}
+    system = system_of(raw)
     findings = read_findings(raw, job.base)
     suppressed = read_suppressed(raw)
     binaries = modules_by_region(sbom)
     labels = (job.image.attrs.get("Config") or {}).get("Labels") or {}
     regions = [region.name for region in regions_in_image(labels, load_regions())]
-    name = " ".join(str(system[key]) for key in ("Family", "Name") if key in system)
     problems, warnings = system_words(
-        name or "unknown system",
-        end_of_life=bool(system.get("EOSL")),
+        system.name or "unknown system",
+        end_of_life=system.end_of_life,
         packages=os_packages(raw),
         stand_in_base="base image" in str(labels.get(STAND_INS, "")),
         policy=job.options.end_of_life,
@@ -269,8 +267,8 @@ def _judge(job: _Job, raw: dict[str, Any], sbom: dict[str, Any]) -> ScanReport:
     return ScanReport(
         reference=job.name,
         image_id=str(job.image.id),
-        system=name,
-        end_of_life=bool(system.get("EOSL")),
+        system=system.name,
+        end_of_life=system.end_of_life,
         os_packages=os_packages(raw),
         binaries=binaries,
         trivy_version=job.trivy.version,

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from harness.core.decode import member
 from harness.core.errors import HarnessError
 from harness.core.proof import EventKind
 from harness.core.recorder import Limits, Observation
 from harness.core.regions import METRICS_PORT
-from harness.core.untrusted import UNREADABLE
+from harness.core.untrusted import MALFORMED
 from harness.engine.container import RunningContainer
 from harness.verify import inside
 from harness.verify.environment_checks import check_environment
@@ -54,8 +55,8 @@ def _check_http(target: Target, container: RunningContainer, watch: Watch) -> No
         for region in target.regions:
             try:
                 answer = body_of(container.url(region.port, NAME_PATH), call=True)
-                names.append(str(json.loads(answer)["name"]))
-            except (HarnessError, *UNREADABLE) as error:
+                names.append(member(json.loads(answer), str, "name"))
+            except (HarnessError, *MALFORMED) as error:
                 finding.fail(f"{region.name}: {error}")
         finding.value = len(names)
         finding.note = f"answered by {', '.join(sorted(set(names)))}" if names else ""

@@ -144,7 +144,10 @@ def test_missing_database_is_an_impossible_scan(cache: Path, tmp_path: Path, mis
         ready_database(ScriptedTrivy(), ScanOptions(offline=True), cache, tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"UpdatedAt": "yesterday"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", '{"UpdatedAt": "yesterday"}', '{"UpdatedAt": 1}', '{"UpdatedAt": [null]}'],
+)
 def test_metadata_that_says_nothing_is_corrupt(cache: Path, tmp_path: Path, text: str) -> None:
     """A database without a date may be of any age."""
     put_database(cache)

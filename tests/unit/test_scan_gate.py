@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
@@ -18,8 +19,8 @@ from harness.core.proof import Check, Environment, ImageFacts, Proof, Status
 from harness.core.regions import REPOSITORY
 from harness.core.stages import VerifiedImage
 from harness.report.check_table import inline
-from harness.scan import passed, render_summary, with_scan
-from harness.scan.findings import os_packages, read_findings, read_suppressed
+from harness.scan import findings, passed, render_summary, with_scan
+from harness.scan.findings import os_packages, read_findings, read_suppressed, system_of
 from harness.scan.gate import binary_problems, describe, finding_problems, system_words
 from harness.scan.model import (
     AsSupported,
@@ -30,7 +31,7 @@ from harness.scan.model import (
     Severity,
     counts_of,
 )
-from harness.scan.sbom import modules_by_region
+from harness.scan.sbom import cut_to_region, modules_by_region
 from harness.scan.summary import append_step_summary
 from harness.scan.support import as_supported, no_fixes
 
@@ -175,6 +176,54 @@ def test_suppressed_findings_are_told_with_source_and_reason() -> None:
     assert (left_out.source, left_out.statement) == (".trivyignore.yaml", "not reachable")
     assert len(left_out.places) == 2
     assert read_findings(report, [BASE]) == ()
+
+
+def read_base(report: Any) -> object:
+    return read_findings(report, [BASE])
+
+
+def cut(report: Any) -> object:
+    return cut_to_region(report, "us-east-1", image_id="sha256:2", diff_ids=[BASE])
+
+
+@pytest.mark.parametrize(
+    ("read", "report"),
+    [
+        *(
+            (read, {"Results": bad})
+            for read in (read_base, read_suppressed, os_packages)
+            for bad in ({"a": 1}, [1], "text")
+        ),
+        (os_packages, {"Results": [{"Class": "os-pkgs", "Packages": [1]}]}),
+        (read_base, {"Results": [{"Vulnerabilities": [1]}]}),
+        (read_base, {"Results": [{"Vulnerabilities": [{"PkgName": ["x"]}]}]}),
+        (read_base, {"Results": [{"Vulnerabilities": [{"Layer": "sha256:1"}]}]}),
+        (read_base, {"Results": [{"Secrets": [{"RuleID": 5}]}]}),
+        (read_suppressed, {"Results": [{"ExperimentalModifiedFindings": [{"Finding": 1}]}]}),
+        (system_of, {"Metadata": []}),
+        (system_of, {"Metadata": {"OS": "alpine"}}),
+        (system_of, {"Metadata": {"OS": {"EOSL": "yes"}}}),
+        (modules_by_region, {"components": [{}]}),
+        (modules_by_region, {"components": {}}),
+        (modules_by_region, {"dependencies": [{"ref": "a", "dependsOn": [1]}]}),
+        (cut, {"metadata": []}),
+        (cut, {"metadata": {"component": {"properties": [{}]}}}),
+        (cut, {"vulnerabilities": [{"affects": [{"ref": 5}]}]}),
+    ],
+)
+def test_report_in_another_form_is_an_impossible_scan(
+    read: Callable[[Any], object], report: Any
+) -> None:
+    """Whichever part has another shape, the error says which Trivy to install."""
+    with pytest.raises(ScanImpossibleError, match=r"cannot be read.*install Trivy"):
+        read(report)
+
+
+def test_defect_in_reading_a_report_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the report can be "cannot be read", not our own code."""
+    monkeypatch.setattr(findings, "_of_result", None)
+    with pytest.raises(TypeError):
+        read_base(trivy_report(*IN_BOTH))
 
 
 def test_packages_of_the_system_are_counted() -> None:

@@ -99,6 +99,10 @@ def test_missing_file_is_fine_only_under_its_usual_name(
             "CVE-1: no expiry date",
             id="expiry-is-no-date",
         ),
+        pytest.param("vulnerabilities: !!timestamp soon", "not valid YAML", id="no-timestamp"),
+        pytest.param("vulnerabilities: !!bool maybe", "not valid YAML", id="no-bool"),
+        pytest.param('vulnerabilities: !!int ""', "not valid YAML", id="no-number"),
+        pytest.param("vulnerabilities: 2027-13-01", "not valid YAML", id="13th-month"),
         pytest.param(
             "vulnerabilities: [{id: CVE-1, statement: x, expired_at: 2027-01-01, path: y}]",
             "CVE-1: unknown key path",

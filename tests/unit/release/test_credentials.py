@@ -90,7 +90,11 @@ def test_helper_without_an_entry_leaves_it_to_auths(
 
 
 @pytest.mark.parametrize(
-    "script", ["echo boom >&2; exit 1", 'echo \'{"Secret":"s3cret"}\'', "echo s3cret"]
+    "script",
+    [
+        *("echo boom >&2; exit 1", 'echo \'{"Secret":"s3cret"}\'', "echo s3cret"),
+        *("echo '[\"s3cret\"]'", 'echo \'{"Username":1,"Secret":"s3cret"}\''),
+    ],
 )
 def test_broken_helper_is_named_and_its_output_is_not_told(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -109,6 +113,36 @@ def test_broken_configuration_is_named_and_not_quoted(text: str, tmp_path: Path)
     with pytest.raises(EnvironmentMissingError, match=r"cannot read .*config\.json") as caught:
         find_credentials("r.example", {"DOCKER_CONFIG": str(tmp_path)})
     assert "czNj" not in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+SECRET = "czNjcmV0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param([SECRET], id="no-object"),
+        pytest.param({"credHelpers": [SECRET]}, id="helpers-list"),
+        pytest.param({"credHelpers": {"r.example": 5}}, id="helper-number"),
+        pytest.param({"credsStore": {"a": SECRET}}, id="store-object"),
+        pytest.param({"auths": SECRET}, id="auths-text"),
+        pytest.param({"auths": {"r.example": SECRET}}, id="entry-text"),
+        pytest.param({"auths": {"r.example": {"auth": [SECRET]}}}, id="auth-list"),
+        pytest.param({"auths": {"r.example": {"identitytoken": 5}}}, id="token-number"),
+        pytest.param({"auths": {"r.example": {"username": "a", "password": 5}}}, id="password"),
+        pytest.param(
+            {"auths": {"r.example": {"username": "a", "password": "\ud800"}}}, id="surrogate"
+        ),
+    ],
+)
+def test_configuration_in_another_form_is_an_error_that_does_not_quote_it(
+    content: Any, tmp_path: Path
+) -> None:
+    """What `docker login` never writes is named by its file; the rest may be a password."""
+    (tmp_path / "config.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(EnvironmentMissingError, match="not a valid Docker conf") as caught:
+        find_credentials("r.example", {"DOCKER_CONFIG": str(tmp_path)})
+    assert SECRET not in str(caught.value)
 
 
 def test_secret_shows_itself_to_nobody() -> None:

@@ -114,6 +114,14 @@ def test_upload_to_another_host_is_refused(github: StandInGitHub, output: Path) 
         publish(github, output)
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"version": 5}', '{"version": null}'])
+def test_record_in_another_form_is_an_error_with_the_remedy(text: str, tmp_path: Path) -> None:
+    """Only `harness release` writes it."""
+    (tmp_path / "published.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"published\.json cannot be read.*run `harness release`"):
+        release_notes(tmp_path, REPOSITORY, environ=ENVIRON)
+
+
 def test_notes_need_a_release_and_a_token(tmp_path: Path) -> None:
     """Both errors say what to do."""
     with pytest.raises(UsageError, match="contents: write"):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.core.errors import CommandError, EnvironmentMissingError
+from harness.core.errors import CommandError, EnvironmentMissingError, RegistryError
 from harness.oci import Descriptor, MediaType, canonical_json
-from harness.publish.cosign import accepted, find_cosign, tool, version_of
+from harness.publish.cosign import Cosign, accepted, find_cosign, tool, version_of
 from harness.publish.sign import PUBLIC_KEY, Signer
-from harness.publish.statements import SIGNATURE, Statement
+from harness.publish.statements import SIGNATURE, Statement, payload_of
+from harness.registry import Repository
 
 from .fake_cosign import FakeSigner, signer_of
 
@@ -27,7 +29,7 @@ STATEMENT = Statement(
 )
 
 
-def cosign_on_path(directory: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def cosign_on_path(directory: Path, version: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a program on PATH that reports `version`, and nothing else, Go included."""
     program = directory / "cosign"
     told = json.dumps({"gitVersion": version})
@@ -147,13 +149,55 @@ def test_versions_of_cosign(
             find_cosign()
 
 
+@pytest.mark.parametrize("version", ["devel", "", 3, None, ["3", "1"]])
 def test_cosign_without_a_version_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    version: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program that only has the name is not trusted with a key."""
-    cosign_on_path(tmp_path, "devel", monkeypatch)
+    cosign_on_path(tmp_path, version, monkeypatch)
     with pytest.raises(EnvironmentMissingError, match="reports no version of cosign"):
         find_cosign()
+
+
+class Answering(Cosign):
+    """A cosign that answers every verification with `answer`."""
+
+    answer = ""
+
+    def run(self, *_: object, **__: object) -> str:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *("", "<html>", "[" * 9999, "{}", "[1]", "[{}]", '[{"critical": []}]', '[{"critical": 1}]'),
+        *('[{"critical": {"type": 5}}]', '[{"critical": {"type": "another"}}]'),
+    ],
+)
+def test_verification_in_another_form_is_none(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cosign that does not list the signature has not verified it."""
+    monkeypatch.setattr(Answering, "answer", answer)
+    cosign = Answering(path=Path("cosign"), version=(3, 1))
+    signer = Signer(how="key", offline=True, cosign=cosign)
+    repository = Repository.from_names("127.0.0.1:5000", "owner/image")
+    with pytest.raises(RegistryError, match="does not have every statement"):
+        signer.verify([STATEMENT], repository, tmp_path, None, None)
+    monkeypatch.setattr(Answering, "answer", json.dumps([{"critical": {"type": SIGNATURE}}]))
+    signer.verify([STATEMENT], repository, tmp_path, None, None)
+
+
+@pytest.mark.parametrize(
+    "bundle", ["", "[]", "{}", '{"dsseEnvelope": []}', '{"dsseEnvelope": {"payload": 5}}']
+)
+def test_bundle_in_another_form_has_no_payload(bundle: str, tmp_path: Path) -> None:
+    """A resumed run makes such a bundle again."""
+    path = tmp_path / "bundle.json"
+    path.write_text(bundle, encoding="utf-8")
+    assert payload_of(path) is None
+    assert not any(STATEMENT.is_in(payload) for payload in (None, "", "%", "e30="))
 
 
 def test_pinned_cosign_is_a_module_of_its_major_version() -> None:

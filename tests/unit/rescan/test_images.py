@@ -12,6 +12,7 @@ from docker.errors import APIError, ImageNotFound
 
 from harness.core.errors import RegistryError
 from harness.publish.plan import TagPolicy
+from harness.rescan import images
 from harness.rescan.images import published, pulled
 from tests.unit.release.fake_registry import FakeRegistry, fake_registry
 from tests.unit.release.made import VERSION, both, client_of, publish_to
@@ -21,9 +22,9 @@ from .findings import image
 
 def _publish(registry: FakeRegistry, root: Path, version: str, seed: int, revision: int = 0) -> str:
     root = root / f"{version}-{revision}"
-    images = both(root / "made", version=version, seed=seed)
+    made = both(root / "made", version=version, seed=seed)
     policy = TagPolicy(revision=revision)
-    done = publish_to(registry, images, root / "out", version=version, policy=policy)
+    done = publish_to(registry, made, root / "out", version=version, policy=policy)
     return done.plan.index.digest
 
 
@@ -48,8 +49,8 @@ def test_latest_that_stayed_on_an_older_version_is_scanned_too(tmp_path: Path) -
     """`latest` is what most users have, so a problem there is open."""
     with fake_registry() as registry, client_of(registry) as client:
         _publish(registry, tmp_path, "v1.2.2", 1)
-        images = both(tmp_path / "new", seed=2)
-        publish_to(registry, images, tmp_path / "out", policy=TagPolicy(latest=False))
+        made = both(tmp_path / "new", seed=2)
+        publish_to(registry, made, tmp_path / "out", policy=TagPolicy(latest=False))
         found = published(client)
     assert [(i.tags, i.newest) for i in found] == [
         *([((VERSION,), True)] * 2),
@@ -63,12 +64,27 @@ def test_empty_registry_has_nothing_to_scan() -> None:
         assert published(client) == []
 
 
-def test_tag_that_is_no_index_is_an_error(tmp_path: Path) -> None:
-    """A single manifest under the version's tag was not published by the harness."""
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"<html>", b"[" * 9999, b"[]", b"{}", b'{"manifests": {}}', b'{"manifests": [1]}'),
+        *(b'{"manifests": [{}]}', b'{"manifests": [{"digest": "x", "platform": "linux"}]}'),
+        b'{"manifests": [{"digest": "x", "platform": {"os": ["linux"]}}]}',
+    ],
+)
+def test_tag_that_is_no_index_is_an_error(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is under the version's tag instead, the harness did not publish it."""
     with fake_registry() as registry, client_of(registry) as client:
-        digest = _publish(registry, tmp_path, VERSION, 1)
-        registry.manifests[digest] = b"{}"
-        with pytest.raises(RegistryError):
+        monkeypatch.setattr(client, "tags", lambda: [VERSION])
+        monkeypatch.setattr(client, "tag_digest", lambda _: "sha256:1")
+        monkeypatch.setattr(client, "manifest", lambda _: data)
+        with pytest.raises(RegistryError, match="is not an index"):
+            published(client)
+        monkeypatch.setattr(client, "manifest", lambda _: b'{"manifests": []}')
+        assert published(client) == []
+        monkeypatch.setattr(images, "_platform", None)
+        monkeypatch.setattr(client, "manifest", lambda _: b'{"manifests": [{"digest": "x"}]}')
+        with pytest.raises(TypeError):  # a defect of ours does not blame the registry
             published(client)
 
 

@@ -188,6 +188,23 @@ def test_issues_need_a_token(tmp_path: Path) -> None:
         job.rescan(wanted, {"DOCKER_CONFIG": str(tmp_path)})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", '{"runs": {}}', '{"runs": [1]}', '{"runs": [{"tool": []}]}'),
+        '{"runs": [{"tool": {"driver": {"rules": [{}]}}}]}',
+        '{"runs": [{"results": [{"ruleId": "CVE-1"}]}]}',
+        '{"runs": [{"results": [{}]}]}',
+    ],
+)
+def test_sarif_in_another_form_is_an_impossible_scan(text: str, tmp_path: Path) -> None:
+    """The error says which Trivy to install."""
+    path = tmp_path / "trivy.sarif"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ScanImpossibleError, match=r"Trivy's SARIF cannot be read.*install Trivy"):
+        merged([path])
+
+
 def test_sarif_of_several_images_keeps_each_result_once(tmp_path: Path) -> None:
     """Rules are numbered anew, and equal results of two images are one."""
     paths = []
