@@ -182,7 +182,7 @@ class Cli:
             env={**self.environ, **(environ or {})},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,  # cosign starts a hundred times, on a machine that may be busy
             check=False,
         )
         path = self.output / "published.json"

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ from harness.publish.record import RECORD
 from harness.publish.seal import SealedImage
 from harness.stand_ins.registry.behaviour import ZOT, Profile
 
+from . import made
 from .fake_cosign import signer_of
 from .fake_registry import FakeRegistry, fake_registry
-from .made import REGIONS, VERSION, both, is_of_region, publish_to
+from .made import VERSION, both, is_of_region, publish_to
 
 LONG = pytest.mark.registries
 PROFILES = [Profile.GHCR, Profile.DOCKER, ZOT]
@@ -33,7 +35,16 @@ STATE = (
     *("half", "moves", "stored", "received", "ranges", "log"),
 )
 """What a fake registry remembers between requests."""
+REGIONS = made.REGIONS[:2]  # the fewest with a moment between two regions
 OLDER, NEWER = "v1.2.3", "v1.2.4"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _two_regions() -> Iterator[None]:
+    """Make small releases: each is published hundreds of times."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(made, "REGIONS", REGIONS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +188,7 @@ def test_killed_publication_leaves_no_unverified_tag(
     images: list[SealedImage], tmp_path: Path
 ) -> None:
     """In the middle of the blobs and of the attestations; the next test has all answers."""
-    for after in (40, 110):
+    for after in (40, 240):
         assert kill_and_finish(Profile.GHCR, images, tmp_path, after)
 
 
