@@ -100,8 +100,8 @@ def write_image(directory: Path, config: bytes, layers: Sequence[Descriptor]) ->
         }
     )
     top = Descriptor.of(manifest, MediaType.MANIFEST, platform=platform_of(facts))
-    blob_path(directory, described.digest).write_bytes(config)
-    blob_path(directory, top.digest).write_bytes(manifest)
+    _add_blob(blob_path(directory, described.digest), config)
+    _add_blob(blob_path(directory, top.digest), manifest)
     return ImageLayout(
         directory=directory,
         manifest=top,
@@ -109,6 +109,12 @@ def write_image(directory: Path, config: bytes, layers: Sequence[Descriptor]) ->
         layers=tuple(layers),
         labels=labels_of(facts),
     )
+
+
+def _add_blob(path: Path, data: bytes) -> None:
+    """Write `data` to `path` unless it is there: another process may be reading the layout."""
+    if not path.exists() or path.read_bytes() != data:
+        path.write_bytes(data)
 
 
 def verify_layout(directory: Path) -> ImageLayout:

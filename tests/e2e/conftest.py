@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +60,29 @@ class Variant:
         return reference
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What one of several test processes makes, and the others use."""
+
+    root: Path
+
+    @contextmanager
+    def once(self, name: str) -> Iterator[tuple[Path, bool]]:
+        """The directory `name`, and whether the block has to fill it.
+
+        A process waits until the one before has filled it, and fills it itself if that failed.
+        """
+        directory, done = self.root / name, self.root / f"{name}.done"
+        with (self.root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            first = not done.exists()
+            if first:
+                shutil.rmtree(directory, ignore_errors=True)
+                directory.mkdir()
+            yield directory, first
+            done.touch()
+
+
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
     """A working engine, without containers of earlier runs."""
@@ -85,22 +111,40 @@ def broken() -> ImageNames:
 
 @pytest.fixture(scope="session")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Directory of this run's records and reports."""
+    """Directory of this process's records and reports."""
     return tmp_path_factory.mktemp("output")
 
 
 @pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    """Directories that all test processes of this run share.
+
+    https://pytest-xdist.readthedocs.io/en/stable/how-to.html#making-session-scoped-fixtures-execute-only-once
+    """
+    own = tmp_path_factory.getbasetemp()
+    return Shared(own if worker_id == "master" else own.parent)
+
+
+@pytest.fixture(scope="session")
 def image(engine: Engine, output: Path) -> BuiltImage:
-    """The image built from this checkout."""
+    """The image built from this checkout; all processes but the first find it in the cache."""
     return build(engine, hermetic(output=output))
 
 
 @pytest.fixture(scope="session")
-def proof(engine: Engine, image: BuiltImage, output: Path) -> Proof:
-    """The proof of that image, also written as reports."""
-    found = examine(engine, image, hermetic())
-    write_reports(found, output / "proof", environ={})
-    return found
+def proof_directory(engine: Engine, image: BuiltImage, shared: Shared) -> Path:
+    """The reports of one acceptance run on that image."""
+    with shared.once("proof") as (directory, first):
+        if first:
+            write_reports(examine(engine, image, hermetic()), directory, environ={})
+    return directory
+
+
+@pytest.fixture(scope="session")
+def proof(proof_directory: Path) -> Proof:
+    """That run, as the reports have it."""
+    written = proof_directory.joinpath("proof.json").read_bytes()
+    return Proof.from_json_dict(json.loads(written))
 
 
 @pytest.fixture

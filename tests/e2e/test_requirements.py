@@ -42,18 +42,18 @@ def test_skips_are_only_those_of_stand_ins(proof: Proof) -> None:
 
 
 def test_us_3_the_proof_lists_every_requirement_with_a_measured_value(
-    proof: Proof, output: Path
+    proof_directory: Path,
 ) -> None:
     """US-3 (same checks everywhere): the proof has a measured value for every requirement."""
-    written = json.loads((output / "proof" / "proof.json").read_text(encoding="utf-8"))
+    written = json.loads((proof_directory / "proof.json").read_text(encoding="utf-8"))
     assert written["proven"] is True
     measured = {c["requirement"] for c in written["checks"] if c["measured"]}
     assert measured >= set(REQUIRED)
 
 
-def test_stand_ins_are_named_in_every_report(proof: Proof, output: Path) -> None:
+def test_stand_ins_are_named_in_every_report(proof: Proof, proof_directory: Path) -> None:
     """Each stand-in is named in the HTML, Markdown and JSON reports."""
     for name in ("proof.html", "proof.md", "proof.json"):
-        text = (output / "proof" / name).read_text(encoding="utf-8")
+        text = (proof_directory / name).read_text(encoding="utf-8")
         for stand_in in proof.stand_ins:
             assert stand_in.kind in text

@@ -57,6 +57,7 @@ INSTALL_WITHOUT_IDENTITY = (
     " python -m pip install --require-hashes --no-deps --only-binary :all:"
     " -r requirements/release.txt --no-index --find-links tools"
 )
+INSTALL_EMULATOR = "sudo apt-get update && sudo apt-get install --yes qemu-user-static"
 REFUSE_BRANCH = """\
 echo "::error::cannot release from this branch: run the workflow from the default branch or a tag"
 exit 1
@@ -214,7 +215,7 @@ def test_no_expression_is_part_of_a_script(path: Path) -> None:
 
 @EACH
 def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
-    """Scripts install nox, call a session that exists, look for a release, or compare results."""
+    """Scripts install nox or QEMU, call a session, look for a release, or compare results."""
     sessions = re.findall(
         r"^@nox\.session.*\ndef (\w+)\(", (REPOSITORY / "noxfile.py").read_text(), re.MULTILINE
     )
@@ -231,6 +232,7 @@ def test_ci_calls_nox_and_nothing_else(path: Path) -> None:
                 REFUSE_BRANCH,
                 'test "$RESULTS" = "success success success success success"',
                 FIND_NEWEST,
+                INSTALL_EMULATOR,
             }
 
 

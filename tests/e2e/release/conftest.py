@@ -25,12 +25,12 @@ from harness.core.regions import Region
 from harness.core.stages import Architecture, BuiltImage, VerifiedImage
 from harness.engine.provision import Engine
 from harness.oci import ImageLayout
-from harness.publish.seal import SealedImage, seal
+from harness.publish.seal import SealedImage, seal, unseal
 from harness.stand_ins.registry import LocalRegistry, Profile, local_registry
 from harness.verify.regional import verify_region
 from tests.unit.release.made import is_of_region
 
-from ..conftest import VERSION, ImageNames
+from ..conftest import VERSION, ImageNames, Shared
 from .scan_stand_in import scanned_image
 
 REPOSITORY = "owner/finfocus-plugin-aws-public"
@@ -53,14 +53,21 @@ class Sealed:
 
 @pytest.fixture(scope="session")
 def sealed(
-    engine: Engine,
-    image: BuiltImage,
-    proof: Proof,
-    broken: ImageNames,
-    tmp_path_factory: pytest.TempPathFactory,
+    engine: Engine, image: BuiltImage, proof: Proof, broken: ImageNames, shared: Shared
 ) -> Sealed:
     """Both architectures, sealed; the other one is a stand-in."""
-    root = tmp_path_factory.mktemp("release")
+    with shared.once("sealed") as (root, first):
+        if first:
+            own = VerifiedImage(built=image, proof=proof)
+            _seal_both(engine, own, root, broken)
+    other = next(a for a in Architecture if a is not image.architecture)
+    images = tuple(unseal(root / architecture) for architecture in (image.architecture, other))
+    return Sealed(images=images, image_id=image.image_id)
+
+
+def _seal_both(engine: Engine, own: VerifiedImage, root: Path, broken: ImageNames) -> None:
+    """Seal the image into `root` by architecture, and a small one for the other architecture."""
+    image = own.built
     regional: list[Proof] = []
 
     def prove(layout: ImageLayout, region: Region) -> Proof:
@@ -69,22 +76,20 @@ def sealed(
             return regional[-1]
         return copied_proof(regional[-1], layout)
 
-    own = VerifiedImage(built=image, proof=proof)
-    ours = seal(
+    seal(
         engine.client,
         scanned_image(own, root / "scan-ours"),
-        root / f"sealed-{image.architecture}",
+        root / image.architecture,
         prove,
     )
     other = next(a for a in Architecture if a is not image.architecture)
     verified = _small(engine, own, other, root / "small", broken(f"small-{other}"))
-    theirs = seal(
+    seal(
         engine.client,
         scanned_image(verified, root / "scan-other"),
-        root / f"sealed-{other}",
+        root / other,
         lambda layout, _: copied_proof(regional[0], layout),
     )
-    return Sealed(images=(ours, theirs), image_id=image.image_id)
 
 
 def copied_proof(proof: Proof, layout: ImageLayout) -> Proof:
