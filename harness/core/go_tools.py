@@ -84,13 +84,19 @@ class GoProgram:
     package: str = "."
     ldflags: str = "-s -w"
     environ: Mapping[str, str] = field(default_factory=dict)  # GOARCH for another machine
+    takes: str = "seconds"  # on two cores
+
+    @property
+    def path(self) -> Path:
+        """Return where `provide` puts the executable."""
+        return cache_directory() / "programs" / f"{self.name}-{self._recipe()}"
 
     def provide(self) -> Path:
         """Return the path of the static executable, compiled once per source and options.
 
         Raises `EnvironmentMissingError` if Go is missing, and `CommandError` with Go's output.
         """
-        program = cache_directory() / "programs" / f"{self.name}-{self._recipe()}"
+        program = self.path
         if program.exists():
             return program
         if not shutil.which("go"):
@@ -98,10 +104,11 @@ class GoProgram:
         program.parent.mkdir(parents=True, exist_ok=True)
         building = program.with_suffix(f".{os.getpid()}")
         command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={self.ldflags}"]
-        with step(f"compiling {self.name}"):
+        with step(f"compiling {self.name} (once; takes {self.takes})"):
             run(
                 [*command, "-o", str(building), self.package],
                 cwd=self.source,
+                timeout=_COMPILE_SECONDS,
                 environ={"CGO_ENABLED": "0", **self.environ},
             )
             building.replace(program)
@@ -114,3 +121,12 @@ class GoProgram:
             if path.suffix in {".go", ".mod", ".sum"} and not path.name.endswith("_test.go"):
                 recipe.update(f"{path.relative_to(self.source)}\n".encode() + path.read_bytes())
         return recipe.hexdigest()[:16]
+
+
+def module_directory(module: str) -> Path:
+    """Return the directory of a published module's sources, such as `k8s.io/api@v0.33.13`.
+
+    The Go command downloads and checks them. Raises `CommandError` with its output.
+    """
+    told = json.loads(run(["go", "mod", "download", "-json", module]))
+    return Path(told["Dir"])

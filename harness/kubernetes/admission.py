@@ -1,10 +1,7 @@
 """Check that the API server admits the custom resources, with their definitions installed."""
 
-import json
-from pathlib import Path
-
 from harness.core.errors import HarnessError
-from harness.core.process import run
+from harness.core.go_tools import module_directory
 from harness.kubernetes.stage import ALL, PER_REGION, Stage
 
 TITLE = "the API server admits Gateway, routes, PodMonitor and PrometheusRule of both layouts"
@@ -34,7 +31,10 @@ def check_admission(stage: Stage) -> None:
     with stage.recorder.check("US-1", TITLE, scenario="admission") as finding:
         if stage.cluster.own:
             try:
-                directories = [_directory(*definition) for definition in _DEFINITIONS]
+                directories = [
+                    module_directory(f"{module}@{version}") / path
+                    for module, version, path in _DEFINITIONS
+                ]
             except HarnessError as error:
                 finding.skip(f"the definitions cannot be had: {error}")
             for directory in directories:
@@ -57,12 +57,6 @@ def check_admission(stage: Stage) -> None:
                 finding.expect(_singular(kind) in text, f"{layout} has no {kind}")
             count += len(text.splitlines())
         finding.measured = f"{count} objects"
-
-
-def _directory(module: str, version: str, path: str) -> Path:
-    """Return a directory of a Go module, downloaded and checked by the Go command."""
-    told = json.loads(run(["go", "mod", "download", "-json", f"{module}@{version}"]))
-    return Path(told["Dir"]) / path
 
 
 def _singular(kind: str) -> str:

@@ -14,19 +14,14 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import CommandError
-from harness.core.go_tools import GoTool
+from harness.core.go_tools import GoProgram, module_directory
 from harness.core.process import run
 from harness.core.regions import METRICS_PORT, REPOSITORY, load_regions
 from harness.core.stages import BuiltImage
 from harness.verify.probe import get_status
 
 EXAMPLE = REPOSITORY / "deploy" / "compose" / "compose.yaml"
-_COMPOSE = GoTool(
-    package="github.com/docker/compose/v2/cmd",
-    version="2.40.3",
-    takes="several minutes",
-    ldflags="-s -w -X github.com/docker/compose/v2/internal.Version=v2.40.3",
-)
+_MODULE, _VERSION = "github.com/docker/compose/v2", "v2.40.3"
 # The tests' own ports: the example's may be taken on this machine.
 _OVERRIDE = """\
 services:
@@ -46,9 +41,21 @@ def compose_command() -> list[str]:
         ).returncode
     ):
         return ["docker", "compose"]
-    if _COMPOSE.path.exists() or os.environ.get("FINFOCUS_COMPOSE"):
-        return [str(_COMPOSE.provide())]
+    if os.environ.get("FINFOCUS_COMPOSE"):
+        return [str(_compiled())]
     pytest.skip("Docker Compose is not installed; FINFOCUS_COMPOSE=1 compiles it")
+
+
+def _compiled() -> Path:
+    """Compile the client in its own module: `go install` refuses one that excludes others."""
+    client = GoProgram(
+        source=module_directory(f"{_MODULE}@{_VERSION}"),
+        name="docker-compose",
+        package="./cmd",
+        ldflags=f"-s -w -X {_MODULE}/internal.Version={_VERSION}",
+        takes="several minutes",
+    )
+    return client.provide()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Node:
             lambda: socket_file.exists() and self.succeeds(["ctr", "version"]),
         )
         archive = self.box.directory / "pause.tar"
-        write_pause_image(self.programs.directory / "pause", archive)
+        write_pause_image(self.programs.pause, archive)
         self.load(archive)
         place, path = self.files.place, self.programs.path
         self.box.start("kubelet", settings.kubelet(path("kubelet"), place))

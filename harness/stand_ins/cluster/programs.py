@@ -1,17 +1,13 @@
 """The node's programs: Kubernetes compiled from its Go modules, the rest from Debian's packages."""
 
-import hashlib
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.core.cache import cache_directory
-from harness.core.console import step
 from harness.core.errors import EnvironmentMissingError
-from harness.core.go_tools import GoTool
-from harness.core.process import ensure_tools, run
+from harness.core.go_tools import GoProgram, GoTool
+from harness.core.process import ensure_tools
 
 _SOURCES = Path(__file__).parent
 _KUBERNETES = (
@@ -31,7 +27,7 @@ _PACKAGES = {
     "unshare": "util-linux",
     "openssl": "openssl",
 }
-COMPILE_SECONDS = 3600
+_PAUSE = GoProgram(source=_SOURCES / "pause", name="pause")
 # Enforces network policies with iptables and ipset; alternatives need optional kernel features.
 _POLICIES = GoTool(
     package="github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
@@ -45,6 +41,7 @@ class Programs:
     """Where the compiled programs are."""
 
     directory: Path  # contains every Kubernetes program by name
+    pause: Path  # what holds a pod's namespaces
     policies: Path  # what enforces network policies
 
     def path(self, name: str) -> str:
@@ -58,24 +55,15 @@ def node_programs() -> Programs:
     Raises `EnvironmentMissingError` if Go or a package is unavailable.
     """
     ensure_tools(_PACKAGES, wanted_for="a Kubernetes node")
-    return Programs(directory=_compiled(), policies=_POLICIES.provide())
+    return Programs(
+        directory=_linked(_node().provide()), pause=_PAUSE.provide(), policies=_POLICIES.provide()
+    )
 
 
 def compiled_kubectl() -> Path | None:
     """The kubectl of a previously compiled node, or None."""
-    path = _directory() / "kubectl"
+    path = _links(_node().path) / "kubectl"
     return path if path.exists() else None
-
-
-def _recipe_files() -> list[Path]:
-    return sorted(p for p in _SOURCES.rglob("*") if p.suffix in {".go", ".mod", ".sum"})
-
-
-def _directory() -> Path:
-    recipe = hashlib.sha256(_flags().encode())
-    for path in _recipe_files():
-        recipe.update(f"{path.relative_to(_SOURCES)}\n".encode() + path.read_bytes())
-    return cache_directory() / "kubernetes" / recipe.hexdigest()[:16]
 
 
 def kubernetes_version() -> str:
@@ -96,27 +84,23 @@ def _flags() -> str:
     return " ".join(["-s", "-w", *sets])
 
 
-def _compiled() -> Path:
-    directory = _directory()
-    if (directory / "kubectl").exists():
-        return directory
-    if not shutil.which("go"):
-        raise EnvironmentMissingError("a Kubernetes node needs Go. Install it: https://go.dev/dl/")
+def _node() -> GoProgram:
+    """Return the program that runs as each of Kubernetes' by its name."""
+    return GoProgram(
+        source=_SOURCES / "node", name="kubernetes-node", ldflags=_flags(), takes="15 minutes"
+    )
+
+
+def _linked(node: Path) -> Path:
+    """Return a directory with the node's program under each name."""
+    directory = _links(node)
     directory.mkdir(parents=True, exist_ok=True)
-    with step("compiling Kubernetes (once per machine; takes minutes)"):
-        for name in ("pause", "node"):
-            building = directory / f"{name}.{os.getpid()}"
-            # As in Kubernetes' own builds: version set, no debug tables, no local paths.
-            command = ["go", "build", "-trimpath", "-buildvcs=false", f"-ldflags={_flags()}"]
-            run(
-                [*command, "-o", str(building), "."],
-                cwd=_SOURCES / name,
-                environ={"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"},
-                timeout=COMPILE_SECONDS,
-            )
-            building.replace(directory / name)
-    for name in _KUBERNETES:  # kubectl is last: it marks the set as complete
+    for name in _KUBERNETES:
         link = directory / f"{name}.{os.getpid()}"
-        link.symlink_to("node")
+        link.symlink_to(node)
         link.replace(directory / name)
     return directory
+
+
+def _links(node: Path) -> Path:
+    return node.with_name(f"{node.name}.names")

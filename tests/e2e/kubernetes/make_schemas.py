@@ -6,12 +6,13 @@ package kubernetes-validate.
 """
 
 import json
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from harness.core.go_tools import module_directory
 
 OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 GATEWAY = "sigs.k8s.io/gateway-api@v1.3.0"
@@ -28,13 +29,6 @@ CRDS = {
         "config/crd/standard/gateway.networking.k8s.io_grpcroutes.yaml",
     ),
 }
-
-
-def module_directory(module: str) -> Path:
-    """Return the Go command's source directory of `module`, such as `k8s.io/api@v0.33.13`."""
-    command = ["go", "mod", "download", "-json", module]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return Path(json.loads(text)["Dir"])
 
 
 def _strict(schema: Any) -> Any:

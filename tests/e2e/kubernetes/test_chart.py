@@ -12,6 +12,7 @@ import yamale
 import yaml
 
 from harness.core.errors import CommandError
+from harness.core.go_tools import module_directory
 from harness.core.process import run
 from harness.core.regions import load_regions
 from harness.kubernetes.chart import CHART, write_chart
@@ -26,7 +27,6 @@ from tests.e2e.kubernetes.conftest import (
     objects_in,
     rendered,
 )
-from tests.e2e.kubernetes.make_schemas import module_directory
 from tests.e2e.kubernetes.render import render
 from tests.e2e.kubernetes.test_manifests import conform, container, of_kind, pod_of
 
