@@ -36,10 +36,13 @@ def test_the_proxy_is_told_exactly_once(decider: Decider) -> None:
     assert said.count(("proxy", "SIGUSR1")) == 1
 
 
-def test_sc_003_the_proxy_holds_the_stop_for_0_2_s_at_most(decider: Decider) -> None:
-    """SC-003 (exit 0 within 5 s): after 0.2 s the plugins are signalled, even if the proxy runs."""
+@pytest.mark.parametrize(("stop_seconds", "held"), [(4, 1), (1, 0.25), (60, 1)])
+def test_sc_003_the_proxy_holds_the_stop_for_1_s_at_most(stop_seconds: int, held: float) -> None:
+    """SC-003 (exit 0 within 5 s): then the plugins are signalled, even if the proxy runs."""
+    decider = Decider(TWO, stop_seconds=stop_seconds)
+    decider.run_all()
     decider.stop()
-    assert ("us-east-1", "SIGTERM") not in signals(decider.tick(0.19))
+    assert ("us-east-1", "SIGTERM") not in signals(decider.tick(held - 0.01))
     told = signals(decider.tick(0.02))
     assert {(name, "SIGTERM") for name in TWO} <= set(told)
 
@@ -60,7 +63,7 @@ def test_an_announcement_during_the_stop_is_late(decider: Decider) -> None:
 
 
 def test_sc_003_the_plugins_are_told_as_soon_as_the_proxy_has_ended(decider: Decider) -> None:
-    """SC-003: if the proxy exits earlier, the rest of the 0.2 s is skipped."""
+    """SC-003: if the proxy exits earlier, the rest of the second is skipped."""
     decider.stop()
     assert {(name, "SIGTERM") for name in TWO} <= set(signals(decider.exited("proxy", 0)))
 
@@ -135,7 +138,7 @@ def test_a_late_start_is_stopped_too() -> None:
     decider.started("proxy")
     decider.stop()
     decider.started("us-east-1")
-    assert ("us-east-1", "SIGTERM") in signals(decider.tick(0.25))
+    assert ("us-east-1", "SIGTERM") in signals(decider.tick(1.05))
 
 
 def test_sc_003_plugins_that_ignore_sigterm_are_killed_at_the_deadline(decider: Decider) -> None:
@@ -156,7 +159,7 @@ def test_sc_003_plugins_that_ignore_sigterm_are_killed_at_the_deadline(decider: 
 def test_a_proxy_that_hangs_is_killed_at_the_deadline(decider: Decider) -> None:
     """The proxy gets SIGTERM once the plugins have exited, and is killed at the deadline."""
     decider.stop()
-    decider.tick(0.2)
+    decider.tick(1)
     decider.exited("us-east-1", 0)
     assert ("proxy", "SIGTERM") in signals(decider.exited("eu-west-1", 0))
     assert ("proxy", "SIGKILL") in signals(decider.tick(4))
