@@ -43,6 +43,7 @@
 -- Files in DIR:
 --   logmux.journal   a snapshot of the state, then everything read and written since;
 --                    replaced about every MiB, removed on a clean exit
+--   logmux.reserve   space for the journal on a full disk
 --   logmux.stats     "NAME lines bytes", one line per NAME, counted on the input without
 --                    the marks; replaced at most once a second, and on exit
 --

@@ -19,7 +19,8 @@
 --   read INDEX MS            payload: what was read from the stream at MS; empty at its end
 --   wrote WRITTEN 0          WRITTEN bytes of the output are written
 -- WRITTEN counts from the first start. A new journal replaces the old one by a rename,
--- so there is always a complete one.
+-- so there is always a complete one. The file `logmux.reserve` only takes up space: on a
+-- full disk it is deleted, so that the record that did not fit, and a new journal, do.
 
 local errno = require "posix.errno"
 local fcntl = require "posix.fcntl"
@@ -30,18 +31,20 @@ local output = require "logmux.output"
 local Streams = require "logmux.streams"
 
 local format, match, sub, concat = string.format, string.match, string.sub, table.concat
-local emit, write_all = output.emit, files.write_all
+local emit, write = output.emit, unistd.write
 local feed, finish, hold = Streams.feed, Streams.finish, Streams.hold
 
 local JOURNAL_BYTES = 1024 * 1024
+local RESERVE = ("\0"):rep(64 * 1024)
 
 local Journal = {}
 Journal.__index = Journal
 
 function Journal.new(dir, streams, stats)
   return setmetatable({
-    path = dir .. "/logmux.journal", streams = streams, stats = stats,
-    fd = nil, size = 0, limit = 0, written = 0,
+    path = dir .. "/logmux.journal", reserve_path = dir .. "/logmux.reserve",
+    streams = streams, stats = stats, fd = nil, size = 0, limit = 0, written = 0,
+    reserved = nil, -- nil: the reserve of a killed run may be there
   }, Journal)
 end
 
@@ -65,7 +68,34 @@ function Journal:snapshot()
   return concat(records)
 end
 
--- On a full disk logging continues without a journal until there is space again. An
+function Journal:keep_reserve()
+  if self.reserved then
+    return
+  end
+  local fd = fcntl.open(self.reserve_path, fcntl.O_WRONLY | fcntl.O_CREAT | fcntl.O_TRUNC, 384)
+  if fd then
+    write(fd, RESERVE) -- a part of it is better than nothing
+    unistd.close(fd)
+    self.reserved = true
+  end
+end
+
+function Journal:free_reserve()
+  os.remove(self.reserve_path)
+  self.reserved, self.limit = false, 0 -- the next renewal frees the space of this journal for it
+end
+
+-- A regular file takes a write in full unless the file system is full.
+function Journal:write(fd, data)
+  local count = write(fd, data) or 0
+  if count < #data and self.reserved ~= false then
+    self:free_reserve()
+    count = count + (write(fd, sub(data, count + 1)) or 0)
+  end
+  return count == #data
+end
+
+-- On a disk that stays full logging continues without a journal until there is space again. An
 -- incomplete journal would make a restart write lines twice, so it is deleted.
 function Journal:give_up()
   if self.fd then
@@ -79,7 +109,7 @@ function Journal:renew()
   local new_path = self.path .. ".new"
   local fd, _, code = fcntl.open(new_path, fcntl.O_WRONLY | fcntl.O_CREAT | fcntl.O_TRUNC, 384)
   local data = self:snapshot()
-  if not fd or not write_all(fd, data) or not os.rename(new_path, self.path) then
+  if not fd or not self:write(fd, data) or not os.rename(new_path, self.path) then
     if fd then
       unistd.close(fd)
     end
@@ -92,6 +122,7 @@ function Journal:renew()
   self.fd, self.size = fd, #data
   -- Each renewal writes the unfinished lines again, so long ones make renewals rarer.
   self.limit = JOURNAL_BYTES + 2 * #data
+  self:keep_reserve()
   return true
 end
 
@@ -106,7 +137,7 @@ function Journal:append(head, payload)
     return false
   end
   -- Two writes are faster than joining the strings.
-  if not write_all(self.fd, head) or (payload ~= "" and not write_all(self.fd, payload)) then
+  if not self:write(self.fd, head) or (payload ~= "" and not self:write(self.fd, payload)) then
     self:give_up()
     return false
   end
@@ -186,6 +217,7 @@ end
 
 function Journal:remove()
   self:give_up()
+  os.remove(self.reserve_path)
 end
 
 return Journal

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.regions import IMAGE_DIRECTORY
 from tests.unit.logmux.reference import REGION
 from tests.unit.logmux.running import (
     DEADLINE_S,
@@ -92,3 +93,16 @@ def test_fr_020_journal_is_bounded(supervise: Callable[..., Supervisor], tmp_pat
         writer.join(DEADLINE_S)
     assert supervisor.end() == b""
     assert READ_BYTES < longest < 3 * MIB
+
+
+def test_fr_020_full_disk_leaves_the_journal_complete(tmp_path: Path) -> None:
+    """The reserve makes room for a record and a new journal: a kill at any moment loses no line."""
+    program = Path(__file__).with_name("full_disk.lua")
+    made = subprocess.run(
+        ["lua5.3", program, IMAGE_DIRECTORY, tmp_path, "100000"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+    assert made.stdout.splitlines() == ["the last line is replayed"]
