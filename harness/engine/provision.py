@@ -231,11 +231,18 @@ def _name(pid: int) -> str:
 
 
 def _runs(pid: int) -> bool:
-    """Whether `pid` is running; reaps it if it is our own child."""
+    """Whether `pid` is running; reaps it if it is our own child.
+
+    A child of another run that has exited stays a zombie until that run reaps it.
+    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    """
     with suppress(ChildProcessError):
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    return Path(f"/proc/{pid}").exists()
+        os.waitpid(pid, os.WNOHANG)
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return not stat.rpartition(")")[2].startswith(" Z")
 
 
 def stop_leftover_engine() -> bool:
