@@ -23,6 +23,7 @@ OLDEST = (2, 6)
 """The first minor version that keeps signatures and attestations in Sigstore bundles."""
 MAJORS = {2, 3}
 INSTALL = "https://docs.sigstore.dev/cosign/system_config/installation/"
+NO_SERVICES, NO_ROOTS = "no-services.json", "no-roots.json"
 _BUNDLES_ON_REQUEST = 2
 _TLOG_OPTION = 2
 
@@ -58,14 +59,14 @@ class Cosign:
         if offline and self.version[0] == _TLOG_OPTION:
             command.append("--tlog-upload=false")
         elif offline:
-            command += ["--signing-config", "no-services.json", "--trusted-root", "no-roots.json"]
+            command += ["--signing-config", NO_SERVICES, "--trusted-root", NO_ROOTS]
         return [*command, "--statement", str(statement), "--bundle", str(bundle)]
 
     def prepare_offline(self, directory: Path) -> None:
-        """Write to `directory` the files that `attest` names for `offline`."""
+        """Write to `directory` the files that the commands for `offline` name."""
+        self.run(["cosign", "trusted-root", "create", "--out", NO_ROOTS], cwd=directory)
         if self.version[0] != _TLOG_OPTION:
-            for kind, name in (("signing-config", "no-services"), ("trusted-root", "no-roots")):
-                self.run(["cosign", kind, "create", "--out", f"{name}.json"], cwd=directory)
+            self.run(["cosign", "signing-config", "create", "--out", NO_SERVICES], cwd=directory)
 
     def verify(self, name: str, options: Sequence[str], *, offline: bool) -> list[str]:
         """Return the command that verifies the signature of the image `name`."""
@@ -79,7 +80,10 @@ class Cosign:
         return ["cosign", "verify-attestation", "--type", kind, *trusted, name]
 
     def _trusting(self, options: Sequence[str], *, offline: bool) -> list[str]:
-        return [*options, *self._bundles, *(["--insecure-ignore-tlog"] if offline else [])]
+        trusted = [*options, *self._bundles]
+        if offline and self.version[0] == _TLOG_OPTION:
+            trusted += ["--trusted-root", NO_ROOTS]  # else it asks the internet, even with a key
+        return [*trusted, *(["--insecure-ignore-tlog"] if offline else [])]
 
     def run(
         self, command: Sequence[str], *, environ: dict[str, str] | None = None, cwd: Path

@@ -119,11 +119,12 @@ def make_plan(
 
 def plan_moves(version: str, digest: str, client: RegistryClient, policy: TagPolicy) -> TagPlan:
     """Plan the tags of the index `digest` from what is in the registry now; see `plan_tags`."""
+    listed = set(client.tags())
     return plan_tags(
         version,
         digest,
-        client.tags(),
-        client.tag_digest,
+        listed,
+        lambda tag: client.listed_digest(tag) if tag in listed else client.tag_digest(tag),
         latest=policy.latest,
         floating=policy.floating,
         revision=policy.revision,

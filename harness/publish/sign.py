@@ -103,7 +103,8 @@ class Signer:
         ):
             reused = self._same_key(directory, work) and resumed
             if self.offline:
-                self.cosign.prepare_offline(work)
+                for place in (work, directory):
+                    self.cosign.prepare_offline(place)
             for statement in statements:
                 bundle = bundles[statement.name]
                 if not (reused and statement.is_in(payload_of(bundle))):

@@ -170,6 +170,22 @@ class RegistryClient:
         data = self.manifest(check_tag(tag))
         return None if data is None else sha256(data)
 
+    def listed_digest(self, tag: str) -> str:
+        """Return the digest that `tag` points to, which the registry lists.
+
+        A registry may list a tag that was just set before it returns its manifest. Raises
+        `RegistryError` if there is still none after the policy's attempts.
+        """
+        for attempt in self.transport.retrying():
+            with attempt:
+                if digest := self.tag_digest(tag):
+                    return digest
+                raise MayPassError(
+                    f"{self.repository.at(tag)} is listed but has no manifest: run it again, or"
+                    " delete the tag if nothing was published under it"
+                )
+        raise AssertionError("retrying() returns or raises")
+
     def tags(self) -> tuple[str, ...]:
         """Return all tags; none if the repository does not exist yet."""
         found: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.publish.cosign import PINNED, tool
+from harness.publish.cosign import NO_ROOTS, PINNED, tool
 from harness.stand_ins.registry import Profile
 
 from ..conftest import VERSION
@@ -22,6 +23,8 @@ from .test_release import sources
 
 pytestmark = pytest.mark.registries
 MAJORS = ("2.6.5", PINNED)
+ONLY_OLD = ("--new-bundle-format", "--trusted-root", NO_ROOTS)
+"""Options that cosign 2 needs to verify the same without the internet."""
 PASSWORD = "throw-away"
 
 
@@ -83,7 +86,7 @@ def test_release_is_signed_and_attested_in_a_form_that_cosign_verifies(
     key = cosign.environ()["COSIGN_PRIVATE_KEY"]
     assert not any(secret in done.stderr + page for secret in (PASSWORD, key))
     log = cli.registry.log.read_text(errors="replace")
-    first = f'"PUT /v2/{REPOSITORY}/manifests/{VERSION}'
+    first = f'"PUT /v2/{REPOSITORY}/manifests/{VERSION} '
     assert log.count(first) == 1
     assert log.index("manifests/sha256-") < log.index(first), "attested before it is tagged"
     commands = published["verification"]
@@ -101,6 +104,7 @@ def test_release_is_signed_and_attested_in_a_form_that_cosign_verifies(
     other = cosign.directory / "other"
     other.mkdir()
     cosign.run("generate-key-pair", cwd=other)
+    shutil.copy(cli.output / "attestations" / NO_ROOTS, other)
     for command in commands:
         seen = cosign.run(*command[1:], environ=cli.environ, cwd=other)
         assert seen.returncode != 0, f"another key is accepted by {command}"
@@ -115,9 +119,9 @@ def test_release_of_one_major_is_verified_by_the_other(
     version = next(version for version in MAJORS if tool(version).path != cosign.path)
     other = Cosign(tool(version).provide(), cosign.directory)
     for command in json.loads((cli.output / "published.json").read_bytes())["verification"]:
-        words = [word for word in command[1:] if word != "--new-bundle-format"]
-        words += ["--new-bundle-format"] if version.startswith("2") else []
-        seen = other.run(*words, environ=cli.environ)
+        words = [word for word in command[1:] if word not in ONLY_OLD]
+        words += ONLY_OLD if version.startswith("2") else []
+        seen = other.run(*words, environ=cli.environ, cwd=cli.output / "attestations")
         assert seen.returncode == 0, seen.stderr
 
 

@@ -141,6 +141,7 @@ def test_second_publication_of_the_same_sends_no_blob(
     with fake_registry() as registry:
         publish_to(registry, images, tmp_path)
         before = registry.received
+        registry.unseen = {}  # later, all writes are seen
         publish_to(registry, images, tmp_path)
         assert registry.received == before
         harmless(registry)
@@ -441,6 +442,7 @@ def test_lie_ends_the_release_before_a_tag(
 ) -> None:
     """If the registry does not return what was pushed, no tag moves."""
     with fake_registry(auth="") as registry:  # so that the lie is not about a refused token
+        lie = replace(lie)  # the parameter is the same object under every profile
         if lie.match.startswith("GET") and not lie.status:
             lie.skip = max(lie.skip, registry.lag)  # what is not seen yet cannot be wrong
         registry.faults = [lie]
@@ -448,6 +450,21 @@ def test_lie_ends_the_release_before_a_tag(
             publish_to(registry, images, tmp_path)
         assert lie.times == 0
         assert named(registry) == set()
+
+
+def test_tag_that_is_listed_before_it_can_be_read_is_not_new(
+    images: list[SealedImage], tmp_path: Path
+) -> None:
+    """Killed right after it set the tag, the release is run again: it waits for the manifest."""
+    with fake_registry(auth="") as registry:
+        first = publish_to(registry, images, tmp_path)
+        registry.faults = [lost := Fault(f"GET .*manifests/{VERSION}$", 404, times=3)]
+        again = publish_to(registry, images, tmp_path, resume=True)
+        assert again.plan.index == first.plan.index
+        assert lost.times == 0
+        registry.faults = [Fault(f"GET .*manifests/{VERSION}$", 404, times=10**6)]
+        with pytest.raises(RegistryError, match="is listed but has no manifest"):
+            publish_to(registry, images, tmp_path, resume=True)
 
 
 def test_resumed_release_is_not_signed_twice(images: list[SealedImage], tmp_path: Path) -> None:

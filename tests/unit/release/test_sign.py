@@ -89,7 +89,7 @@ def test_printed_commands_fit_the_version(version: tuple[int, int]) -> None:
     for command in commands:
         text = " ".join(command)
         assert f"--key {PUBLIC_KEY} --registry-cacert /ca.pem" in text
-        assert ("--new-bundle-format" in text) == (version[0] == 2)
+        assert ("--new-bundle-format --trusted-root no-roots.json" in text) == (version[0] == 2)
         assert text.endswith("--insecure-ignore-tlog 127.0.0.1:5/a/b@sha256:c")
 
 
