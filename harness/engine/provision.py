@@ -15,6 +15,7 @@ from docker.errors import DockerException
 from harness.core.cache import cache_directory
 from harness.core.console import say, step
 from harness.core.errors import EnvironmentMissingError, HarnessError
+from harness.core.labels import process_identity
 from harness.core.process import ensure_tools, is_root, run
 from harness.core.shared_use import SharedUse
 from harness.core.wait import wait_until
@@ -233,16 +234,12 @@ def _name(pid: int) -> str:
 def _runs(pid: int) -> bool:
     """Whether `pid` is running; reaps it if it is our own child.
 
-    A child of another run that has exited stays a zombie until that run reaps it.
-    https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    A child of another run that has exited stays a zombie, which has no identity, until that run
+    reaps it.
     """
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return not stat.rpartition(")")[2].startswith(" Z")
+    return process_identity(pid) is not None
 
 
 def stop_leftover_engine() -> bool:

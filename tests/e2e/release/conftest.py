@@ -56,17 +56,19 @@ def sealed(
     engine: Engine, image: BuiltImage, proof: Proof, broken: ImageNames, shared: Shared
 ) -> Sealed:
     """Both architectures, sealed; the other one is a stand-in."""
+    other = next(a for a in Architecture if a is not image.architecture)
     with shared.once("sealed") as (root, first):
         if first:
             own = VerifiedImage(built=image, proof=proof)
-            _seal_both(engine, own, root, broken)
-    other = next(a for a in Architecture if a is not image.architecture)
+            _seal_both(engine, own, root, other, broken(f"small-{other}"))
     images = tuple(unseal(root / architecture) for architecture in (image.architecture, other))
     return Sealed(images=images, image_id=image.image_id)
 
 
-def _seal_both(engine: Engine, own: VerifiedImage, root: Path, broken: ImageNames) -> None:
-    """Seal the image into `root` by architecture, and a small one for the other architecture."""
+def _seal_both(
+    engine: Engine, own: VerifiedImage, root: Path, other: Architecture, reference: str
+) -> None:
+    """Seal the image into `root` by architecture, and a small one, `reference`, for the `other`."""
     image = own.built
     regional: list[Proof] = []
 
@@ -82,8 +84,7 @@ def _seal_both(engine: Engine, own: VerifiedImage, root: Path, broken: ImageName
         root / image.architecture,
         prove,
     )
-    other = next(a for a in Architecture if a is not image.architecture)
-    verified = _small(engine, own, other, root / "small", broken(f"small-{other}"))
+    verified = _small(engine, own, other, root / "small", reference)
     seal(
         engine.client,
         scanned_image(verified, root / "scan-other"),
