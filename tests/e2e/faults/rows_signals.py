@@ -6,6 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import requests
+
+from harness.core.wait import wait_until
+
+from .front import must, url
 from .row import EVERY, Row
 from .rows_regions import ONE, kill
 from .world import PROXY, World
@@ -60,6 +65,18 @@ def _send(signal: str, world: World) -> None:
     world.strike()
 
 
+def _announced(world: World) -> None:
+    with requests.Session() as client:
+        address = url(world, ONE[0], "/healthz")
+
+        def is_ended() -> bool:
+            return client.get(address, timeout=10).headers.get("Connection") == "close"
+
+        must(not is_ended(), "a connection ends although no stop was announced")
+        _send("USR2", world)
+        wait_until(is_ended, timeout=5, interval=0.01, what="a kept connection ends")
+
+
 @dataclass(frozen=True)
 class State:
     """A state the container is in when the signal comes."""
@@ -103,13 +120,21 @@ def rows() -> Iterator[Row]:
         for signal in (*STOPS, *OTHERS):
             if name != "proxy-down" or signal in STOPS:
                 yield _row(signal, name, state)
-    for signal in (*OTHERS, "USR2", "ALRM", "PIPE"):
-        lasts = "connections end with a response" if signal == "USR2" else "no effect"
+    yield Row(
+        name="signal-usr2-with-init",
+        requirement="SC-003",
+        done="SIGUSR2 while a client keeps a connection, under `docker run --init`",
+        promised="the connection ends with a response; a later SIGTERM stops it",
+        act=_announced,
+        extra={"init": True},
+        fast=True,
+    )
+    for signal in (*OTHERS, "ALRM", "PIPE"):
         yield Row(
             name=f"signal-{signal.lower()}-with-init",
             requirement="SC-003",
             done=f"SIG{signal} when all regions are ready, under `docker run --init`",
-            promised=f"{lasts}; a later SIGTERM stops it",
+            promised="no effect; a later SIGTERM stops it",
             act=partial(_ready, signal),
             extra={"init": True},
             fast=signal == "HUP",
