@@ -1,13 +1,15 @@
-"""Load an image from an OCI layout into an engine."""
+"""Load images from OCI layouts into an engine or a node."""
 
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import docker
 import requests
+from docker.auth import resolve_repository_name
 from docker.errors import DockerException
 from docker.models.images import Image
 
@@ -31,7 +33,7 @@ def loaded(client: docker.DockerClient, image: ImageLayout, reference: str) -> I
         try:
             with tempfile.TemporaryFile() as archive:
                 with tarfile.open(fileobj=archive, mode="w") as tar:
-                    _write(tar, image, reference)
+                    write_archive(tar, {reference: image})
                 archive.seek(0)
                 client.images.load(archive)
             found = client.images.get(reference)
@@ -46,25 +48,38 @@ def loaded(client: docker.DockerClient, image: ImageLayout, reference: str) -> I
             client.images.remove(reference)
 
 
-def _write(tar: tarfile.TarFile, image: ImageLayout, reference: str) -> None:
-    """Write `image` as an OCI layout that is also an archive of `docker save`.
+def write_archive(tar: tarfile.TarFile, images: Mapping[str, ImageLayout]) -> None:
+    """Write `images`, by reference, as an OCI layout that is also an archive of `docker save`.
 
-    Engines with graph drivers read the second, those with the containerd image store the first,
-    so that the image keeps its digest. https://github.com/moby/docker-image-spec/blob/main/spec.md
+    Engines with graph drivers read the second; those with the containerd image store, and
+    containerd itself, read the first, so that an image keeps its digest.
+    https://github.com/moby/docker-image-spec/blob/main/spec.md
     """
-    name = reference if "/" in reference else f"docker.io/library/{reference}"
-    top = replace(image.manifest, annotations={_NAME: name})
     path = "blobs/sha256/{}".format
-    combined = {
-        "Config": path(image.config.digest[7:]),
-        "RepoTags": [reference],
-        "Layers": [path(layer.digest[7:]) for layer in image.layers],
-    }
+    entries, combined = [], []
+    blobs: dict[str, Path] = {}
+    for reference, image in images.items():
+        entries.append(replace(image.manifest, annotations={_NAME: _full_name(reference)}))
+        combined.append(
+            {
+                "Config": path(image.config.digest[7:]),
+                "RepoTags": [reference],
+                "Layers": [path(layer.digest[7:]) for layer in image.layers],
+            }
+        )
+        blobs |= {blob.digest: image.path(blob) for blob in (*image.blobs, image.manifest)}
     for file, data in (
         (MARKER, canonical_json(MARKER_CONTENT)),
-        ("index.json", index_of(top)),
-        ("manifest.json", canonical_json([combined])),
+        ("index.json", index_of(*entries)),
+        ("manifest.json", canonical_json(combined)),
     ):
         add_file(tar, file, data)
-    for blob in (*image.blobs, image.manifest):
-        tar.add(image.path(blob), path(blob.digest[7:]))
+    for digest, source in blobs.items():
+        tar.add(source, path(digest[7:]))
+
+
+def _full_name(reference: str) -> str:
+    """Return `reference` with its host, and with `library/` for an official name of Docker Hub."""
+    host, path = resolve_repository_name(reference)
+    library = "library/" if host == "docker.io" and "/" not in path else ""
+    return f"{host}/{library}{path}"

@@ -1,7 +1,7 @@
 """Run the smoke test: cluster, image, manifests, user story, disruptions, proof."""
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,12 +26,13 @@ from harness.kubernetes.clusters import (
     ClusterKind,
     given_cluster,
     made_cluster,
-    save_images,
 )
 from harness.kubernetes.disruptions import disrupt
+from harness.kubernetes.gateway import check_gateway
+from harness.kubernetes.images import save_images, save_regional
 from harness.kubernetes.kubectl import Kubectl
 from harness.kubernetes.split import split_by_region
-from harness.kubernetes.stage import ALL, Stage, open_stage
+from harness.kubernetes.stage import ALL, Installation, Stage, open_stage
 from harness.kubernetes.story import tell_story
 from harness.verify.target import Target
 
@@ -57,6 +58,9 @@ class SmokeOptions:
     upgrade_chart: Annotated[
         str, typer.Option(help="Chart of the earlier release: directory, archive or oci:// URL.")
     ] = ""
+    region_images: Annotated[
+        bool, typer.Option(help="Per region: pull IMAGE-REGION. A cluster of this run has them.")
+    ] = False
 
 
 def smoke(
@@ -77,17 +81,19 @@ def smoke(
     with _removed_afterwards(recorder) as stack:
         cluster = stack.enter_context(_cluster(options))
         environment = _describe(cluster.kubectl)
-        previous = options.upgrade_from
+        previous, regional = options.upgrade_from, options.region_images
         if cluster.load and engine:
-            previous = _load(engine, cluster.load, image, previous)
+            previous = previous or _ANOTHER_NAME
+            regional = not any("@" in reference for reference in (image, previous))
+            _load(engine, cluster.load, image, previous, regions if regional else ())
         stage = stack.enter_context(
             open_stage(
                 cluster,
                 image,
                 regions,
                 recorder,
-                previous=previous,
-                previous_chart=options.upgrade_chart,
+                previous=Installation(image=previous, chart=options.upgrade_chart),
+                regional=regional,
             )
         )
         say(f"• smoke test of {image}")
@@ -107,21 +113,29 @@ def smoke(
     )
 
 
-def _load(engine: Engine, load: Callable[[Path], None], image: str, previous: str) -> str:
-    """Load the image under test and the one to upgrade from; return the latter's name.
+def _load(
+    engine: Engine,
+    load: Callable[[Path], None],
+    image: str,
+    previous: str,
+    regions: Sequence[Region],
+) -> None:
+    """Load the image under test and `previous`, and from both the images of `regions`.
 
-    Without one it is the image under test under another name, which pods treat as another image.
+    `_ANOTHER_NAME` is the image under test, which pods treat as another image.
     """
-    given = find_image(engine.client, previous or image)
-    if not previous:
+    given = find_image(engine.client, image)
+    if previous == _ANOTHER_NAME:
         given.tag(*_ANOTHER_NAME.split(":"))
     try:
         with temporary_directory("image") as directory:
-            load(save_images(engine, [image, previous or _ANOTHER_NAME], directory))
+            load(save_images(engine, [image, previous], directory))
+        if regions:
+            with temporary_directory("image") as directory:
+                load(save_regional(engine, [image, previous], regions, directory))
     finally:
-        if not previous:
+        if previous == _ANOTHER_NAME:
             engine.client.images.remove(_ANOTHER_NAME)
-    return previous or _ANOTHER_NAME
 
 
 def _every_check(stage: Stage, *, drain: bool) -> None:
@@ -131,6 +145,7 @@ def _every_check(stage: Stage, *, drain: bool) -> None:
             check_admission(stage)
             disrupt(stage, drain=drain)
             check_autoscaling(stage)
+            check_gateway(stage)
             stage.uninstall(ALL)
             split_by_region(stage, drain=drain)
     except HarnessError as error:

@@ -1,29 +1,20 @@
 """The cluster of a smoke test: a given context, kind, or a stand-in."""
 
-import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
-from docker.errors import DockerException
-from docker.utils import version_gte
-
-from harness.core.console import say, step
+from harness.core.console import say
 from harness.core.errors import EnvironmentMissingError
 from harness.core.proof import StandIn
-from harness.engine.provision import Engine
 from harness.kubernetes.kind import is_installed as kind_is_installed
 from harness.kubernetes.kind import kind_cluster
 from harness.kubernetes.kubectl import Kubectl
 from harness.stand_ins.cluster.cluster import stand_in_cluster
 from harness.stand_ins.cluster.programs import compiled_kubectl
-
-_PLATFORM_SINCE = "1.48"  # the engine's API version
-_CHUNK = 1 << 20
 
 
 class ClusterKind(StrEnum):
@@ -39,7 +30,7 @@ class Cluster:
     """A cluster that is ready to use."""
 
     kubectl: Kubectl
-    load: Callable[[Path], None] | None  # loads a `docker save` archive; None: nodes pull
+    load: Callable[[Path], None] | None  # loads an archive of images; None: nodes pull
     own: bool  # created for this run: its nodes may be drained
     stand_in: StandIn | None = None
 
@@ -82,35 +73,6 @@ def _made(kind: ClusterKind, stack: ExitStack) -> Cluster:
     options = (f"--kubeconfig={made_here.kubeconfig}",)
     kubectl = Kubectl(program=made_here.kubectl, options=options)
     return Cluster(kubectl=kubectl, load=made_here.load, own=True, stand_in=made_here.stand_in())
-
-
-def save_images(engine: Engine, references: Sequence[str], directory: Path) -> Path:
-    """Save images as one archive, each for one platform; return its path.
-
-    An engine with containerd's image store writes every platform of an image unless one is named,
-    and fails to load one whose other platforms were never pulled
-    (https://docs.docker.com/reference/api/engine/version/v1.48/#tag/Image/operation/ImageGetAll).
-    Older engines hold one platform per image. Raises `EnvironmentMissingError` if they cannot.
-    """
-    archive = directory / "image.tar"
-    api: Any = engine.client.api
-    asked: dict[str, object] = {"names": list(references)}
-    if version_gte(api.api_version, _PLATFORM_SINCE):
-        facts = engine.client.images.get(references[0]).attrs
-        asked["platform"] = json.dumps({"os": facts["Os"], "architecture": facts["Architecture"]})
-    try:
-        title = f"saving {' and '.join(references)}"
-        with step(title) as progress, archive.open("wb") as file:
-            answer = api._get(api._url("/images/get"), params=asked, stream=True)  # noqa: SLF001
-            api._raise_for_status(answer)  # noqa: SLF001
-            for chunk in answer.iter_content(_CHUNK):
-                file.write(chunk)
-                progress.transferred(file.tell())
-    except DockerException as error:
-        raise EnvironmentMissingError(
-            f"the engine cannot save {' and '.join(references)}: {error}"
-        ) from error
-    return archive
 
 
 def _find_kubectl() -> str:

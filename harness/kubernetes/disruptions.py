@@ -98,13 +98,13 @@ def _time_of(line: str) -> float:
 
 def _upgrade(stage: Stage) -> None:
     """Upgrade from the previous image under load; restart the pods if there is none."""
-    if not stage.previous:
+    if not stage.previous.image:
         _roll(stage, "rolling restart", lambda: _kubectl_rollout(stage, "restart"))
         return
     stage.install_previous(ALL)
     _kubectl_rollout(stage, "status")
     stage.await_count(SELECTOR, REPLICAS)
-    what = f"rolling upgrade from {stage.previous_name}"
+    what = f"rolling upgrade from {stage.previous}"
     _roll(stage, what, lambda: stage.install(ALL))
 
 

@@ -33,9 +33,11 @@ def split_by_region(stage: Stage, *, drain: bool) -> None:
             finding.expect(region.name in served, f"{region.name} is not served by its Service")
     if finding.problems:
         return
+    if stage.regional:
+        _check_images(stage)
     services = {service_name(region, split=True): (region,) for region in stage.regions}
-    if stage.previous:
-        title = f"per region: a rolling upgrade from {stage.previous_name}: no request fails"
+    if stage.previous.image:
+        title = f"per region: a rolling upgrade from {stage.previous}: no request fails"
         with under_load(stage, "per region", title, services):
             stage.install(PER_REGION)
             _await_available(stage)
@@ -61,6 +63,27 @@ def _await_available(stage: Stage) -> None:
         status = ("rollout", "status", name, f"--timeout={seconds}s")
         stage.kubectl.run(*status, timeout=seconds + 20)
     stage.await_count(_SELECTOR, REPLICAS * len(stage.regions))
+
+
+def _check_images(stage: Stage) -> None:
+    count = len(stage.regions)
+    with stage.recorder.check(
+        "US-1",
+        "each of these Deployments runs the image of its region",
+        limits=Limits(floor=count, bound=count),
+        scenario="per region",
+    ) as finding:
+        images = set()
+        for pod in stage.kubectl.items("pods", _SELECTOR):
+            region = pod["metadata"]["labels"][REGION_LABEL]
+            (status,) = pod["status"]["containerStatuses"]
+            finding.expect(
+                pod["spec"]["containers"][0]["image"].endswith(f"-{region}"),
+                f"a pod of {region} runs {status['image']}",
+            )
+            images.add(status["imageID"])
+        finding.value = len(images)
+        finding.measured = f"{len(images)} images"
 
 
 def _serves_only(stage: Stage, region: Region) -> bool:

@@ -43,6 +43,20 @@ _RESTRICTED = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Installation:
+    """An image, and the chart that installs it; "" is the shipped chart."""
+
+    image: str
+    chart: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.image} by chart {Path(self.chart).name}" if self.chart else self.image
+
+
+NOTHING_EARLIER = Installation(image="")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """The cluster, namespace and manifests of a smoke test."""
 
@@ -53,8 +67,10 @@ class Stage:
     recorder: Recorder
     directory: Path
     helm: Helm
-    previous: str = ""  # image to upgrade from; "" to restart the pods instead
-    previous_chart: str = ""  # chart to upgrade from; "" for the shipped one
+    previous: Installation = (
+        NOTHING_EARLIER  # to upgrade from; without an image, pods restart instead
+    )
+    regional: bool = False  # whether a region's pods run its own image, IMAGE-REGION
 
     def values(
         self, layout: str, *, replicas: int = REPLICAS, image: str = "", **changes: Any
@@ -70,8 +86,7 @@ class Stage:
             "layout": layout,
             "regions": [region.name for region in self.regions],
             "replicas": replicas,
-            # One image was loaded into the nodes, so one region must not pull its own.
-            "image": {"repository": name, key: chosen, "perRegion": False},
+            "image": {"repository": name, key: chosen, "perRegion": self.regional},
             "podLabels": {RUN_LABEL: self.kubectl.namespace},
         }
         if self.cluster.own:  # too small for what a real cluster must reserve
@@ -113,13 +128,7 @@ class Stage:
 
     def install_previous(self, layout: str) -> None:
         """Install the release that an upgrade starts from: the previous image, by its chart."""
-        self.install(layout, image=self.previous, chart=self.previous_chart)
-
-    @property
-    def previous_name(self) -> str:
-        """Return what an upgrade starts from, for the title of a check."""
-        chart = self.previous_chart and f" by chart {Path(self.previous_chart).name}"
-        return f"{self.previous}{chart}"
+        self.install(layout, image=self.previous.image, chart=self.previous.chart)
 
     def uninstall(self, layout: str) -> None:
         """Remove the release of one layout, without waiting for its pods."""
@@ -237,8 +246,8 @@ def open_stage(
     regions: tuple[Region, ...],
     recorder: Recorder,
     *,
-    previous: str = "",
-    previous_chart: str = "",
+    previous: Installation = NOTHING_EARLIER,
+    regional: bool = False,
 ) -> Iterator[Stage]:
     """Create a namespace that enforces Pod Security `restricted`; delete it after the block.
 
@@ -265,7 +274,7 @@ def open_stage(
                 directory=directory,
                 helm=helm,
                 previous=previous,
-                previous_chart=previous_chart,
+                regional=regional,
             )
         finally:
             _remove(cluster.kubectl, namespace)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import pytest
 
@@ -16,12 +17,18 @@ from harness.core.proof import Status
 from harness.core.recorder import Observation, Recorder
 from harness.core.regions import load_regions
 from harness.engine.provision import Engine
-from harness.kubernetes import acceptance, drain
+from harness.kubernetes import acceptance, drain, images
 from harness.kubernetes.acceptance import SmokeOptions, smoke
 from harness.kubernetes.autoscaling import _quantity
-from harness.kubernetes.clusters import Cluster, save_images
+from harness.kubernetes.clusters import Cluster
+from harness.kubernetes.images import save_images, save_regional
 from harness.kubernetes.kubectl import Kubectl
+from harness.kubernetes.names import REGION_LABEL
+from harness.kubernetes.split import _check_images
 from harness.kubernetes.stage import Stage, has_started, seconds_to_ready
+
+from .release.made import REGIONS, FakeDocker
+from .release.saved import layers, saved
 
 _NODE = {
     "metadata": {"name": "node"},
@@ -79,7 +86,7 @@ def _stage(kubectl: Notes, recorder: Recorder, directory: Path) -> Stage:
 def _open(directory: Path, when: str, error: HarnessError) -> Callable[..., Any]:
     @contextmanager
     def opened(
-        cluster: Cluster, _image: str, _regions: Any, recorder: Recorder, **_: str
+        cluster: Cluster, _image: str, _regions: Any, recorder: Recorder, **_: object
     ) -> Iterator[Stage]:
         with recorder.check("US-1", "a check before the trouble"):
             pass
@@ -175,6 +182,61 @@ def test_one_platform_of_the_image_is_saved(
     assert json.loads(asked.get("platform", "null")) == platform
 
 
+def test_images_of_regions_are_named_as_in_a_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The archive has each region of each image once, under the names that nodes look up."""
+    image_id, data = saved(layers([region.name for region in REGIONS]))
+    engine = cast("Engine", SimpleNamespace(client=FakeDocker(data)))
+    monkeypatch.setattr(images, "find_image", lambda *_: SimpleNamespace(id=image_id))
+    references = ["image:new", "127.0.0.1:5000/owner/image:old"]
+    with tarfile.open(save_regional(engine, references, REGIONS, tmp_path)) as tar:
+        index, combined = (
+            json.load(cast("IO[bytes]", tar.extractfile(f"{name}.json")))
+            for name in ("index", "manifest")
+        )
+        names = tar.getnames()
+    assert len(names) == len(set(names)), "a layer is not written again for each image"
+    suffixes = [f"-{region.name}" for region in REGIONS]
+    assert [tag for entry in combined for tag in entry["RepoTags"]] == [
+        f"{reference}{suffix}" for reference in references for suffix in suffixes
+    ]
+    assert [entry["annotations"]["io.containerd.image.name"] for entry in index["manifests"]] == [
+        *(f"docker.io/library/image:new{suffix}" for suffix in suffixes),
+        *(f"127.0.0.1:5000/owner/image:old{suffix}" for suffix in suffixes),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "image_ids", "status"),
+    [
+        pytest.param("-{}", "{}", Status.PASSED, id="own-images"),
+        pytest.param("", "one", Status.FAILED, id="one-image"),
+        pytest.param("-{}", "one", Status.FAILED, id="one-image-under-many-names"),
+    ],
+)
+def test_deployments_of_regions_must_run_their_own_images(
+    suffix: str, image_ids: str, status: Status, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image with all regions, which also works, fails the check."""
+    recorder, kubectl = Recorder(quiet=True), Notes()
+    pods = [
+        {
+            "metadata": {"labels": {REGION_LABEL: region.name}},
+            "spec": {"containers": [{"image": "image:tag" + suffix.format(region.name)}]},
+            "status": {
+                "containerStatuses": [{"image": "?", "imageID": image_ids.format(region.name)}]
+            },
+        }
+        for region in load_regions()
+        for _ in range(2)
+    ]
+    monkeypatch.setattr(kubectl, "items", lambda *_: pods)
+    _check_images(_stage(kubectl, recorder, tmp_path))
+    (check,) = recorder.checks
+    assert check.status is status
+
+
 class Images:
     """An engine's images: tags that are added and removed."""
 
@@ -197,23 +259,25 @@ def test_upgrade_starts_from_the_image_under_another_name(
     monkeypatch: pytest.MonkeyPatch, *, fails: bool
 ) -> None:
     """Without an earlier release, the other name is saved with the image and then removed."""
-    images, saved = Images(), []
-    engine = cast("Engine", SimpleNamespace(client=SimpleNamespace(images=images)))
+    held, written = Images(), []
+    engine = cast("Engine", SimpleNamespace(client=SimpleNamespace(images=held)))
 
-    def save(_: Engine, references: list[str], directory: Path) -> Path:
-        saved.extend(references)
-        assert set(references) <= images.tags
-        return directory
+    def save(_: Engine, references: list[str], *rest: Any) -> Path:
+        written.append((*references, *rest[:-1]))
+        assert set(references) <= held.tags
+        return cast("Path", rest[-1])
 
     def load(_: Path) -> None:
         if fails:
             raise HarnessError("the node is full")
 
     monkeypatch.setattr(acceptance, "save_images", save)
+    monkeypatch.setattr(acceptance, "save_regional", save)
+    both, regions = ("image:new", "finfocus-smoke:previous"), load_regions()
     with pytest.raises(HarnessError, match="full") if fails else nullcontext():
-        assert acceptance._load(engine, load, "image:new", "") == "finfocus-smoke:previous"
-    assert saved == ["image:new", "finfocus-smoke:previous"]
-    assert images.tags == {"image:new"}
+        acceptance._load(engine, load, *both, regions)
+    assert written == ([both] if fails else [both, (*both, regions)])
+    assert held.tags == {"image:new"}
 
 
 @pytest.mark.parametrize(

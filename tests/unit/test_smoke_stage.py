@@ -14,7 +14,7 @@ from harness.core.regions import Region, load_regions
 from harness.kubernetes.clusters import Cluster
 from harness.kubernetes.helm import Helm
 from harness.kubernetes.kubectl import Kubectl
-from harness.kubernetes.stage import ALL, PER_REGION, open_stage
+from harness.kubernetes.stage import ALL, PER_REGION, Installation, open_stage
 
 
 class Yes:
@@ -77,6 +77,21 @@ def test_values_match_the_image(regions: tuple[Region, ...], layout: str) -> Non
         "tag": "tag",
         "perRegion": False,
     }
+
+
+@pytest.mark.parametrize("regional", [True, False])
+@pytest.mark.usefixtures("calls")
+def test_regions_run_their_own_images_where_the_nodes_have_them(*, regional: bool) -> None:
+    """Both for the release under test and for the one that an upgrade starts from."""
+    cluster = Cluster(kubectl=cast("Kubectl", Yes()), load=None, own=True)
+    earlier = Installation(image="image:old")
+    opened = open_stage(
+        cluster, "image:new", load_regions(), Recorder(), previous=earlier, regional=regional
+    )
+    with opened as stage:
+        for image, tag in (("", "new"), (stage.previous.image, "old")):
+            values = json.loads(stage.values(PER_REGION, image=image).read_text(encoding="utf-8"))
+            assert values["image"] == {"repository": "image", "tag": tag, "perRegion": regional}
 
 
 @pytest.mark.parametrize("own", [True, False])

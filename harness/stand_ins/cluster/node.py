@@ -8,7 +8,7 @@ from harness.core.errors import HarnessError
 from harness.core.wait import wait_until
 from harness.stand_ins.cluster import settings
 from harness.stand_ins.cluster.box import Box
-from harness.stand_ins.cluster.pause_image import write_pause_image
+from harness.stand_ins.cluster.program_image import write_program_image
 from harness.stand_ins.cluster.programs import Programs
 from harness.stand_ins.cluster.settings import Settings
 
@@ -32,7 +32,7 @@ class Node:
             lambda: socket_file.exists() and self.succeeds(["ctr", "version"]),
         )
         archive = self.box.directory / "pause.tar"
-        write_pause_image(self.programs.pause, archive)
+        write_program_image({"/pause": self.programs.pause}, settings.PAUSE_IMAGE, archive)
         self.load(archive)
         place, path = self.files.place, self.programs.path
         self.box.start("kubelet", settings.kubelet(path("kubelet"), place))
