@@ -49,7 +49,7 @@ def sign_and_attach(
 
 def _check_attached(artifacts: Sequence[Artifact], subject: str, client: RegistryClient) -> None:
     wanted = {a.descriptor.digest for a in artifacts if a.subject.digest == subject}
-    for attempt in client.transport.retrying():
+    for attempt in client.transport.settling():
         with attempt:
             listed = {entry.digest for entry in referrers(client, subject)}
             if missing := wanted - listed:

@@ -92,7 +92,7 @@ class RegistryClient:
 
         "Not found" is retried: the registry may lag behind a write that it has acknowledged.
         """
-        for attempt in self.transport.retrying():
+        for attempt in self.transport.settling():
             with attempt:
                 self._check_blob(descriptor, on_bytes)
 
@@ -149,10 +149,10 @@ class RegistryClient:
         """Read `reference` until it is `digest`, which was just pushed; return the content.
 
         A registry may lag behind a write that it has acknowledged, and still answer "not found" or
-        with the tag's digest `before`. Raises `RegistryError` after the policy's attempts, and
+        with the tag's digest `before`. Raises `RegistryError` after the policy's reads, and
         immediately if the reference is something else.
         """
-        for attempt in self.transport.retrying():
+        for attempt in self.transport.settling():
             with attempt:
                 data = self.manifest(reference)
                 found = None if data is None else sha256(data)
@@ -163,7 +163,7 @@ class RegistryClient:
                     f" {found or 'not there'}: another client moved it, or the registry is faulty"
                 )
                 raise MayPassError(text) if found in {None, before} else MovedError(text)
-        raise AssertionError("retrying() returns or raises")
+        raise AssertionError("settling() returns or raises")
 
     def tag_digest(self, tag: str) -> str | None:
         """Return the digest that `tag` points to; None if the tag does not exist."""
@@ -174,9 +174,9 @@ class RegistryClient:
         """Return the digest that `tag` points to, which the registry lists.
 
         A registry may list a tag that was just set before it returns its manifest. Raises
-        `RegistryError` if there is still none after the policy's attempts.
+        `RegistryError` if there is still none after the policy's reads.
         """
-        for attempt in self.transport.retrying():
+        for attempt in self.transport.settling():
             with attempt:
                 if digest := self.tag_digest(tag):
                     return digest
@@ -184,7 +184,7 @@ class RegistryClient:
                     f"{self.repository.at(tag)} is listed but has no manifest: run it again, or"
                     " delete the tag if nothing was published under it"
                 )
-        raise AssertionError("retrying() returns or raises")
+        raise AssertionError("settling() returns or raises")
 
     def tags(self) -> tuple[str, ...]:
         """Return all tags; none if the repository does not exist yet."""

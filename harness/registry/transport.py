@@ -61,6 +61,7 @@ class RetryPolicy:
     attempts: int = 6
     pause: float = 0.5  # seconds, the scale of the random exponential backoff
     longest_pause: float = 60  # a longer Retry-After is an error
+    reads: int = 10  # of what was just written, until it is there; with a tenth of the pause
 
 
 class Transport:
@@ -116,13 +117,14 @@ class Transport:
 
     def retrying(self) -> Retrying:
         """Return a retry loop with this transport's policy, for work of several requests."""
-        return Retrying(
-            retry=retry_if_exception_type(MayPassError),
-            stop=stop_after_attempt(self.policy.attempts),
-            wait=_Pause(self.policy),
-            before_sleep=_tell,
-            retry_error_callback=_give_up,
-        )
+        return _retrying(self.policy.attempts, self.policy.pause, self.policy.longest_pause)
+
+    def settling(self) -> Retrying:
+        """Return a retry loop for reading what was just written.
+
+        The registry is well, and often shows it a moment later, so this begins with short pauses.
+        """
+        return _retrying(self.policy.reads, self.policy.pause / 10, self.policy.longest_pause)
 
     def once(
         self,
@@ -259,11 +261,21 @@ def retry_after(header: str) -> float:
     return max(moment - time.time(), 0)
 
 
+def _retrying(attempts: int, pause: float, longest_pause: float) -> Retrying:
+    return Retrying(
+        retry=retry_if_exception_type(MayPassError),
+        stop=stop_after_attempt(attempts),
+        wait=_Pause(pause, longest_pause),
+        before_sleep=_tell,
+        retry_error_callback=_give_up,
+    )
+
+
 class _Pause(wait_base):
     """The server's Retry-After, else random exponential backoff."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self._random = wait_random_exponential(multiplier=policy.pause, max=policy.longest_pause)
+    def __init__(self, pause: float, longest: float) -> None:
+        self._random = wait_random_exponential(multiplier=pause, max=longest)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         asked = getattr(_error(retry_state), "retry_after", 0)
