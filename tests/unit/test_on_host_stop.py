@@ -90,3 +90,13 @@ def test_sc_003_an_announced_stop_moves_clients_before_it_comes(tmp_path: Path) 
         running.process.send_signal(signal.SIGUSR2)
         assert running.stop() == 0
         assert running.text().count(ANNOUNCED) == 1
+
+
+def test_sc_003_a_stop_lets_clients_go_with_a_response(tmp_path: Path) -> None:
+    """SC-003: after SIGTERM without an announcement, a connection in use ends with a response."""
+    with on_host(tmp_path) as running:
+        running.await_ready()
+        with kept_connections(running) as clients:
+            running.process.send_signal(signal.SIGTERM)
+            assert failures(clients) == []
+        assert running.process.wait(END_SECONDS) == 0
