@@ -12,12 +12,12 @@ from harness.verify.limits import PROMISED
 from .conftest import Variant
 from .faults.seam import entrypoint_with
 
-START_SECONDS, STARTUP_SECONDS = 2, 120
+START_SECONDS, STARTUP_SECONDS = 1, 120
 SCENARIOS = 8  # containers in one run
 SLOW = f"ENV STANDIN_START_DELAY={START_SECONDS}s FINFOCUS_START_PARALLEL=0\n"
 # Stricter than the promises, so that a run of many containers does not take minutes.
-STRICT = replace(PROMISED, ready=START_SECONDS - 1, give_up=PROMISED.stop + 1)
-IMPATIENT = replace(STRICT, stop=1, give_up=2)
+STRICT = replace(PROMISED, ready=START_SECONDS / 2, give_up=PROMISED.stop + 1)
+IMPATIENT = replace(STRICT, stop=0.5, give_up=1)
 _NO_HANDLERS = """
 local signal = require "posix.signal"
 local real = signal.signal
