@@ -13,6 +13,7 @@ from harness.core.errors import EnvironmentMissingError, HarnessError
 from harness.core.recorder import Limits, Observation
 from harness.core.regions import METRICS_PORT
 from harness.engine.logs import judge
+from harness.kubernetes.gitops import check_gitops
 from harness.kubernetes.names import APP
 from harness.kubernetes.policy import check_policy
 from harness.kubernetes.stage import (
@@ -48,6 +49,7 @@ def tell_story(stage: Stage) -> bool:
         _grpc(stage, local)
         _metrics(stage, local)
     _helm_test(stage)
+    check_gitops(stage)
     check_policy(stage)
     return True
 
