@@ -129,7 +129,9 @@ def _directory_removed(world: World) -> None:
 
 
 def _supervisor_dies(world: World) -> None:
-    world.send("KILL", "supervisor.lua")
+    pid = world.supervisor()
+    world.strike()
+    world.in_background(f"kill -KILL {pid}")  # the container's end may kill this command too
     world.container.wait_dead(10)
 
 
