@@ -93,8 +93,8 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     session.run("python", "-m", "harness.core.process")
     parts = session.posargs or ["tests/e2e", "tests/unit", "tests/fuzz"]
-    # Two more than there are processors: most end-to-end tests wait for a container.
-    workers = ["--numprocesses", str((os.cpu_count() or 1) + 2), "--no-loadscope-reorder"]
+    # One more than there are processors: most end-to-end tests wait for a container.
+    workers = ["--numprocesses", str((os.cpu_count() or 1) + 1), "--no-loadscope-reorder"]
     session.run(
         *("pytest", *workers, "--durations", "20", *parts),
         # The tests start the harness hundreds of times, and compiling it takes half a second.

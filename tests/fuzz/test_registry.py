@@ -153,7 +153,7 @@ def test_any_registry_gives_what_is_true_or_one_error(
     server.planned, server.asked = planned, 0
     began = time.monotonic()
     repository = Repository.from_names(server.url, "owner/image")
-    quick = RetryPolicy(attempts=3, pause=0, longest_pause=0.01)
+    quick = RetryPolicy(attempts=3, pause=0, longest_pause=0.01, reads=3)
     with (
         tempfile.TemporaryDirectory() as directory,
         RegistryClient(Transport(repository, HELD, policy=quick)) as client,

@@ -128,7 +128,7 @@ def answers(data: bytes) -> None:
     choice, *planned = data.split(b"\0")
     repository = Repository.from_names("http://127.0.0.1:5000", "owner/image")
     transport = Transport(
-        repository, HELD, policy=RetryPolicy(attempts=2, pause=0, longest_pause=0)
+        repository, HELD, policy=RetryPolicy(attempts=2, pause=0, longest_pause=0, reads=2)
     )
     transport._session = _Session(planned or [b"200"])
     client, blob = RegistryClient(transport), Descriptor.of(BLOB, "x")

@@ -37,7 +37,7 @@ from .saved import layers, saved
 VERSION = "v1.2.3"
 BASE = default_base()
 REGIONS = load_regions()[:3]
-QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=2)
+QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=2, reads=4)
 UNSIGNED = Signer(how="", why_not="a test")
 SIGNED = False
 """Whether a publication is signed if its test does not say; it doubles the time."""

@@ -36,7 +36,7 @@ from harness.registry.transport import retry_after
 
 from .fake_registry import BASIC, PASSWORD, USER, FakeRegistry, Fault, fake_registry
 
-QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=2)
+QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=2, reads=4)
 HELD = Credentials(username=USER, secret=Secret(PASSWORD), source="test")
 BLOB = random.Random(7).randbytes(700_000)
 
