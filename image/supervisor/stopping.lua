@@ -2,18 +2,20 @@
 -- exit; `parts` the proxy exits; `flush` the log writer writes what is left; `done`.
 --
 -- The proxy stops first because a plugin that is shutting down leaves a new request unanswered for a second (Go's
--- HTTP/2 server). Clients of HTTP/2 get a GOAWAY, and on a busy machine may need longer than 1 s to act on it.
+-- HTTP/2 server). Clients of HTTP/2 get a GOAWAY, and on a busy machine may need longer than 1 s to act on it. So they
+-- have twice the time after an announcement, which shows that there is somewhere else to go.
 --
 --   begin(state, now, verdict)        from `running` to `front`; `verdict` is { code, words, region }
 --   exited(state, entry, status)      a process exited during the shutdown; status is nil if it could not be started
 --   converge(state, now, act)         requests the actions that are due; repeats SIGTERM and SIGKILL until they work
 --   LOOK_SECONDS                      interval between two calls
 
-local LOOK_SECONDS, FRONT_SECONDS, DRAIN_SECONDS, HARD_SECONDS, LAST_WRITERS = 0.05, 2, 0.2, 0.3, 3
+local LOOK_SECONDS, FRONT_SECONDS, DRAIN_SECONDS, HARD_SECONDS, LAST_WRITERS = 0.05, 1, 0.2, 0.3, 3
 
 local function begin(state, now, verdict)
   state.phase, state.verdict = "front", verdict
-  state.front_until = now + math.min(FRONT_SECONDS, state.settings.stop_seconds / 2)
+  local front = math.min(FRONT_SECONDS, state.settings.stop_seconds / 4)
+  state.front_until = now + (state.ends_connections and 2 * front or front)
   state.deadline = now + state.settings.stop_seconds
   for _, entry in pairs(state.process) do
     if entry.pid and entry.kind ~= "log-writer" then

@@ -36,11 +36,18 @@ def test_the_proxy_is_told_exactly_once(decider: Decider) -> None:
     assert said.count(("proxy", "SIGUSR1")) == 1
 
 
-@pytest.mark.parametrize(("stop_seconds", "held"), [(4, 2), (1, 0.5), (60, 2)])
-def test_sc_003_the_proxy_holds_the_stop_for_2_s_at_most(stop_seconds: int, held: float) -> None:
+@pytest.mark.parametrize(
+    ("stop_seconds", "announced", "held"),
+    [(4, False, 1), (4, True, 2), (1, False, 0.25), (1, True, 0.5), (60, False, 1), (60, True, 2)],
+)
+def test_sc_003_the_proxy_holds_the_stop_for_2_s_at_most(
+    stop_seconds: int, held: float, *, announced: bool
+) -> None:
     """SC-003 (exit 0 within 5 s): then the plugins are signalled, even if the proxy runs."""
     decider = Decider(TWO, stop_seconds=stop_seconds)
     decider.run_all()
+    if announced:
+        decider.send("announced")
     decider.stop()
     assert ("us-east-1", "SIGTERM") not in signals(decider.tick(held - 0.01))
     told = signals(decider.tick(0.02))
@@ -138,7 +145,7 @@ def test_a_late_start_is_stopped_too() -> None:
     decider.started("proxy")
     decider.stop()
     decider.started("us-east-1")
-    assert ("us-east-1", "SIGTERM") in signals(decider.tick(2.05))
+    assert ("us-east-1", "SIGTERM") in signals(decider.tick(1.05))
 
 
 def test_sc_003_plugins_that_ignore_sigterm_are_killed_at_the_deadline(decider: Decider) -> None:
@@ -159,7 +166,7 @@ def test_sc_003_plugins_that_ignore_sigterm_are_killed_at_the_deadline(decider: 
 def test_a_proxy_that_hangs_is_killed_at_the_deadline(decider: Decider) -> None:
     """The proxy gets SIGTERM once the plugins have exited, and is killed at the deadline."""
     decider.stop()
-    decider.tick(2)
+    decider.tick(1)
     decider.exited("us-east-1", 0)
     assert ("proxy", "SIGTERM") in signals(decider.exited("eu-west-1", 0))
     assert ("proxy", "SIGKILL") in signals(decider.tick(4))
