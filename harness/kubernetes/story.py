@@ -1,7 +1,6 @@
 """US-1: an operator installs the chart, and pods, logs, ports and metrics work."""
 
 import http.client
-import importlib
 import json
 import time
 from collections import Counter
@@ -9,10 +8,11 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.core.errors import EnvironmentMissingError, HarnessError
+from harness.core.errors import HarnessError
 from harness.core.recorder import Limits, Observation
 from harness.core.regions import METRICS_PORT
 from harness.engine.logs import judge
+from harness.kubernetes.extra import extra
 from harness.kubernetes.gitops import check_gitops
 from harness.kubernetes.names import APP
 from harness.kubernetes.policy import check_policy
@@ -134,12 +134,7 @@ def _grpc(stage: Stage, local: dict[int, int]) -> None:
     region = stage.regions[-1]
     title = f"port {region.port} answers gRPC"
     with stage.recorder.check("US-1", title, scenario="deploy") as finding:
-        try:
-            grpc = importlib.import_module("grpc")
-        except ImportError as error:
-            raise EnvironmentMissingError(
-                "the gRPC check needs grpcio: run `python3 -m pip install '.[smoke]'`"
-            ) from error
+        grpc = extra("grpc")
         with grpc.insecure_channel(f"127.0.0.1:{local[region.port]}") as channel:
             # An empty request; the answer is field 1, a string
             # (protobuf.dev/programming-guides/encoding).
