@@ -2,7 +2,7 @@
 
 import sys
 
-from harness.core.leave import leave_on_signals
+from harness.core.leave import INTERRUPTED, exit_interrupted, leave_on_signals
 
 
 def main() -> None:
@@ -10,7 +10,10 @@ def main() -> None:
     leave_on_signals()
     from harness.cli.entry import run  # noqa: PLC0415 (Ctrl+C during this import is handled)
 
-    sys.exit(run())
+    code = run()
+    if code == INTERRUPTED:
+        exit_interrupted()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,19 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def exit_interrupted() -> NoReturn:
+    """Exit after an interrupted command has cleaned up and said so.
+
+    Without the interpreter's own exit. It waits for threads, while signals are ignored; and if the
+    interrupt hit code in a string, which `dataclasses` runs, it kills itself with SIGINT
+    (CPython, `_Py_UnhandledKeyboardInterrupt` in Modules/main.c).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed
+            stream.flush()
+    os._exit(INTERRUPTED)
+
+
 def _write(descriptor: int, data: bytes) -> None:
     with suppress(OSError):  # closed by the reader, or by the caller: `harness … >&-`
         os.write(descriptor, data)

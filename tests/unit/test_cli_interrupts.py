@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 import re
 import signal
@@ -55,9 +57,10 @@ def _handles(pid: int, number: signal.Signals) -> bool:
 
 
 class Server:
-    """A release server that has checksums and answers no other request."""
+    """A release server that has checksums and answers no other request; `asked` after two."""
 
     def __init__(self) -> None:
+        self._count = itertools.count()
         self.asked = threading.Event()
         self.closed = threading.Event()
         outer = self
@@ -69,7 +72,9 @@ class Server:
                 self.end_headers()
 
             def do_HEAD(self) -> None:
-                outer.asked.set()
+                # The second thread starts when the pool knows the first, and so waits for it.
+                if next(outer._count):
+                    outer.asked.set()
                 outer.closed.wait()
 
             def log_message(self, *_: Any) -> None:
@@ -152,5 +157,44 @@ def test_interrupt_of_a_finalizer_is_not_lost() -> None:
     """Python drops an exception in `__del__` with a traceback; the command still ends at once."""
     done = subprocess.run(
         [sys.executable, "-c", FINALIZER], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, SENTENCE)
+
+
+AT_WORK = """
+import os, signal, sys, threading, time
+from harness.__main__ import main
+from harness.machine import doctor
+
+def examine():
+    {work}
+    time.sleep(600)
+
+doctor.examine = examine
+sys.argv = ["harness", "doctor"]
+main()
+"""
+PRESS = "os.kill(os.getpid(), signal.SIGINT)"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        pytest.param(f"exec({PRESS!r})", id="code-in-a-string"),
+        pytest.param(
+            f"threading.Thread(target=time.sleep, args=[600]).start(); {PRESS}", id="a-thread"
+        ),
+    ],
+)
+def test_interrupted_command_does_not_wait_for_the_interpreter(work: str, tmp_path: Path) -> None:
+    """The interpreter's own exit would wait for threads, or end with the signal."""
+    (tmp_path / "at_work.py").write_text(AT_WORK.format(work=work), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "at_work"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (130, SENTENCE)

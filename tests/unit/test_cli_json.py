@@ -73,6 +73,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     """Run a command with `--json`: its exit code, its document, its stderr."""
 
     def run(*arguments: str) -> tuple[Any, Any, str]:
+        monkeypatch.setattr(__main__, "exit_interrupted", lambda: sys.exit(130))
         monkeypatch.setattr(sys, "argv", ["harness", *arguments, "--json"])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:

@@ -52,6 +52,7 @@ def test_every_end_is_one_sentence_and_a_code(
         raise error
 
     monkeypatch.setattr(doctor, "examine", fail)
+    monkeypatch.setattr(__main__, "exit_interrupted", lambda: sys.exit(130))
     monkeypatch.setattr(sys, "argv", ["harness", "doctor"])
     with pytest.raises(SystemExit) as end:
         __main__.main()
