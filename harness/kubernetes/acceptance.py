@@ -124,8 +124,9 @@ def _load(
 
     `_ANOTHER_NAME` is the image under test, which pods treat as another image.
     """
-    given = find_image(engine.client, image)
-    if previous == _ANOTHER_NAME:
+    same = previous == _ANOTHER_NAME
+    given = find_image(engine.client, image if same else previous)  # pulled if it is missing
+    if same:
         given.tag(*_ANOTHER_NAME.split(":"))
     try:
         with temporary_directory("image") as directory:
@@ -134,7 +135,7 @@ def _load(
             with temporary_directory("image") as directory:
                 load(save_regional(engine, [image, previous], regions, directory))
     finally:
-        if previous == _ANOTHER_NAME:
+        if same:
             engine.client.images.remove(_ANOTHER_NAME)
 
 

@@ -67,9 +67,7 @@ class Stage:
     recorder: Recorder
     directory: Path
     helm: Helm
-    previous: Installation = (
-        NOTHING_EARLIER  # to upgrade from; without an image, pods restart instead
-    )
+    previous: Installation = NOTHING_EARLIER  # to upgrade from; if nothing, pods restart instead
     regional: bool = False  # whether a region's pods run its own image, IMAGE-REGION
 
     def values(

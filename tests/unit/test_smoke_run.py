@@ -280,6 +280,18 @@ def test_upgrade_starts_from_the_image_under_another_name(
     assert held.tags == {"image:new"}
 
 
+def test_image_to_upgrade_from_is_pulled_if_it_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`--upgrade-from` may name an image that only a registry has; it keeps its name."""
+    sought: list[str] = []
+    engine = cast("Engine", SimpleNamespace(client=None))
+    monkeypatch.setattr(acceptance, "find_image", lambda _, reference: sought.append(reference))
+    monkeypatch.setattr(acceptance, "save_images", lambda *given: given[-1])
+    acceptance._load(engine, lambda _: None, "image:new", "host/image:old", ())
+    assert sought == ["host/image:old"]
+
+
 @pytest.mark.parametrize(
     ("text", "millicores"),
     [("12345678n", 12.345678), ("1500u", 1.5), ("20m", 20), ("2", 2000), ("0", 0)],
