@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -18,11 +19,19 @@ from .world import PROXY, World
 STOPS = ("TERM", "INT")
 OTHERS = ("HUP", "QUIT", "USR1")
 BURST = 20
+AGAIN_SECONDS = 1  # far more than process 1 needs for its handlers
 
 
 def _at_once(signal: str, world: World) -> None:
+    """Repeat a stop: Linux discards what comes before process 1 has a handler (pid_namespaces(7)).
+
+    A unit test on this machine sends a single signal as soon as there is a handler.
+    """
     world.start(0)
     _send(signal, world)
+    end = time.monotonic() + AGAIN_SECONDS
+    while signal in STOPS and time.monotonic() < end and not world.container.dead.wait(0.01):
+        world.container.signal(f"SIG{signal}")
 
 
 def _starting(signal: str, world: World) -> None:
@@ -88,7 +97,7 @@ class State:
 
 
 STATES = {
-    "at-once": State("as soon as the container starts", _at_once, running=False),
+    "at-once": State("as soon as the container starts (a stop: repeatedly)", _at_once, running=False),
     "starting": State("at the first log line", _starting, running=False),
     "ready": State("when all regions are ready", _ready, running=True),
     "backoff": State("while one region waits for its restart", _in_backoff, running=True),
