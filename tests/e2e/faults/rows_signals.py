@@ -97,7 +97,9 @@ class State:
 
 
 STATES = {
-    "at-once": State("as soon as the container starts (a stop: repeatedly)", _at_once, running=False),
+    "at-once": State(
+        "as soon as the container starts (a stop: repeatedly)", _at_once, running=False
+    ),
     "starting": State("at the first log line", _starting, running=False),
     "ready": State("when all regions are ready", _ready, running=True),
     "backoff": State("while one region waits for its restart", _in_backoff, running=True),
