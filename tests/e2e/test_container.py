@@ -52,12 +52,6 @@ def get_json(container: RunningContainer, port: int, path: str) -> dict[str, Any
     return found
 
 
-def pid_of(container: RunningContainer, word: str) -> int:
-    return next(
-        p.pid for p in inside.processes(container) if any(word in part for part in p.command[:3])
-    )
-
-
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
@@ -94,30 +88,6 @@ def test_subset_of_regions(engine: Engine, image: BuiltImage) -> None:
         container.signal("SIGTERM")
         assert container.wait_dead(5)
         assert container.exit_code == 0
-
-
-@pytest.mark.parametrize(
-    "part", [pytest.param("haproxy", id="proxy"), pytest.param("logmux.lua", id="log-writer")]
-)
-def test_part_that_is_killed_comes_back(engine: Engine, image: BuiltImage, part: str) -> None:
-    """After kill -9 of the proxy or the log writer it restarts and all regions respond."""
-    with container_of(engine, image, {}) as container:
-        await_all_ready(container)
-        before = pid_of(container, part)
-        inside.shell(container, f"kill -KILL {before}")
-        wait_until(
-            lambda: any(
-                part in " ".join(p.command[:3]) and p.pid != before
-                for p in inside.processes(container)
-            ),
-            timeout=10,
-            what=f"{part} runs again",
-        )
-        await_all_ready(container)
-        container.signal("SIGTERM")
-        assert container.wait_dead(5)
-        assert container.exit_code == 0
-        assert container.log.problem_count == 0, container.log.problems
 
 
 def test_region_that_is_down_answers_503_that_names_it(engine: Engine, image: BuiltImage) -> None:

@@ -41,7 +41,6 @@ class Row:
     extra: Mapping[str, Any] = field(default_factory=dict)  # docker-py's names
     fifo: bool = False  # stdout is a FIFO, which `World.reader` reads
     last_words: str = ""  # what the last log line has in it
-    fast: bool = False  # part of the default test run
     full_size: bool = False  # of an image with price lists of the real size
     doubles_lines: bool = False  # the lines of one write may come twice
     killed_at_stop: int = 0  # regions that may have to be killed when the container stops

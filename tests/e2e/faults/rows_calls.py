@@ -170,7 +170,6 @@ def rows() -> Iterator[Row]:
             done=done,
             promised=promised,
             act=act,
-            fast=True,
         )
     yield Row(
         name="requests-asked-at-stop",
@@ -180,7 +179,6 @@ def rows() -> Iterator[Row]:
         act=_asked_at_stop,
         hit=EVERY,
         ends=True,
-        fast=True,
     )
     for name, done, promised, act in (
         ("in-flight", "a 2 s request", "each is answered", _in_flight_at_stop),
@@ -201,5 +199,4 @@ def rows() -> Iterator[Row]:
             hit=EVERY,
             ends=True,
             killed_at_stop=len(NAMES) if name == "endless-streams" else 0,
-            fast=True,
         )

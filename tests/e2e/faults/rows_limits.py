@@ -131,7 +131,6 @@ def rows() -> Iterator[Row]:
             act=partial(_pause, seconds),
             hit=EVERY,
             recovers=2.5,
-            fast=seconds == 1,
         )
     yield Row(
         name="cpu-tenth-of-a-core",
@@ -205,7 +204,6 @@ def rows() -> Iterator[Row]:
         act=_pids_exhausted_term,
         hit=EVERY,
         ends=True,
-        fast=True,
     )
     yield Row(
         name="processes-exhausted-kill-9-term",
@@ -224,7 +222,6 @@ def rows() -> Iterator[Row]:
             promised="ready within 10 s; all regions answer",
             act=_nothing,
             extra={"ulimits": [{"Name": "nofile", "Soft": files, "Hard": files}]},
-            fast=files == 256,
         )
     yield Row(
         name="files-too-few",
@@ -246,7 +243,6 @@ def rows() -> Iterator[Row]:
         promised="ready within 10 s, using /tmp instead",
         act=_nothing,
         extra=TINY,
-        fast=True,
     )
     yield Row(
         name="shm-and-tmp-full-at-start",
@@ -270,7 +266,6 @@ def rows() -> Iterator[Row]:
         hit=frozenset(ONE),
         environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
         extra=with_lua(CLOCK),
-        fast=True,
     )
     for word, name, part in (
         ("region", "kill-9", "one region"),
@@ -285,7 +280,6 @@ def rows() -> Iterator[Row]:
             act=partial(_shm_filled, word),
             hit=frozenset(ONE if word == "region" else ()),
             extra=SMALL,
-            fast=word != "region",
         )
     yield Row(
         name="no-network",

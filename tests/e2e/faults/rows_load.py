@@ -158,7 +158,6 @@ def rows() -> Iterator[Row]:
         hit=frozenset(ONE),
         extra=files,
         recovers=15,
-        fast=True,
     )
     yield row(
         name="requests-idle-connections-all",

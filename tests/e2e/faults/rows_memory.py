@@ -87,7 +87,6 @@ def rows() -> Iterator[Row]:
             promised=f"{promised}; all regions serve",
             act=partial(_check_said, limit=mib, too_small=name == "told"),
             extra=_limited(mib),
-            fast=name == "told",
         )
     yield Row(
         name="memory-too-small",

@@ -48,7 +48,6 @@ def _proxy() -> Iterator[Row]:
             act=partial(_hit, signal, PROXY, times),
             hit=EVERY,
             recovers=3,
-            fast=name == "kill-9",
         )
     yield Row(
         name="proxy-stop",
@@ -91,7 +90,6 @@ def _writer() -> Iterator[Row]:
             promised="replaced; no line is lost or torn; no request fails",
             act=partial(_hit, signal, WRITER, times),
             doubles_lines=True,
-            fast=name in {"kill-9", "stop"},
         )
     yield Row(
         name="log-writer-term",
@@ -142,7 +140,6 @@ def _at_the_end() -> Iterator[Row]:
             hit=EVERY,
             ends=True,
             stop_seconds=3,  # less than FINFOCUS_STOP_SECONDS: it is continued, not killed
-            fast=part == "log-writer",
         )
     for part, word in (("proxy", PROXY), ("log-writer", WRITER)):
         for signal in ("KILL", "STOP"):
@@ -155,7 +152,6 @@ def _at_the_end() -> Iterator[Row]:
                 doubles_lines=word == WRITER,
                 hit=EVERY,
                 ends=True,
-                fast=(part, signal) == ("log-writer", "KILL"),
             )
 
 

@@ -59,7 +59,6 @@ DEATHS: dict[str, tuple[str, Callable[[tuple[str, ...], World], None]]] = {
     "panic": ("panic with a stack trace", partial(order, "crash&code=panic")),
     "half-line": ("kill -9 in the middle of a log line", _die_mid_line),
 }
-FAST_DEATHS = {("kill-9", "one"), ("exit-0", "all")}
 
 
 def _deaths() -> Iterator[Row]:
@@ -73,7 +72,6 @@ def _deaths() -> Iterator[Row]:
                 act=partial(act, regions),
                 hit=frozenset(regions),
                 recovers=6.0,
-                fast=(death, group) in FAST_DEATHS,
             )
 
 
@@ -96,7 +94,6 @@ def _hangs() -> Iterator[Row]:
                 act=partial(act, GROUPS[group]),
                 hit=frozenset(GROUPS[group]),
                 environ={"FINFOCUS_UNHEALTHY_SECONDS": "1"},
-                fast=(hang, group) == ("stop", "one"),
             )
 
 
@@ -122,7 +119,6 @@ def _crash_loops() -> Iterator[Row]:
             stop_seconds=15,
             environ={"STANDIN_CRASH_AT_START": _values(regions, "3")},
             last_words=f"failed again after {RESTARTS} restarts",
-            fast=group == "all",
         )
         yield Row(
             name=f"region-crash-thrice-{group}",

@@ -116,32 +116,29 @@ def _ambiguous(answer: bytes) -> bool:
 
 def rows() -> Iterator[Row]:
     """The rows of this file."""
-    for name, done, promised, act, fast in (
+    for name, done, promised, act in (
         (
             "slow-loris",
             f"{SLOW} clients send one header byte every 0.1 s",
             UP,
             _slow_loris,
-            True,
         ),
-        ("slow-loris-ends", "one such client continues", "408 after 10 s", _slow_loris_ends, False),
-        ("large-header", "a 64 KiB header; 2,000 headers", "400 or 431", _large_header, True),
-        ("large-body", "a body of 100 MiB", f"413; {UP}", _large_body, False),
-        ("half-closed", "clients half-close their connections", UP, _half_closed, True),
-        ("rapid-reset", f"{RESETS:,} streams opened and reset immediately", UP, _rapid_reset, True),
+        ("slow-loris-ends", "one such client continues", "408 after 10 s", _slow_loris_ends),
+        ("large-header", "a 64 KiB header; 2,000 headers", "400 or 431", _large_header),
+        ("large-body", "a body of 100 MiB", f"413; {UP}", _large_body),
+        ("half-closed", "clients half-close their connections", UP, _half_closed),
+        ("rapid-reset", f"{RESETS:,} streams opened and reset immediately", UP, _rapid_reset),
         (
             "malformed-h2",
             "frames that RFC 9113 forbids",
             "the connection or stream is closed",
             _malformed,
-            True,
         ),
         (
             "smuggling",
             "messages that are ambiguous by RFC 9112",
             "rejected, or forwarded unambiguously",
             _smuggling,
-            True,
         ),
     ):
         yield Row(
@@ -150,5 +147,4 @@ def rows() -> Iterator[Row]:
             done=done,
             promised=promised,
             act=act,
-            fast=fast,
         )

@@ -128,5 +128,4 @@ def rows() -> Iterator[Row]:
         promised=f"it {BACK}; the container still stops in time",
         act=_grandchild,
         hit=one,
-        fast=True,
     )

@@ -107,7 +107,6 @@ STATES = {
     "burst": State(f"{BURST} times, when all regions are ready", _burst, running=True),
     "stopping": State("while the container stops", _stopping, running=True, stops=True),
 }
-FAST = {("TERM", "at-once"), ("INT", "backoff"), ("HUP", "stopping"), ("TERM", "burst")}
 
 
 def _row(signal: str, name: str, state: State) -> Row:
@@ -121,7 +120,6 @@ def _row(signal: str, name: str, state: State) -> Row:
         hit=EVERY if stops or name == "proxy-down" else frozenset(ONE if name == "backoff" else ()),
         ends=stops,
         ready_seconds=10 if state.running else 0,
-        fast=(signal, name) in FAST,
     )
 
 
@@ -138,7 +136,6 @@ def rows() -> Iterator[Row]:
         promised="the connection ends with a response; a later SIGTERM stops it",
         act=_announced,
         extra={"init": True},
-        fast=True,
     )
     for signal in (*OTHERS, "ALRM", "PIPE"):
         yield Row(
@@ -148,7 +145,6 @@ def rows() -> Iterator[Row]:
             promised="no effect; a later SIGTERM stops it",
             act=partial(_ready, signal),
             extra={"init": True},
-            fast=signal == "HUP",
         )
     for signal in STOPS:
         yield Row(

@@ -198,7 +198,6 @@ def _staging() -> Iterator[Row]:
         act=_told,
         ready_seconds=0,
         environ={"STANDIN_START_DELAY": "300ms", **PACE},
-        fast=True,
     )
     yield Row(
         name="start-again-slow",
@@ -267,7 +266,6 @@ def _ports() -> Iterator[Row]:
             act=_port,
             ready_seconds=0,
             environ={"STANDIN_PORT_ORDER": order, **TAKEN},
-            fast=order == "variable",
         )
 
 

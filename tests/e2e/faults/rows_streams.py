@@ -73,7 +73,6 @@ def rows() -> Iterator[Row]:
             act=partial(_blocked, seconds),
             environ=LOUD,
             fifo=True,
-            fast=seconds == 3,
         )
     yield Row(
         name="stdout-slow",
@@ -105,7 +104,6 @@ def rows() -> Iterator[Row]:
         ends=True,
         fifo=True,
         loses_lines=UNREAD,
-        fast=True,
     )
     yield Row(
         name="stdout-blocked-fourth-kill",

@@ -170,7 +170,6 @@ def _wake_ups() -> Iterator[Row]:
         extra=with_lua(DEAF),
         hit=EVERY,
         recovers=6.0,
-        fast=True,
     )
     yield Row(
         name="supervisor-signal-storm",
@@ -212,7 +211,6 @@ def _wake_ups() -> Iterator[Row]:
         act=_events_flood_term,
         hit=EVERY,
         ends=True,
-        fast=True,
     )
     yield Row(
         name="supervisor-orphans",
@@ -231,7 +229,6 @@ def _wake_ups() -> Iterator[Row]:
         hit=EVERY,
         ends=True,
         stop_seconds=2,
-        fast=True,
     )
 
 

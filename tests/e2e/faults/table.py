@@ -1,4 +1,4 @@
-"""The whole fault table, in order."""
+"""The whole fault table, in order, and its quick rows."""
 
 from __future__ import annotations
 
@@ -35,3 +35,42 @@ TABLE = tuple(
     )
     for row in part.rows()
 )
+
+QUICK = frozenset(
+    {
+        "region-kill-9-one",
+        "region-stop-one",
+        "region-crash-loop-all",
+        "region-grandchild-keeps-output",
+        "start-told",
+        "start-port-variable",
+        "proxy-kill-9",
+        "log-writer-kill-9",
+        "log-writer-stopped-then-term",
+        "log-writer-kill-during-stop",
+        "supervisor-not-woken",
+        "supervisor-events-flooded-term",
+        "supervisor-terms-lost",
+        "signal-term-at-once",
+        "signal-int-backoff",
+        "signal-term-burst",
+        "signal-usr2-with-init",
+        "processes-exhausted-term",
+        "files-256",
+        "shm-full-at-start",
+        "shm-full-log-writer-kill-9",
+        "clock-stepped-back",
+        "memory-told",
+        "stdout-blocked-3-s",
+        "stdout-blocked-term",
+        "requests-idle-connections",
+        "requests-smuggling",
+        "requests-deadline",
+        "requests-asked-at-stop",
+        "requests-endless-streams-at-stop",
+    }
+)
+"""Names of the rows of the default test run: one row for each way of failing.
+
+The others repeat it with another signal, moment or number of regions, or concern only HAProxy.
+"""

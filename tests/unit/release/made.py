@@ -36,7 +36,7 @@ from .saved import layers, saved
 
 VERSION = "v1.2.3"
 BASE = default_base()
-REGIONS = load_regions()[:3]
+REGIONS = load_regions()[:2]  # the fewest with a moment between two regions
 QUICK = RetryPolicy(attempts=4, pause=0.001, longest_pause=2, reads=4)
 UNSIGNED = Signer(how="", why_not="a test")
 SIGNED = False

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ from harness.publish.record import RECORD
 from harness.publish.seal import SealedImage
 from harness.stand_ins.registry.behaviour import ZOT, Profile
 
-from . import made
 from .fake_cosign import signer_of
 from .fake_registry import FakeRegistry, fake_registry
-from .made import VERSION, both, is_of_region, publish_to
+from .made import REGIONS, VERSION, both, is_of_region, publish_to
 
 LONG = pytest.mark.registries
 PROFILES = [Profile.GHCR, Profile.DOCKER, ZOT]
@@ -35,16 +33,7 @@ STATE = (
     *("half", "moves", "stored", "received", "ranges", "log"),
 )
 """What a fake registry remembers between requests."""
-REGIONS = made.REGIONS[:2]  # the fewest with a moment between two regions
 OLDER, NEWER = "v1.2.3", "v1.2.4"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _two_regions() -> Iterator[None]:
-    """Make small releases: each is published hundreds of times."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(made, "REGIONS", REGIONS)
-        yield
 
 
 @pytest.fixture(scope="module")

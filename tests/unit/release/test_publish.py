@@ -673,21 +673,20 @@ def test_page_and_results_say_what_is_in_the_registry(
 SIGNED_BY = "https://github.com/owner/image/.github/workflows/docker-publish.yml@refs/tags/v1.2.3"
 
 
-@pytest.mark.parametrize(
-    "foreign",
-    [
-        pytest.param(SIGNED_BY.replace("owner/image", "evil/image"), id="another-owner"),
-        pytest.param(SIGNED_BY.replace("owner/image", "owner/other"), id="another-repository"),
-        pytest.param(SIGNED_BY.replace("docker-publish.yml", "ci.yml"), id="another-workflow"),
-        pytest.param(SIGNED_BY.replace("docker-publish.yml", "docker-publishxyml"), id="dot"),
-        pytest.param(SIGNED_BY.replace("v1.2.3", "v1.2.4"), id="another-tag"),
-        pytest.param(SIGNED_BY.replace("tags/v1.2.3", "heads/v1.2.3"), id="branch-of-that-name"),
-        pytest.param(SIGNED_BY + "0", id="longer-tag"),
-        pytest.param("https://evil.example/" + SIGNED_BY, id="other-host-before-it"),
-    ],
-)
+FOREIGN = [
+    SIGNED_BY.replace("owner/image", "evil/image"),
+    SIGNED_BY.replace("owner/image", "owner/other"),
+    SIGNED_BY.replace("docker-publish.yml", "ci.yml"),
+    SIGNED_BY.replace("docker-publish.yml", "docker-publishxyml"),
+    SIGNED_BY.replace("v1.2.3", "v1.2.4"),
+    SIGNED_BY.replace("tags/v1.2.3", "heads/v1.2.3"),
+    SIGNED_BY + "0",
+    "https://evil.example/" + SIGNED_BY,
+]
+
+
 def test_page_tells_to_accept_no_foreign_identity(
-    foreign: str, images: list[SealedImage], tmp_path: Path
+    images: list[SealedImage], tmp_path: Path
 ) -> None:
     """The printed command accepts this repository, workflow and tag, and nothing else."""
     with fake_registry() as registry:
@@ -699,7 +698,7 @@ def test_page_tells_to_accept_no_foreign_identity(
         accepted = words[words.index("--certificate-identity-regexp") + 1]
         # cosign searches, as Go's regexp.MatchString does.
         assert re.search(accepted, SIGNED_BY)
-        assert not re.search(accepted, foreign)
+        assert [foreign for foreign in FOREIGN if re.search(accepted, foreign)] == []
     github = next(line for line in page.splitlines() if line.startswith("$ gh attestation verify"))
     assert f"--repo owner/image --cert-identity {SIGNED_BY}" in github
 

@@ -347,8 +347,9 @@ def test_images_with_different_regions_are_refused(
 ) -> None:
     """A region for one platform only would be an incomplete index."""
     few = replace(images[1], regional=images[1].regional[:-1])
+    told = "different regions: us-east-1 and us-east-1, us-west-2$"
     with fake_registry() as registry:
-        with pytest.raises(NotProvenError, match=r"different regions: us-east-1, us-west-2 and "):
+        with pytest.raises(NotProvenError, match=told):
             publish_to(registry, [images[0], few], tmp_path)
         assert registry.asked("POST|PUT|PATCH") == 0
 
