@@ -101,35 +101,32 @@ class Signer:
             step(f"signing {len(statements)} statements"),
             temporary_directory("sign") as work,
         ):
-            reused = self._same_key(directory, work) and resumed
+            reused = self._same_key(directory) and resumed
             if self.offline:
-                for place in (work, directory):
-                    self.cosign.prepare_offline(place)
+                self.cosign.prepare_offline(directory)
             for statement in statements:
                 bundle = bundles[statement.name]
                 if not (reused and statement.is_in(payload_of(bundle))):
                     self._sign(statement, bundle, work)
         return bundles
 
-    def _same_key(self, directory: Path, work: Path) -> bool:
+    def _same_key(self, directory: Path) -> bool:
         """Write the public key; return whether it is that of the earlier run."""
         if self.how != "key":
             return True
         path = directory / PUBLIC_KEY
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        public = self._run(["cosign", "public-key", *_KEY_OPTION], cwd=work)
+        public = self._run(["cosign", "public-key", *_KEY_OPTION], cwd=directory)
         write_whole(path, public)
         return public == before
 
     def _sign(self, statement: Statement, bundle: Path, work: Path) -> None:
         assert self.cosign
-        (work / "statement.json").write_bytes(statement.content)
-        made = work / "bundle.json"
+        given, made = work / "statement.json", work / "bundle.json"
+        given.write_bytes(statement.content)
         options = _KEY_OPTION if self.how == "key" else ()
-        command = self.cosign.attest(
-            Path("statement.json"), Path(made.name), *options, offline=self.offline
-        )
-        self._run(command, cwd=work)
+        command = self.cosign.attest(given, made, *options, offline=self.offline)
+        self._run(command, cwd=bundle.parent)
         if not statement.is_in(payload_of(made)):
             raise EnvironmentMissingError(
                 f"{self.cosign.path} signed something else than {statement.name}: install another"

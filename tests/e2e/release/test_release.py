@@ -64,10 +64,10 @@ def test_release_is_in_the_registry_as_its_page_and_proof_say(sealed: Sealed, cl
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
-def test_killed_release_is_resumed(name: str, sealed: Sealed, cli: Cli) -> None:
+def test_killed_release_is_resumed(name: str, few: Sealed, cli: Cli) -> None:
     """Killed during a push: no tag; --resume publishes without sending everything again."""
     process = subprocess.Popen(
-        cli.command(*sources(sealed)),
+        cli.command(*sources(few)),
         env=cli.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -94,15 +94,15 @@ def test_killed_release_is_resumed(name: str, sealed: Sealed, cli: Cli) -> None:
     assert cli.tags() == {VERSION, "latest"}
     assert "already present" in done.stderr
     assert before >= 3
-    blobs = {b.digest for image in sealed.images for b in image.image.blobs}
+    blobs = {b.digest for image in few.images for b in image.image.blobs}
     uploaded = cli.uploaded()
     assert blobs <= set(uploaded)
     assert len(uploaded) == len(set(uploaded)), "what was there was not sent again"
 
 
-def test_changed_version_is_a_conflict(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+def test_changed_version_is_a_conflict(few: Sealed, cli: Cli, tmp_path: Path) -> None:
     """A published version with different content: exit code 9, and the tag stays."""
-    directory = Path(sealed.directories[1])
+    directory = Path(few.directories[1])
     assert cli.tags() == set()
     copied = subprocess.run(
         [
@@ -115,42 +115,42 @@ def test_changed_version_is_a_conflict(sealed: Sealed, cli: Cli, tmp_path: Path)
         check=False,
     )
     assert copied.returncode == 0, copied.stderr
-    done = cli.run(*sources(sealed))
+    done = cli.run(*sources(few))
     assert done.returncode == 9, done.stderr
     assert "already published with different content" in done.stderr
     assert cli.tags() == {VERSION}
 
 
-def test_damaged_seal_is_not_published(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+def test_damaged_seal_is_not_published(few: Sealed, cli: Cli, tmp_path: Path) -> None:
     """One flipped byte in a layer from another machine: nothing is pushed."""
     copy = tmp_path / "damaged"
-    shutil.copytree(sealed.directories[1], copy)
-    layer = copy / "oci" / "blobs" / "sha256" / sealed.images[1].image.layers[0].digest[7:]
+    shutil.copytree(few.directories[1], copy)
+    layer = copy / "oci" / "blobs" / "sha256" / few.images[1].image.layers[0].digest[7:]
     data = bytearray(layer.read_bytes())
     data[len(data) // 2] ^= 1
     layer.write_bytes(data)
-    done = cli.run("--from", sealed.directories[0], "--from", str(copy))
+    done = cli.run("--from", few.directories[0], "--from", str(copy))
     assert done.returncode == 1, done.stderr
     assert "differs from what was sealed" in done.stderr
     assert '"PUT /v2/' not in cli.registry.log.read_text(errors="replace")
 
 
-def test_registry_that_dies_is_said(sealed: Sealed, cli: Cli) -> None:
+def test_registry_that_dies_is_said(few: Sealed, cli: Cli) -> None:
     """If the registry's process dies: exit code 8 and its name, quickly."""
     cli.registry.process.kill()
     cli.registry.process.wait()
-    done = cli.run(*sources(sealed))
+    done = cli.run(*sources(few))
     assert done.returncode == 8, done.stderr
     assert f"cannot reach {cli.registry.host}" in done.stderr
 
 
-def test_wrong_password_is_refused_once(sealed: Sealed, cli: Cli, tmp_path: Path) -> None:
+def test_wrong_password_is_refused_once(few: Sealed, cli: Cli, tmp_path: Path) -> None:
     """A refusal is not retried: exit code 8, and the user name in the message."""
     nobody = tmp_path / "nobody"
     nobody.mkdir()
     config = {"auths": {cli.registry.host: {"auth": "aGFybmVzczp3cm9uZy1wYXNz"}}}
     (nobody / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    done = cli.run(*sources(sealed), environ={"DOCKER_CONFIG": str(nobody)})
+    done = cli.run(*sources(few), environ={"DOCKER_CONFIG": str(nobody)})
     assert done.returncode == 8, done.stderr
     assert "HTTP 401" in done.stderr
     assert "docker login" in done.stderr
@@ -158,13 +158,13 @@ def test_wrong_password_is_refused_once(sealed: Sealed, cli: Cli, tmp_path: Path
     assert cli.registry.token_server.given == 0
 
 
-def test_helm_renders_the_published_chart(sealed: Sealed, cli: Cli) -> None:
+def test_helm_renders_the_published_chart(few: Sealed, cli: Cli) -> None:
     """Helm, an independent client, pulls the chart; its pods run the published index by digest."""
     try:
         helm = find_helm(compile_it=False)
     except EnvironmentMissingError as error:
         pytest.skip(str(error))
-    done = cli.run(*sources(sealed), "--json")
+    done = cli.run(*sources(few), "--json")
     assert done.returncode == 0, done.stderr
     published = json.loads(done.stdout)
     chart = published["chart"]

@@ -204,10 +204,10 @@ def front_of_engine(engine: Engine, directory: Path, gone: threading.Event) -> I
             one.close()
 
 
-def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
+def test_second_release_at_once_is_refused(few: Sealed, cli: Cli) -> None:
     """Two releases of one version: the second exits with code 9, the first publishes."""
     first = subprocess.Popen(
-        cli.command(*sources(sealed)),
+        cli.command(*sources(few)),
         env=cli.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -220,7 +220,7 @@ def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
         interval=0.005,
     )
     second = Cli(registry=cli.registry, home=cli.home, output=cli.output.with_name("second"))
-    done = second.run(*sources(sealed))
+    done = second.run(*sources(few))
     _, words = first.communicate(timeout=120)
     assert done.returncode == 9, done.stderr
     assert f"is releasing {VERSION} to" in done.stderr
@@ -228,14 +228,14 @@ def test_second_release_at_once_is_refused(sealed: Sealed, cli: Cli) -> None:
     assert {VERSION, "latest"} == cli.tags()
 
 
-def test_rehearsal_on_a_registry_of_its_own(sealed: Sealed, tmp_path: Path) -> None:
+def test_rehearsal_on_a_registry_of_its_own(few: Sealed, tmp_path: Path) -> None:
     """--registry localhost starts a registry, publishes, pulls, runs, and is named a stand-in.
 
     `test_registries.py` does the same with signatures.
     """
     command = [
         *(sys.executable, "-m", "harness", "release", VERSION, "--registry", "localhost"),
-        *("--output", str(tmp_path), "--unsigned", *sources(sealed)),
+        *("--output", str(tmp_path), "--unsigned", *sources(few)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

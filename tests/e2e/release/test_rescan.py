@@ -42,10 +42,10 @@ def _rescan(
 
 
 def test_vulnerability_found_after_the_release_is_one_issue_until_it_is_gone(
-    sealed: Sealed, cli: Cli, tmp_path: Path
+    few: Sealed, cli: Cli, tmp_path: Path
 ) -> None:
     """The database learns of it, and later takes it back: the issue is opened, then closed."""
-    sources = [word for directory in sealed.directories for word in ("--from", directory)]
+    sources = [word for directory in few.directories for word in ("--from", directory)]
     done = cli.run(*sources)
     assert done.returncode == 0, done.stderr
     states = []
