@@ -14,9 +14,21 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
+    if wanted:
+        machine.version()
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     *,
+    version: Annotated[  # noqa: ARG001 - its callback does all
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the harness's version."
+        ),
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show tool output.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only problems.")] = False,
 ) -> None:

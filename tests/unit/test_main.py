@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import docker.errors
 import pytest
 
-from harness import __main__
+from harness import __main__, __version__
 from harness.core import console
 from harness.core.errors import HarnessError, ReleaseError
 from harness.core.regions import REPOSITORY
@@ -61,6 +61,18 @@ def test_every_end_is_one_sentence_and_a_code(
     assert captured.err.startswith("error: ")
     assert words in captured.err
     assert "Traceback" not in captured.err + captured.out
+
+
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version_is_printed(
+    word: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The option that most programs have does what the command does."""
+    monkeypatch.setattr(sys, "argv", ["harness", word])
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
 
 
 _MEASURING = """
