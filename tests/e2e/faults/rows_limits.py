@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.core.wait import wait_until
 
-from .row import EVERY, Row
+from .row import EVERY, JUST_READ, Row
 from .rows_regions import ONE, kill
 from .seam import with_lua
 from .world import World
@@ -275,8 +275,13 @@ def rows() -> Iterator[Row]:
             name=f"shm-full-{name}",
             requirement="FR-017",
             doubles_lines=word != "region",
+            loses_reads=int(word != "region"),
             done=f"/dev/shm fills up; kill -9 of {part}",
-            promised="it restarts; no line is lost; the others answer every request",
+            promised=(
+                "it restarts; "
+                + ("no line is lost" if word == "region" else JUST_READ)
+                + "; the others answer every request"
+            ),
             act=partial(_shm_filled, word),
             hit=frozenset(ONE if word == "region" else ()),
             extra=SMALL,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
-from .row import EVERY, RESTARTS, Row
+from .row import EVERY, JUST_READ, RESTARTS, Row
 from .rows_regions import ONE
 from .world import PROXY, WRITER, World
 
@@ -87,9 +87,10 @@ def _writer() -> Iterator[Row]:
             name=f"log-writer-{name}",
             requirement="FR-013",
             done=f"SIG{signal} to the log writer" + (", three times" if times > 1 else ""),
-            promised="replaced; no line is lost or torn; no request fails",
+            promised=f"replaced; no line is torn; {JUST_READ}; no request fails",
             act=partial(_hit, signal, WRITER, times),
             doubles_lines=True,
+            loses_reads=times,
         )
     yield Row(
         name="log-writer-term",
@@ -105,6 +106,7 @@ def _writer() -> Iterator[Row]:
         promised="the container exits with code 1; the last line names the log writer",
         act=partial(_hit_to_death, WRITER),
         doubles_lines=True,
+        loses_reads=RESTARTS + 1,
         hit=EVERY,
         ends=True,
         exit_code=1,
@@ -147,9 +149,13 @@ def _at_the_end() -> Iterator[Row]:
                 name=f"{part}-{signal.lower()}-during-stop",
                 requirement="SC-003",
                 done=f"SIG{signal} to the {part.replace('-', ' ')} while the container stops",
-                promised="exits with code 0 within 5 s; no line is lost",
+                promised=(
+                    "exits with code 0 within 5 s; "
+                    + (JUST_READ if word == WRITER else "no line is lost")
+                ),
                 act=partial(_at_stop, word, signal),
                 doubles_lines=word == WRITER,
+                loses_reads=int(word == WRITER),
                 hit=EVERY,
                 ends=True,
             )
