@@ -13,13 +13,14 @@ EARLY = (
 )
 """What takes longest as one piece, and needs no image of another process: it starts first."""
 INDEPENDENT = tuple(
-    f"tests/e2e/{name}.py::"
+    f"tests/{name}.py::"
     for name in (
-        "faults/test_faults",
-        "release/test_release",
-        "release/test_release_faults",
-        "test_broken_images",
-        "test_build",
+        "e2e/faults/test_faults",
+        "e2e/release/test_release",
+        "e2e/release/test_release_faults",
+        "e2e/test_broken_images",
+        "e2e/test_build",
+        "unit/test_workflows",
     )
 )
 """Slow files whose tests share only what the session has."""

@@ -6,8 +6,11 @@ from pathlib import Path
 
 from harness.core.proof import Proof, Status
 from harness.core.regions import load_regions
-from harness.verify.acceptance import BRIEF, REQUIRED, verify
+from harness.verify.acceptance import BRIEF, REQUIRED, Examination, steady, verify
 from harness.verify.limits import PROMISED
+from harness.verify.service_checks import check_answers
+from harness.verify.stop_checks import interrupted, stopped_under_load, stopped_while_starting
+from harness.verify.target import Target
 
 from .conftest import Variant
 from .faults.seam import entrypoint_with
@@ -18,6 +21,7 @@ SLOW = f"ENV STANDIN_START_DELAY={START_SECONDS}s FINFOCUS_START_PARALLEL=0\n"
 # Stricter than the promises, so that a run of many containers does not take minutes.
 STRICT = replace(PROMISED, ready=START_SECONDS / 2, give_up=PROMISED.stop + 1)
 IMPATIENT = replace(STRICT, stop=0.5, give_up=1)
+
 _NO_HANDLERS = """
 local signal = require "posix.signal"
 local real = signal.signal
@@ -37,12 +41,23 @@ ENTRYPOINT ["/opt/finfocus/corrupting.sh"]
 """
 
 
+def _stop(target: Target) -> None:
+    steady(target, service=check_answers)
+    stopped_under_load(target)
+    stopped_while_starting(target)
+    interrupted(target)
+
+
+STOPS = Examination(required=("SC-003", "US-2"), run=_stop)
+
+
 def test_sc_003_image_that_ignores_sigterm_is_not_proven(variant: Variant, tmp_path: Path) -> None:
     """SC-003 (exit within 5 s): no container stops, however long the run waits, nor on Ctrl+C."""
     reference = variant.derived(tmp_path, "deaf", DEAF)
-    proof = verify(variant.engine, reference, load_regions(), times=IMPATIENT)
+    proof = verify(variant.engine, reference, load_regions(), times=IMPATIENT, examination=STOPS)
     assert not proof.proven
     stops = [*proof.by_requirement()["SC-003"], *proof.by_requirement()["US-2"]]
+    assert len(stops) == len(proof.scenarios) == 6
     assert {check.status for check in stops} == {Status.FAILED}
     assert all(f"still running {IMPATIENT.give_up} s after SIG" in c.detail for c in stops)
 
