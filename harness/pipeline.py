@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,7 +28,6 @@ from harness.core.stages import Architecture, BuiltImage, StandInPolicy, Verifie
 from harness.engine.emulation import processor_for
 from harness.engine.provision import Engine, container_engine
 from harness.engine.pull import find_image
-from harness.kubernetes.acceptance import SmokeOptions, smoke
 from harness.machine.sweep import sweep
 from harness.oci import ImageLayout
 from harness.report import write_reports
@@ -37,6 +36,9 @@ from harness.stand_ins.release import StandInPlugin
 from harness.verify.acceptance import verify
 from harness.verify.build_checks import check_build
 from harness.verify.regional import verify_region
+
+if TYPE_CHECKING:
+    from harness.kubernetes.acceptance import SmokeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,11 +217,13 @@ def scan_existing(reference: str, options: ScanOptions, output: Path) -> ScanRep
     return found
 
 
-def smoke_test(image: str, config: BuildConfig, options: SmokeOptions, reports: Path) -> Proof:
+def smoke_test(image: str, config: BuildConfig, options: "SmokeOptions", reports: Path) -> Proof:
     """Deploy `image` on Kubernetes and write the proof; build an image if `image` is "".
 
     With a context, the nodes pull the image themselves. Raises `UsageError` if `image` is "" then.
     """
+    from harness.kubernetes.acceptance import smoke  # noqa: PLC0415 (slow; no other stage needs it)
+
     if options.context:
         if not image:
             raise UsageError("--context needs an image that its nodes can pull. Pass IMAGE.")

@@ -1,13 +1,58 @@
 """The command line: parse options, build a config, call the pipeline. No logic."""
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from harness.cli import image, kubernetes, machine, release, rescan, scan
+from harness import __version__
 from harness.core import console
 
+COMMANDS = {
+    "prove": "image",
+    "build": "image",
+    "verify": "image",
+    "release": "release",
+    "release-notes": "release",
+    "wait-release": "release",
+    "scan": "scan",
+    "rescan": "rescan",
+    "smoke": "kubernetes",
+    "run": "image",
+    "logs": "image",
+    "doctor": "machine",
+    "sweep": "machine",
+    "version": "machine",
+}
+"""Each command's module in this package, which has a function of its name."""
+
+
+class LazyGroup(TyperGroup):
+    """Imports the module of a command when it is needed: all together take half a second."""
+
+    def __init__(self, **given: Any) -> None:
+        """Take what Typer gives to a group."""
+        super().__init__(**given)
+        nothing: Any = None
+        self.commands = dict.fromkeys(COMMANDS, nothing)  # Typer suggests one for a misspelt name
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class gives it
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Return the command, None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"harness.cli.{COMMANDS[cmd_name]}")
+        alone = typer.Typer(add_completion=False)
+        alone.command(cmd_name)(getattr(module, cmd_name.replace("-", "_")))
+        return typer.main.get_command(alone)
+
+
 app = typer.Typer(
+    cls=LazyGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Build one container image from many regional binaries and prove that it works.",
@@ -16,7 +61,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - Typer calls it
     if wanted:
-        machine.version()
+        print(__version__)
         raise typer.Exit
 
 
@@ -33,22 +78,3 @@ def _options(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only problems.")] = False,
 ) -> None:
     console.configure(verbose=verbose, quiet=quiet)
-
-
-for command in (
-    image.prove,
-    image.build,
-    image.verify,
-    release.release,
-    release.release_notes,
-    release.wait_release,
-    scan.scan,
-    rescan.rescan,
-    kubernetes.smoke,
-    image.run,
-    image.logs,
-    machine.doctor,
-    machine.sweep,
-    machine.version,
-):
-    app.command()(command)

@@ -1,6 +1,6 @@
 """Render the proof as one self-contained HTML page, without scripts or network access."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from harness.core.proof import MARKS, Check, Proof, Status
 from harness.core.text import human_seconds, human_size
@@ -14,6 +14,9 @@ from harness.report.words import (
     short_digest,
     unchecked_line,
 )
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _NOT_CHECKED = "unchecked"
 
@@ -32,7 +35,9 @@ def render_html(proof: Proof) -> str:
     )
 
 
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 (slow)
+
     # Log lines, labels and error messages come from the image under test and are untrusted:
     # `autoescape` escapes every value, `finalize` shows its control characters.
     environment = Environment(

@@ -1,15 +1,20 @@
 """The environment of every Jinja2 template that gives Markdown."""
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING
 
 from harness.report.check_table import inline
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-def markdown_environment(package: str) -> Environment:
+
+def markdown_environment(package: str) -> "Environment":
     """Return the environment for the templates of `package`, such as "harness.publish".
 
     Markdown is not HTML: text of unknown origin needs one of the filters `inline` and `code`.
     """
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 (slow)
+
     made = Environment(
         loader=PackageLoader(package),
         autoescape=False,

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from typing import TYPE_CHECKING
 
-import trustme
+if TYPE_CHECKING:
+    import trustme
 
 POLL_SECONDS = 0.02  # how late `shutdown` is noticed
 
@@ -26,7 +28,7 @@ def serving(server: ThreadingHTTPServer) -> Iterator[None]:
 
 
 def tls_server(
-    port: int, handler: type[BaseHTTPRequestHandler], certificate: trustme.LeafCert
+    port: int, handler: type[BaseHTTPRequestHandler], certificate: "trustme.LeafCert"
 ) -> ThreadingHTTPServer:
     """A server at `port` of loopback, 0 for any, that speaks TLS with `certificate`."""
     server = ThreadingHTTPServer(("127.0.0.1", port), handler)

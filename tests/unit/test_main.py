@@ -75,6 +75,17 @@ def test_version_is_printed(
     assert capsys.readouterr().out == f"{__version__}\n"
 
 
+def test_command_of_almost_that_name_is_suggested(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A misspelt command exits with 2 and names the one that was probably meant."""
+    monkeypatch.setattr(sys, "argv", ["harness", "verfy"])
+    with pytest.raises(SystemExit) as end:
+        __main__.main()
+    assert end.value.code == 2
+    assert "Did you mean 'verify'?" in capsys.readouterr().err
+
+
 _MEASURING = """
 import runpy, sys, time, types
 suite = types.ModuleType("tests.bench.suite")
