@@ -762,7 +762,7 @@ FAULTS = st.builds(
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(faults=st.lists(FAULTS, max_size=4), api=st.booleans())
 def test_no_way_of_misbehaving_leads_to_a_wrong_tag(
