@@ -35,13 +35,9 @@ class LazyGroup(TyperGroup):
         """Take what Typer gives to a group."""
         super().__init__(**given)
         nothing: Any = None
-        self.commands = dict.fromkeys(COMMANDS, nothing)  # Typer suggests one for a misspelt name
+        self.commands = dict.fromkeys(COMMANDS, nothing)  # listed, and suggested if misspelt
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class gives it
-        """Return the names in the order of the help."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - the base class gives it
         """Return the command, None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
